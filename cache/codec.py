@@ -1,0 +1,59 @@
+"""One chunk to bytes and back: the fixed codec chain of format version 1 (bytes, blosc, crc32c).
+
+The chain is the one that zarr-python, tensorstore and zarrs run from the array metadata. It is spelt out
+here because a reader that scores must know three things that a general pipeline does not tell: that the
+chunk exists, that it is the chunk that was committed, and that its header promises no more than a chunk.
+"""
+
+import struct
+from dataclasses import dataclass
+
+import google_crc32c
+import numpy as np
+from numcodecs import blosc
+
+from cache.errors import IntegrityError
+
+COMPRESSOR = "lz4"
+LEVEL = 5
+HEADER_BYTES = 16
+CHECKSUM_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A chunk as it lies on disk: the compressed bytes and, last, their little-endian crc32c."""
+
+    data: bytes
+
+    @property
+    def checksum(self) -> str:
+        """The crc32c that closes the chunk, as eight hexadecimal digits."""
+        return f"{int.from_bytes(self.data[-CHECKSUM_BYTES:], 'little'):08x}"
+
+
+def encode(values: np.ndarray) -> Encoded:
+    """Encode one whole chunk: little-endian bytes, blosc (lz4, bitshuffle), crc32c."""
+    plain = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+    packed = blosc.compress(plain, COMPRESSOR.encode(), LEVEL, blosc.BITSHUFFLE)
+    return Encoded(packed + struct.pack("<I", google_crc32c.value(packed)))
+
+
+def decode(encoded: Encoded, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Decode one whole chunk into an array of `shape`.
+
+    Raises
+    ------
+    IntegrityError
+        The checksum does not match, or the chunk holds another number of bytes than `shape` and `dtype` say.
+    """
+    packed = memoryview(encoded.data)[:-CHECKSUM_BYTES]
+    found = google_crc32c.value(bytes(packed))
+    if len(packed) < HEADER_BYTES or f"{found:08x}" != encoded.checksum:
+        raise IntegrityError(f"checksum {encoded.checksum} is stored, but the bytes give {found:08x}")
+    out = np.empty(shape, dtype)
+    promised = int.from_bytes(packed[4:8], "little")
+    if promised != out.nbytes:
+        raise IntegrityError(f"a chunk of {out.nbytes} bytes was expected, but its header promises {promised}")
+    blosc.decompress(packed, out)
+    return out

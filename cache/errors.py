@@ -1,0 +1,13 @@
+"""The errors that a user can cause, and what the command line makes of each."""
+
+
+class PipeError(Exception):
+    """A failure with a clear cause: the message says what was expected, what was found and what to do."""
+
+
+class IncompleteError(PipeError):
+    """A store, or a run over it, lacks images that it should have."""
+
+
+class IntegrityError(PipeError):
+    """Stored bytes are not the bytes that were committed."""

@@ -1,0 +1,85 @@
+"""Bytes by key in a folder: reads that tell absence from failure, writes that survive a crash."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from cache.errors import PipeError
+
+PARTIAL = ".partial"
+"""Ending of a file that is being written; whatever still has it after a crash is swept."""
+
+
+class Folder:
+    """The files below a folder, by `/`-separated key."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def read(self, key: str) -> bytes | None:
+        """Return the bytes under `key`, or None if there are none.
+
+        Raises
+        ------
+        PipeError
+            The file exists and cannot be read.
+        """
+        try:
+            return (self.root / key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise PipeError(f"{self.root / key}: cannot be read ({error.strerror})") from error
+
+    def size(self, key: str) -> int | None:
+        """Return the number of bytes under `key`, or None if there are none."""
+        path = self.root / key
+        return path.stat().st_size if path.is_file() else None
+
+    def names(self, key: str) -> list[str]:
+        """Return the names of the files directly below `key`, sorted."""
+        folder = self.root / key
+        return sorted(p.name for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
+
+    def publish(self, key: str, data: bytes) -> None:
+        """Write `data` under `key` so that after a crash the key holds all of it or what it held before.
+
+        A file of another name is written and synced, renamed over the key, and the rename is synced.
+        """
+        path = self.root / key
+        make_folders(path.parent)
+        partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+        try:
+            with partial.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+    def partials(self) -> Iterator[Path]:
+        """Yield the files that an interrupted write left behind."""
+        yield from self.root.rglob(f"*{PARTIAL}")
+
+
+def make_folders(path: Path) -> None:
+    """Create a folder and its missing ancestors, each durable before the next."""
+    if not path.is_dir():
+        make_folders(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames within a folder durable; Windows has no such call and needs none."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""The command `pipe`: parse, validate, call a stage, show the result."""

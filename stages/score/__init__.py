@@ -1,0 +1,1 @@
+"""A store through post-hoc methods into figures."""
