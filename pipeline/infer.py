@@ -1,0 +1,172 @@
+"""`pipe infer`: a network over data sets, its logits into stores."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cache.commit import StoreWriter, remove_store
+from cache.errors import PipeError
+from cache.schema import Precision
+from cache.store import METADATA, stored_bytes
+from pipeline.progress import Progress
+
+if TYPE_CHECKING:
+    from stages.infer.datasets import DataSet
+    from stages.infer.model import Model
+
+NETWORK_NAMES = ("erfnet", "enet", "eomt")
+"""The keys of `stages.infer.networks.NETWORKS`, repeated here so that `pipe --help` need not load torch."""
+
+ALL = "all"
+
+
+def parse_size(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    """Read `HxW` as height and width."""
+    if text is None:
+        return None
+    if not (match := re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text, re.ASCII)):
+        raise click.BadParameter(f"expected HEIGHTxWIDTH, such as 512x1024, and found {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def parse_shard(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int]:
+    """Read `I/N`; without the flag, the variables RANK and WORLD_SIZE, and without these the whole."""
+    rank, world = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
+    where = "" if text or not (rank and world) else " in the variables RANK and WORLD_SIZE"
+    text = text or (f"{rank}/{world}" if where else "0/1")
+    match = re.fullmatch(r"(\d+)/(\d+)", text, re.ASCII)
+    if not (match and int(match[1]) < int(match[2])):
+        raise click.BadParameter(f"expected I/N with 0 <= I < N, such as 0/4, and found {text!r}{where}")
+    return int(match[1]), int(match[2])
+
+
+@click.command()
+@click.option("--network", required=True, type=click.Choice(NETWORK_NAMES), help="The network's architecture.")
+@click.option("--weights", required=True, type=click.Path(path_type=Path), help="Its checkpoint file.")
+@click.option(
+    "--dataset", "names", required=True, multiple=True, metavar="NAME|all", help="Data set; may be repeated."
+)
+@click.option("--data-root", required=True, type=click.Path(path_type=Path), help="Folder that holds the data sets.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="The store; a folder for NAME.zarr of several."
+)
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file to check an EoMT checkpoint against.")
+@click.option("--input-size", callback=parse_size, metavar="HxW", help="Input of the network, if not its default.")
+@click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]|mps", help="Where to compute."
+)
+@click.option("--batch-size", type=click.IntRange(min=1), help="Images per forward pass  [default: 1 on CPU, else 4]")
+@click.option("--precision", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
+@click.option(
+    "--shard", callback=parse_shard, metavar="I/N", help="Every N-th image from the I-th  [default: RANK/WORLD_SIZE]"
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Take only so many images of each data set, for a trial.")
+@click.option("--overwrite", is_flag=True, help="Start anew where a store exists, instead of going on.")
+def infer(
+    network: str,
+    weights: Path,
+    names: tuple[str, ...],
+    data_root: Path,
+    out: Path,
+    config: Path | None,
+    input_size: tuple[int, int] | None,
+    device: str,
+    batch_size: int | None,
+    precision: Precision,
+    shard: tuple[int, int],
+    limit: int | None,
+    overwrite: bool,
+) -> None:
+    """Run a network over data sets once and keep its logits.
+
+    The same command again goes on where the last one stopped. A store that another network, other weights,
+    another data set or another setting made is refused; --overwrite starts it anew.
+    """
+    _refuse_shared_overwrite(shard, overwrite)
+    datasets = _read_datasets(data_root, names, limit)
+    paths = _store_paths(out, datasets, several=len(names) > 1 or ALL in names)
+    with _torch_at_hand():
+        from stages.infer.device import choose_device
+        from stages.infer.model import load_model
+    model = load_model(network, weights, config, input_size, choose_device(device))
+    writers = _open_writers(model, datasets, paths, precision, overwrite)
+    for dataset, writer in zip(datasets, writers, strict=True):
+        _fill(model, dataset, writer, shard, batch_size)
+
+
+@contextmanager
+def _torch_at_hand() -> Iterator[None]:
+    """Say in one line what to install where an import of the networks' libraries fails."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise PipeError(
+            f"`pipe infer` needs {error.name}, which is not installed: pip install 'logitpipe[infer]'"
+        ) from error
+
+
+def _refuse_shared_overwrite(shard: tuple[int, int], overwrite: bool) -> None:
+    if overwrite and shard[1] > 1:
+        raise click.UsageError(
+            f"--overwrite would remove what the other {shard[1] - 1} shards write; "
+            "remove the store before they start, and leave --overwrite out"
+        )
+
+
+def _read_datasets(root: Path, names: Sequence[str], limit: int | None) -> "list[DataSet]":
+    from stages.infer.datasets import canonical, dataset_names, read_dataset
+
+    wanted = (found for name in names for found in (dataset_names(root) if name == ALL else [canonical(name)]))
+    return [read_dataset(root, name, limit) for name in dict.fromkeys(wanted)]
+
+
+def _store_paths(out: Path, datasets: "Sequence[DataSet]", several: bool) -> list[Path]:
+    if not several:
+        return [out]
+    if (out / METADATA).exists():
+        raise click.UsageError(
+            f"--out {out} is a store; for several data sets it must name a folder for their stores"
+        )
+    return [out / f"{dataset.name}.zarr" for dataset in datasets]
+
+
+def _open_writers(
+    model: "Model", datasets: "Sequence[DataSet]", paths: Sequence[Path], precision: Precision, overwrite: bool
+) -> list[StoreWriter]:
+    """Open every store before the first image is computed: a store that must be refused is refused at once."""
+    from stages.infer.describe import describe
+
+    schemas = [describe(model, dataset, precision) for dataset in datasets]
+    for path in paths if overwrite else []:
+        remove_store(path)
+    return [StoreWriter(path, schema) for path, schema in zip(paths, schemas, strict=True)]
+
+
+def _fill(
+    model: "Model", dataset: "DataSet", writer: StoreWriter, shard: tuple[int, int], batch_size: int | None
+) -> None:
+    from stages.infer.device import default_batch_size
+    from stages.infer.run import infer_images, remaining
+
+    images = remaining(writer, shard)
+    if images:
+        with Progress(f"{model.name} on {model.device}, {dataset.name}", len(images)) as progress:
+            infer_images(
+                model, dataset, writer, images, batch_size or default_batch_size(model.device), progress.advance
+            )
+    click.echo(_summary(writer, len(images)), err=True)
+
+
+def _summary(writer: StoreWriter, new: int) -> str:
+    done, total = len(writer.completed()), len(writer.schema.images)
+    megabytes = stored_bytes(writer.store) / 1e6 if writer.store else 0.0
+    line = (
+        f"{writer.schema.dataset}: {done} of {total} images ({new} new, {done - new} already there), "
+        f"{megabytes:.1f} MB in {writer.path}"
+    )
+    return f"{line}; left to other shards: {total - done}" if done < total else line

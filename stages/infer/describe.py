@@ -1,0 +1,82 @@
+"""What a run is, as the schema of the store that it fills."""
+
+import platform
+from importlib.metadata import version
+
+import numpy as np
+import PIL
+import torch
+
+from cache.schema import Precision, Schema
+from stages.infer.datasets import DataSet
+from stages.infer.device import device_name
+from stages.infer.model import Model
+from stages.infer.preprocess import PREPROCESSING
+
+CITYSCAPES = (
+    "road",
+    "sidewalk",
+    "building",
+    "wall",
+    "fence",
+    "pole",
+    "traffic light",
+    "traffic sign",
+    "vegetation",
+    "terrain",
+    "sky",
+    "person",
+    "rider",
+    "car",
+    "truck",
+    "bus",
+    "train",
+    "motorcycle",
+    "bicycle",
+)
+VOID = "void"
+
+
+def describe(model: Model, dataset: DataSet, precision: Precision) -> Schema:
+    """Return the schema of a network's logits over a data set."""
+    shapes = model.output_shapes()
+    channels, height, width = shapes["mask_logits" if model.kind == "mask" else "logits"]
+    count = shapes["class_logits"][-1] - 1 if model.kind == "mask" else channels
+    classes = class_names(count, with_void=model.kind == "pixel")
+    return Schema(
+        kind=model.kind,
+        network=model.name,
+        facts=model.module.facts,
+        weights_sha256=model.weights_sha256,
+        dataset=dataset.name,
+        classes=classes,
+        void_class=classes.index(VOID) if VOID in classes else None,
+        input_size=model.input_size,
+        logits_shape=(channels, height, width),
+        precision=precision,
+        preprocessing=PREPROCESSING,
+        images=tuple(sample.name for sample in dataset.samples),
+        label_shape=dataset.label_shape,
+        software=software(model.device),
+    )
+
+
+def class_names(count: int, with_void: bool) -> tuple[str, ...]:
+    """Return the names of a network's classes: Cityscapes' 19, then perhaps void; numbered for any other count."""
+    if count == len(CITYSCAPES):
+        return CITYSCAPES
+    if with_void and count == len(CITYSCAPES) + 1:
+        return (*CITYSCAPES, VOID)
+    return tuple(f"class_{index}" for index in range(count))
+
+
+def software(device: torch.device) -> dict[str, str]:
+    """Return the versions of what computes the logits, and the device it computes on."""
+    return {
+        "logitpipe": version("logitpipe"),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "pillow": PIL.__version__,
+        "device": device_name(device),
+    }

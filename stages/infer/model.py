@@ -1,0 +1,75 @@
+"""A network with its weights on a device, and the shapes that come out of it."""
+
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cache.schema import Kind
+from stages.infer.checkpoints import load_state_dict, weights_sha256
+from stages.infer.eomt_config import load_config
+from stages.infer.networks import NETWORKS
+from stages.infer.networks.base import SegmentationNetwork
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network that is ready to run.
+
+    Parameters
+    ----------
+    name : registered name of the network
+    kind : "pixel" or "mask"
+    module : the network in evaluation mode, on `device`
+    weights_sha256 : digest of the checkpoint file
+    input_size : height and width of its input
+    device : where it runs
+    """
+
+    name: str
+    kind: Kind
+    module: SegmentationNetwork
+    weights_sha256: str
+    input_size: tuple[int, int]
+    device: torch.device
+
+    def named(self, outputs: Tensor | tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        """Give the network's outputs the names of the store's arrays."""
+        if isinstance(outputs, Tensor):
+            return {"logits": outputs}
+        mask_logits, class_logits = outputs
+        return {"mask_logits": mask_logits, "class_logits": class_logits}
+
+    def output_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of one image's outputs by array, found on the meta device: nothing is computed."""
+        tensors = chain(self.module.named_parameters(), self.module.named_buffers())
+        shapeless = {name: tensor.to("meta") for name, tensor in tensors}
+        images = torch.empty((1, 3, *self.input_size), device="meta")
+        outputs = torch.func.functional_call(self.module, shapeless, (images,))
+        return {name: tuple(output.shape[1:]) for name, output in self.named(outputs).items()}
+
+
+def load_model(
+    name: str, weights: Path, config: Path | None, input_size: tuple[int, int] | None, device: torch.device
+) -> Model:
+    """Build a registered network with the weights of a checkpoint.
+
+    Parameters
+    ----------
+    name : key of `NETWORKS`
+    weights : checkpoint file
+    config : YAML file that the weights are checked against, where the network knows one
+    input_size : height and width, where the network's own default is not wanted
+    device : where it will run
+
+    Raises
+    ------
+    PipeError
+        The files cannot be read, or weights, network, config and input size do not fit each other.
+    """
+    network = NETWORKS[name]
+    size = input_size or network.input_size
+    module = network.build(load_state_dict(weights), size, load_config(config) if config else None)
+    return Model(name, network.kind, module.to(device), weights_sha256(weights), size, device)

@@ -1,0 +1,107 @@
+"""Elementary functions for the kernels, written so that a compiler turns loops over them into vector code.
+
+They take and return float32. Their errors are bounded by tests against float64.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+LOG2E = np.float32(1.4426950408889634)
+LN2 = np.float32(0.6931471805599453)
+ROUND = np.float32(3 << 22)
+"""Adding 1.5 * 2**23 rounds a small float to an integer that then lies in the low bits of its pattern."""
+
+kernel = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+"""Compiled once and kept on disk; runs without the interpreter lock; multiply and add may fuse."""
+
+inlined = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, inline="always")
+"""The same, for what is called inside a pixel loop."""
+
+Array = np.ndarray
+
+
+def _bitcast(source: types.Type, target: types.Type, llvm: ir.Type) -> Callable[..., Any]:
+    """Return a compiled reinterpretation of the bits of `source` as `target`."""
+
+    def typing_and_code(_context: object, _value: object) -> tuple[Any, Callable[..., Any]]:
+        def code(_context: object, builder: ir.IRBuilder, _signature: object, args: list[ir.Value]) -> ir.Value:
+            return builder.bitcast(args[0], llvm)
+
+        return target(source), code
+
+    return intrinsic(typing_and_code)
+
+
+as_float = _bitcast(types.int32, types.float32, ir.FloatType())
+as_int = _bitcast(types.float32, types.int32, ir.IntType(32))
+
+
+@inlined
+def exp2(x: np.float32) -> np.float32:
+    """Return 2**x for x <= 120, and the smallest normal numbers below -125; relative error under 2e-7."""
+    bounded = max(x, np.float32(-125.0))
+    shifted = bounded + ROUND
+    f = bounded - (shifted - ROUND)
+    p = np.float32(1.535336188319500e-4)
+    p = p * f + np.float32(1.339887440266574e-3)
+    p = p * f + np.float32(9.618437357674640e-3)
+    p = p * f + np.float32(5.550332471162809e-2)
+    p = p * f + np.float32(2.402264791363012e-1)
+    p = p * f + np.float32(6.931472028550421e-1)
+    p = p * f + np.float32(1.0)
+    return as_float(as_int(p) + (as_int(shifted) << np.int32(23)))
+
+
+@inlined
+def log2(x: np.float32) -> np.float32:
+    """Return the binary logarithm of a positive normal x; relative error under 3e-7, also beside x = 1.
+
+    The mantissa is taken to [sqrt(1/2), sqrt(2)) and log2 m = 2/ln 2 artanh((m - 1)/(m + 1)) summed to degree 9.
+    """
+    exponent = (as_int(x) - np.int32(0x3F3504F3)) >> np.int32(23)
+    m = as_float(as_int(x) - (exponent << np.int32(23))) - np.float32(1.0)
+    s = m / (m + np.float32(2.0))
+    t = s * s
+    p = np.float32(0.320598898)
+    p = p * t + np.float32(0.412198583)
+    p = p * t + np.float32(0.577078016)
+    p = p * t + np.float32(0.961796694)
+    p = p * t + np.float32(2.885390082)
+    return np.float32(exponent) + p * s
+
+
+@inlined
+def log1p(x: np.float32) -> np.float32:
+    """Return ln(1 + x) for x >= 0; relative error under 1e-6, where 1 + x rounds to 1 too."""
+    if x < np.float32(1e-3):
+        return x * (np.float32(1.0) - x * (np.float32(0.5) - x * np.float32(0.33333333)))
+    return log2(np.float32(1.0) + x) * LN2
+
+
+@kernel
+def widen_half(bits: Array, planes: Array, out: Array) -> None:
+    """Convert float16 to float32, exactly.
+
+    Parameters
+    ----------
+    bits : uint16 (C, H, W), the patterns of float16 numbers
+    planes : int (P,), the channels to convert, in the order wanted
+    out : float32 (P, H, W), written
+    """
+    scale = as_float(np.int32(0x77800000))  # 2**112 moves float16's exponents to float32's, subnormals included
+    for p in range(planes.size):
+        for y in range(bits.shape[1]):
+            source, target = bits[planes[p], y], out[p, y]
+            for x in range(source.size):
+                half = np.int32(source[x])
+                magnitude = as_float((half & np.int32(0x7FFF)) << np.int32(13)) * scale
+                # Infinities and NaN would come out as numbers from 65536 up; they stay what they are.
+                special = as_float(((half & np.int32(0x7FFF)) << np.int32(13)) | np.int32(0x7F800000))
+                value = magnitude if magnitude < np.float32(65536.0) else special
+                target[x] = as_float(as_int(value) | ((half & np.int32(0x8000)) << np.int32(16)))

@@ -1,0 +1,97 @@
+"""Scores into integer histograms whose bins are fixed beforehand and keep the order of the scores.
+
+A bin is a range of float32 bit patterns: sign, exponent and the top bits of the mantissa. Counts are integers,
+so histograms of any tiling, order and number of workers add up to the same figures.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.score.arithmetic import Array, as_int, kernel
+
+NORMAL, ANOMALY, IGNORED = 0, 1, 2
+"""What a pixel is to the metrics; ignored pixels are scored by nobody."""
+
+
+@dataclass(frozen=True)
+class Bins:
+    """A division of the float32 numbers into bins, symmetric in form, not in extent.
+
+    Parameters
+    ----------
+    mantissa_bits : top mantissa bits that a bin keeps; a binary order of magnitude has 2**mantissa_bits bins
+    negative : exponents (low, high): magnitudes of negative scores from 2**low up to 2**high are told apart
+    positive : the same for positive scores; the two low exponents must be equal
+
+    Smaller magnitudes share the bin of zero, larger ones the outermost bin.
+    """
+
+    mantissa_bits: int
+    negative: tuple[int, int]
+    positive: tuple[int, int]
+
+    @property
+    def layout(self) -> np.ndarray:
+        """Bits to drop, pattern below the first bin (both signs), and numbers of bins below and above zero."""
+        below, above = (((high - low) << self.mantissa_bits) for low, high in (self.negative, self.positive))
+        lows = [((low + 127) << self.mantissa_bits) - 1 for low, _ in (self.negative, self.positive)]
+        return np.array([23 - self.mantissa_bits, *lows, below, above], np.int32)
+
+    @property
+    def count(self) -> int:
+        """Number of bins: those below zero, zero, those above."""
+        return int(self.layout[3] + 1 + self.layout[4])
+
+    def lower_edges(self, bins: np.ndarray) -> np.ndarray:
+        """Return the least score of each of `bins`, as float32; -inf for the outermost bin."""
+        drop, low_negative, low_positive, below, _ = (int(n) for n in self.layout)
+        offset = bins.astype(np.int64) - below
+        positive = ((offset + low_positive) << drop).astype(np.int32).view(np.float32)
+        # A negative bin reaches down to the last pattern before the next larger magnitude.
+        negative = -((((-offset + low_negative + 1) << drop) - 1).astype(np.int32).view(np.float32))
+        zero = -(np.int32(((low_negative + 1) << drop) - 1).view(np.float32))
+        edges = np.where(offset > 0, positive, np.where(offset < 0, negative, zero))
+        return np.where(bins == 0, np.float32(-np.inf), edges)
+
+
+@kernel
+def count(scores: Array, labels: Array, layout: Array, places: Array, counts: Array) -> None:
+    """Add scores to a histogram.
+
+    Parameters
+    ----------
+    scores : float32 (n,), ranks
+    labels : uint8 (n,), NORMAL, ANOMALY or IGNORED
+    layout : `Bins.layout`
+    places : uint32 (n,), written over
+    counts : int64 (2 * bins + 1,), added to: normal, anomaly, and one place for what is ignored
+    """
+    drop, low_negative, low_positive, below, above = layout[0], layout[1], layout[2], layout[3], layout[4]
+    bins = below + above + np.int32(1)
+    for i in range(scores.size):
+        pattern = as_int(scores[i])
+        magnitude = (pattern & np.int32(0x7FFFFFFF)) >> drop
+        down = min(max(magnitude - low_negative, np.int32(0)), below)
+        up = min(max(magnitude - low_positive, np.int32(0)), above)
+        place = below + (up if pattern >= np.int32(0) else -down) + np.int32(labels[i]) * bins
+        places[i] = np.uint32(place if labels[i] < IGNORED else bins + bins)
+    for i in range(scores.size):
+        counts[places[i]] += 1
+
+
+@kernel
+def count_above(scores: Array, labels: Array, thresholds: Array, above: Array) -> None:
+    """Count the scores that reach each threshold, exactly.
+
+    Parameters
+    ----------
+    scores : float32 (n,), ranks
+    labels : uint8 (n,)
+    thresholds : float32 (m,), ranks
+    above : int64 (m, 2), added to: normal and anomaly
+    """
+    for t in range(thresholds.size):
+        for i in range(scores.size):
+            if labels[i] < IGNORED and scores[i] >= thresholds[t]:
+                above[t, labels[i]] += 1

@@ -1,0 +1,57 @@
+"""What each pixel of each image is under a protocol, at the evaluation size."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from cache import Store
+from stages.score.counting import ANOMALY, IGNORED
+from stages.score.labels import classify, resize_nearest
+from stages.score.protocols import Protocol
+
+KEPT_OF_THINNED = 10
+"""Where a protocol thins, it keeps one pixel of so many."""
+
+
+class GroundTruth:
+    """Labels of the images of a store as a protocol sees them.
+
+    Parameters
+    ----------
+    store, protocol : what is scored and how
+    images : indices of the images that are scored; whether to thin, and where, depends on all of them
+    """
+
+    def __init__(self, store: Store, protocol: Protocol, images: Sequence[int]) -> None:
+        self.store, self.protocol = store, protocol
+        void_as_anomaly = store.schema.dataset in protocol.void_as_anomaly_on
+        self.table = protocol.label_codes.table(void_as_anomaly)
+        self.offsets = dict(self._thinning(images))
+
+    def labels(self, image: int) -> np.ndarray | None:
+        """Return uint8 (H, W) labels at the evaluation size, or None for an image that the protocol skips."""
+        labels = self._classified(image)
+        if labels is not None and image in self.offsets:
+            labels = labels.copy()
+            kept = np.arange(self.offsets[image], self.offsets[image] + labels.size) % KEPT_OF_THINNED == 0
+            labels.reshape(-1)[~kept] = IGNORED
+        return labels
+
+    def _classified(self, image: int) -> np.ndarray | None:
+        schema = self.store.schema
+        codes = self.store.labels(image)
+        if schema.kind == "pixel" and self.protocol.pixel_size == "network":
+            codes = resize_nearest(codes, schema.logits_shape[1:])
+        labels = classify(codes, self.table, f"{self.store.path}: image {schema.images[image]!r}")
+        return None if self.protocol.skip_without_anomaly and not (labels == ANOMALY).any() else labels
+
+    def _thinning(self, images: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Yield each image with the number of pixels pooled before it, if the protocol thins this store."""
+        if self.protocol.thin_above is None or self.store.schema.kind != "mask":
+            return
+        by_path = sorted(images, key=lambda image: self.store.schema.images[image])
+        counted = [(image, labels.size) for image in by_path if (labels := self._classified(image)) is not None]
+        sizes = [size for _, size in counted]
+        if sum(sizes) > self.protocol.thin_above:
+            starts = np.cumsum([0, *sizes])
+            yield from ((image, int(start)) for (image, _), start in zip(counted, starts, strict=False))

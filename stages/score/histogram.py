@@ -1,0 +1,57 @@
+"""The state of a run: integer counts with a zero and a sum, small enough to have one for each worker."""
+
+import mmap
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from stages.score.plan import Plan
+
+
+@dataclass
+class Tally:
+    """Counts of all pairs of a plan over some images. Tallies of disjoint images add up to that of all of them.
+
+    Parameters
+    ----------
+    counts : int64 (pairs, places), the flat histograms of `counting.count`
+    above : int64 (pairs, thresholds, 2), normal and anomalous pixels that reach each threshold
+    images : number of images counted
+    pixels : int64 (2,), normal and anomalous pixels counted
+    """
+
+    counts: np.ndarray
+    above: np.ndarray
+    images: int
+    pixels: np.ndarray
+
+    @classmethod
+    def zero(cls, plan: Plan) -> "Tally":
+        """Return the tally of no image."""
+        places = max(2 * plan.bins(pair).count + 1 for pair in plan.pairs)
+        above = np.zeros((len(plan.pairs), len(plan.thresholds), 2), np.int64)
+        return cls(_untouched((len(plan.pairs), places)), above, 0, np.zeros(2, np.int64))
+
+    def add(self, other: "Tally") -> None:
+        """Add the tally of other images of the same plan."""
+        for mine, theirs in zip(self.counts, other.counts, strict=True):
+            filled = np.flatnonzero(theirs)
+            mine[filled] += theirs[filled]
+        self.above += other.above
+        self.images += other.images
+        self.pixels += other.pixels
+
+    def histogram(self, plan: Plan, pair: int) -> np.ndarray:
+        """Return the histogram of a pair: int64 (2, bins), normal and anomaly, by rising score."""
+        bins = plan.bins(plan.pairs[pair]).count
+        return self.counts[pair, : 2 * bins].reshape(2, bins)
+
+
+def _untouched(shape: tuple[int, ...]) -> np.ndarray:
+    """Return zeros that take up memory only where they are written.
+
+    A histogram spans all scores that float32 can hold and real scores fill a small part of it. NumPy asks for
+    huge pages where it allocates much, and then the small part becomes all of it.
+    """
+    return np.frombuffer(mmap.mmap(-1, 8 * prod(shape)), np.int64).reshape(shape)

@@ -1,0 +1,104 @@
+"""From the raw codes of a mask to normal, anomaly and ignored pixels."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from cache import PipeError
+from stages.score.counting import ANOMALY, IGNORED, NORMAL
+
+UNKNOWN = 3
+_PART = re.compile(r"(\d+)(?:-(\d+))?")
+
+
+@dataclass(frozen=True)
+class LabelCodes:
+    """What the codes of a mask mean; a code in none of the sets is an error.
+
+    Parameters
+    ----------
+    normal, anomaly, void : codes from 0 to 255
+    """
+
+    normal: frozenset[int]
+    anomaly: frozenset[int]
+    void: frozenset[int]
+
+    @classmethod
+    def parse(cls, text: str) -> "LabelCodes":
+        """Read `normal=0,anomaly=1-2,void=255`; several codes or ranges are joined by `+`.
+
+        Raises
+        ------
+        PipeError
+            Another form, a code above 255, a code with two meanings, or no code for normal or for anomaly.
+        """
+        sets: dict[str, frozenset[int]] = {}
+        for item in text.split(","):
+            name, _, codes = item.partition("=")
+            if name not in ("normal", "anomaly", "void") or name in sets:
+                raise PipeError(f"--label-codes: normal=0,anomaly=1-2,void=255 is the form; found {item!r}")
+            sets[name] = frozenset(_codes(codes))
+        if not sets.get("normal") or not sets.get("anomaly"):
+            raise PipeError("--label-codes: both `normal` and `anomaly` need a code")
+        every = [code for codes in sets.values() for code in codes]
+        if len(every) != len(set(every)):
+            raise PipeError(f"--label-codes: a code has two meanings in {text!r}")
+        return cls(sets["normal"], sets["anomaly"], sets.get("void", frozenset()))
+
+    def table(self, void_as_anomaly: bool) -> np.ndarray:
+        """Return what each code is: uint8 (256,), NORMAL, ANOMALY, IGNORED or UNKNOWN."""
+        table = np.full(256, UNKNOWN, np.uint8)
+        table[list(self.normal)] = NORMAL
+        table[list(self.anomaly)] = ANOMALY
+        table[list(self.void)] = ANOMALY if void_as_anomaly else IGNORED
+        return table
+
+
+STANDARD_CODES = LabelCodes(frozenset({0}), frozenset({1, 2}), frozenset({255}))
+
+
+def classify(codes: np.ndarray, table: np.ndarray, where: str) -> np.ndarray:
+    """Return what each pixel is, in the shape of `codes`.
+
+    Parameters
+    ----------
+    codes : uint8 (H, W), raw codes
+    table : uint8 (256,) of `LabelCodes.table`
+    where : names the image in an error
+
+    Raises
+    ------
+    PipeError
+        A code that the protocol does not know.
+    """
+    labels = table[codes]
+    unknown = codes[labels == UNKNOWN]
+    if unknown.size:
+        found = ", ".join(
+            f"{code} ({n} pixels)" for code, n in zip(*np.unique(unknown, return_counts=True), strict=True)
+        )
+        raise PipeError(
+            f"{where}: its mask holds codes that the protocol does not know: {found}; "
+            "say what they mean with --label-codes normal=...,anomaly=...,void=..."
+        )
+    return labels
+
+
+def resize_nearest(codes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return a mask at another size (height, width) by nearest neighbour, as Pillow does it."""
+    if codes.shape == size:
+        return codes
+    return np.asarray(Image.fromarray(codes).resize((size[1], size[0]), Image.Resampling.NEAREST))
+
+
+def _codes(text: str) -> Iterable[int]:
+    for part in text.split("+"):
+        match = _PART.fullmatch(part)
+        low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if not low <= high <= 255:
+            raise PipeError(f"--label-codes: a code or a range from 0 to 255 is expected, found {part!r}")
+        yield from range(low, high + 1)

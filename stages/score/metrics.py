@@ -1,0 +1,127 @@
+"""From two histograms to the figures: area under precision-recall and ROC, FPR at 95 % TPR, F1, IoU."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.special import digamma
+
+TPR = 0.95
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What the figures need of a histogram: its filled bins, by falling score.
+
+    Parameters
+    ----------
+    bins : int64 (n,), indices of the filled bins
+    p, n : int64 (n,), anomalous and normal pixels of each
+    """
+
+    bins: np.ndarray
+    p: np.ndarray
+    n: np.ndarray
+
+    @classmethod
+    def of(cls, histogram: np.ndarray) -> "Curve":
+        """Return the curve of int64 (2, bins) counts of normal and anomalous pixels."""
+        filled = np.flatnonzero(histogram.any(axis=0))[::-1]
+        return cls(filled, histogram[1, filled], histogram[0, filled])
+
+    @property
+    def positives(self) -> int:
+        """All anomalous pixels."""
+        return int(self.p.sum())
+
+    @property
+    def negatives(self) -> int:
+        """All normal pixels."""
+        return int(self.n.sum())
+
+
+def auprc(curve: Curve) -> tuple[float, float, float] | None:
+    """Return the average precision, and the least and the greatest that any order within bins could give.
+
+    Average precision is step-wise, sum over positives of the precision at their rank, as scikit-learn has it; ties
+    share the precision behind them. Within a bin the order is unknown. The least comes from all negatives of a
+    bin before its positives, each alone; the greatest from all its positives tied, before its negatives. The
+    figure itself takes the order within a bin as random: positive j of p has n j/(p + 1) negatives before it.
+    None where there is no anomalous or no normal pixel.
+    """
+    P = curve.positives
+    if not P or not curve.negatives:
+        return None
+    p, n = curve.p.astype(np.float64), curve.n.astype(np.float64)
+    TP, FP = np.cumsum(p) - p, np.cumsum(n) - n
+    some = p > 0
+    p, n, TP, FP = p[some], n[some], TP[some], FP[some]
+    expected = _precision_sum(TP, TP + FP, 1 + n / (p + 1), p)
+    lower = _precision_sum(TP, TP + FP + n, np.ones_like(p), p)
+    upper = p * (TP + p) / (TP + p + FP)
+    low, high = float(lower.sum() / P), float(upper.sum() / P)
+    return min(max(float(expected.sum() / P), low), high), low, high
+
+
+def _precision_sum(A: np.ndarray, B: np.ndarray, D: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Return sum over j = 1..p of (A + j) / (B + D j)."""
+    ratio = B / D
+    return (p + (A - ratio) * (digamma(ratio + p + 1) - digamma(ratio + 1))) / D
+
+
+def auroc(curve: Curve) -> float | None:
+    """Return the area under the ROC curve, ties counted half; None without anomalous or normal pixels."""
+    P, N = curve.positives, curve.negatives
+    if not P or not N:
+        return None
+    before = np.cumsum(curve.p) - curve.p
+    # Counts reach 10**10 and their products 10**20: float64 keeps ten digits of what int64 would overflow.
+    area = (curve.n.astype(np.float64) * (before + curve.p / 2)).sum()
+    return float(area / P / N)
+
+
+def fpr_at_95_tpr(curve: Curve, kind: Literal["first", "linear"]) -> float | None:
+    """Return the false positive rate where the true positive rate reaches 0.95.
+
+    "first" is the first point of the ROC curve with TPR >= 0.95, "linear" lies between its points. Within the bin
+    where that happens, positives and negatives are taken as evenly mixed. None without anomalous or normal pixels.
+    """
+    P, N = curve.positives, curve.negatives
+    if not P or not N:
+        return None
+    needed = np.ceil(TPR * P) if kind == "first" else TPR * P
+    TP, FP = np.cumsum(curve.p), np.cumsum(curve.n)
+    i = int(np.searchsorted(TP, needed))
+    share = 1 - (TP[i] - needed) / curve.p[i]
+    return float((FP[i] - curve.n[i] * (1 - share)) / N)
+
+
+def best_f1(curve: Curve) -> tuple[float, int] | None:
+    """Return the largest F1 over the bins' lower edges, and the bin; None without anomalous or normal pixels."""
+    P = curve.positives
+    if not P or not curve.negatives:
+        return None
+    TP, FP = np.cumsum(curve.p), np.cumsum(curve.n)
+    f1 = 2 * TP / (P + TP + FP)
+    best = int(np.argmax(f1))
+    return float(f1[best]), int(curve.bins[best])
+
+
+def iou(above: np.ndarray, pixels: np.ndarray) -> dict[str, float | None]:
+    """Return the intersection over union of both classes at a threshold, and their mean.
+
+    Parameters
+    ----------
+    above : int (2,), normal and anomalous pixels whose score reaches the threshold: they are called anomalous
+    pixels : int (2,), all normal and anomalous pixels
+
+    Returns
+    -------
+    normal, anomaly, mean : fractions; None where a class occurs neither in truth nor in prediction
+    """
+    FP, TP = (int(n) for n in above)
+    N, P = (int(n) for n in pixels)
+    normal = (N - FP) / (N + P - TP) if N + P - TP else None
+    anomaly = TP / (P + FP) if P + FP else None
+    mean = (normal + anomaly) / 2 if normal is not None and anomaly is not None else None
+    return {"normal": normal, "anomaly": anomaly, "mean": mean}

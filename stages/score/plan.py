@@ -1,0 +1,124 @@
+"""What a run over a store computes: its pairs of method and temperature, and where each is counted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cache import PipeError, Schema
+from stages.score.counting import Bins
+from stages.score.methods import METHODS, Method
+from stages.score.protocols import Protocol
+
+UNIT_BINS = Bins(14, negative=(-20, -19), positive=(-20, 1))
+"""For scores that a protocol has brought to 0..1."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A method at a temperature; None where temperature changes nothing."""
+
+    method: str
+    temperature: float | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The pairs to count for one store under one protocol.
+
+    Parameters
+    ----------
+    schema : of the store
+    protocol : how it is scored
+    temperatures : all of them, in order
+    pairs : methods at temperatures; a method without temperature appears once
+    thresholds : in the unit of each method's formula
+    """
+
+    schema: Schema
+    protocol: Protocol
+    temperatures: tuple[float, ...]
+    pairs: tuple[Pair, ...]
+    thresholds: tuple[float, ...] = ()
+
+    @property
+    def methods(self) -> dict[str, Method]:
+        """The methods of the store's kind."""
+        return METHODS[self.schema.kind]
+
+    @property
+    def in_distribution(self) -> list[int]:
+        """Channels of a pixel store that stand for known classes; a protocol may add the void channel."""
+        return [c for c in range(len(self.schema.classes)) if c != self.schema.void_class]
+
+    def classes(self, method: str) -> int:
+        """Return the number of classes that a method's formula runs over."""
+        with_void = self.schema.kind == "pixel" and self.protocol.void_channel and method != "void"
+        return len(self.schema.classes) if with_void else len(self.in_distribution)
+
+    def min_max(self, method: str) -> bool:
+        """Return whether the protocol brings a method's scores to 0..1 in each image."""
+        return method in self.protocol.min_max
+
+    def bins(self, pair: Pair) -> Bins:
+        """Return the bins that a pair is counted in."""
+        return UNIT_BINS if self.min_max(pair.method) else self.methods[pair.method].scale.bins
+
+    def rank(self, pair: Pair, scores: np.ndarray) -> np.ndarray:
+        """Return formula values as ranks, float32."""
+        T, K = pair.temperature or 1.0, self.classes(pair.method)
+        return self.methods[pair.method].scale.rank(scores, T, K).astype(np.float32)
+
+    def formula(self, pair: Pair, ranks: np.ndarray) -> np.ndarray:
+        """Return ranks as formula values, float64."""
+        return self.methods[pair.method].scale.formula(ranks, pair.temperature or 1.0, self.classes(pair.method))
+
+    def threshold_ranks(self) -> np.ndarray:
+        """Return the thresholds as ranks of each pair: float32 (pairs, thresholds)."""
+        values = np.array(self.thresholds, np.float64)
+        return np.array([self.rank(pair, values) for pair in self.pairs], np.float32).reshape(len(self.pairs), -1)
+
+
+def make_plan(
+    schema: Schema,
+    protocol: Protocol,
+    methods: Sequence[str] | None,
+    temperatures: Sequence[float],
+    thresholds: Sequence[float] = (),
+) -> Plan:
+    """Plan a run over one store.
+
+    Parameters
+    ----------
+    methods : names, or None for all that the store can serve
+    temperatures : positive and finite
+
+    Raises
+    ------
+    PipeError
+        A method that the store cannot serve, or a temperature that is not positive and finite.
+    """
+    for T in temperatures:
+        if not (np.isfinite(T) and np.float32(T) > 0 and np.isfinite(np.float32(1) / np.float32(T))):
+            raise PipeError(f"--temperatures: a positive, finite number is expected, found {T:g}")
+    if not temperatures:
+        raise PipeError("--temperatures: at least one is needed")
+    served = [name for name in METHODS[schema.kind] if _served(name, schema)]
+    for name in methods or ():
+        if name not in served:
+            raise PipeError(
+                f"--methods: {name!r} cannot be computed from the {schema.kind} store of {schema.network} "
+                f"on {schema.dataset}; there are {', '.join(served)}"
+            )
+    pairs = [
+        Pair(name, T)
+        for name in served
+        if methods is None or name in methods
+        for T in (temperatures if METHODS[schema.kind][name].temperature else [None])
+    ]
+    unique = tuple(dict.fromkeys(pairs))
+    return Plan(schema, protocol, tuple(dict.fromkeys(temperatures)), unique, tuple(thresholds))
+
+
+def _served(method: str, schema: Schema) -> bool:
+    return not (schema.kind == "pixel" and method == "void" and schema.void_class is None)

@@ -1,0 +1,104 @@
+"""The choices that make published numbers differ, each by name; a protocol is a frozen set of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+from cache import PipeError
+from stages.score.labels import STANDARD_CODES, LabelCodes
+
+Size = Literal["mask", "network"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a store becomes figures.
+
+    Parameters
+    ----------
+    name : as reports print it
+    label_codes : what the codes of a mask mean
+    void_as_anomaly_on : data sets on which void counts as anomaly
+    skip_without_anomaly : leave out images that show no anomaly at the evaluation size
+    pixel_size : evaluation size of pixel stores, the mask's (logits are resampled) or the network's (the mask is)
+    void_channel : whether a pixel network's void channel takes part in softmax, maximum, entropy and energy
+    normalise_first : mask `msp` and `entropy`: divide S by its sum before it is resampled, not after
+    min_max : methods whose scores are brought to 0..1 in each image before they are pooled
+    thin_above : mask stores with more pixels than this keep every tenth (None: all are kept)
+    fpr : the FPR at 95 % TPR is that of the "first" point with TPR >= 0.95, or "linear" between points
+    """
+
+    name: str
+    label_codes: LabelCodes = STANDARD_CODES
+    void_as_anomaly_on: frozenset[str] = frozenset()
+    skip_without_anomaly: bool = False
+    pixel_size: Size = "mask"
+    void_channel: bool = False
+    normalise_first: bool = False
+    min_max: frozenset[str] = field(default=frozenset())
+    thin_above: int | None = None
+    fpr: Literal["first", "linear"] = "first"
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "standard": Protocol("standard"),
+    "course": Protocol("course", skip_without_anomaly=True, pixel_size="network", fpr="linear"),
+    "legacy": Protocol(
+        "legacy",
+        void_as_anomaly_on=frozenset({"fs_static", "FS_LostFound_full"}),
+        skip_without_anomaly=True,
+        pixel_size="network",
+        void_channel=True,
+        normalise_first=True,
+        min_max=frozenset({"maxlogit", "entropy", "rba-normalized"}),
+        thin_above=20_000_000,
+        fpr="linear",
+    ),
+}
+
+_YES_NO = {"yes": True, "no": False}
+
+
+def with_choices(protocol: Protocol, choices: Mapping[str, str]) -> Protocol:
+    """Return a protocol with single fields set anew; its name then says so.
+
+    Parameters
+    ----------
+    choices : field name (with `-` or `_`) -> value as text: yes/no, a word, a number, `none`, or a comma list
+
+    Raises
+    ------
+    PipeError
+        A field or a value that does not exist.
+    """
+    known = {f.name for f in fields(Protocol)} - {"name"}
+    for name, text in choices.items():
+        key = name.replace("-", "_")
+        if key not in known:
+            raise PipeError(
+                f"--set {name}: no such field of a protocol; there are {', '.join(sorted(known)).replace('_', '-')}"
+            )
+        value: Any = _parse(key, text)
+        protocol = replace(protocol, **{key: value}, name=f"{protocol.name}+{name}={text}")
+    return protocol
+
+
+def _parse(key: str, text: str) -> object:
+    values: dict[str, Mapping[str, object]] = {
+        "skip_without_anomaly": _YES_NO,
+        "void_channel": _YES_NO,
+        "normalise_first": _YES_NO,
+        "pixel_size": {"mask": "mask", "network": "network"},
+        "fpr": {"first": "first", "linear": "linear"},
+    }
+    if key == "label_codes":
+        return LabelCodes.parse(text)
+    if key == "thin_above":
+        if text != "none" and not text.isdecimal():
+            raise PipeError(f"--set {key}: a number of pixels or `none` is expected, found {text!r}")
+        return None if text == "none" else int(text)
+    if key in values:
+        if text not in values[key]:
+            raise PipeError(f"--set {key}: {' or '.join(values[key])} is expected, found {text!r}")
+        return values[key][text]
+    return frozenset() if text == "none" else frozenset(text.split(","))

@@ -1,0 +1,92 @@
+"""Bilinear resampling as networks do it: pixel centres aligned, corners not, no smoothing when it shrinks."""
+
+import numpy as np
+
+from stages.score.arithmetic import Array, kernel
+
+Axis = tuple[np.ndarray, np.ndarray]
+"""For each target position the source position before it and the share of the one after."""
+
+
+def axis_weights(source: int, target: int) -> Axis:
+    """Return where each target position lies among the source positions.
+
+    As `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)` has it.
+
+    Parameters
+    ----------
+    source, target : numbers of positions
+
+    Returns
+    -------
+    first : int64 (target,), the source position before; the one after is the next, where there is one
+    weight : float32 (target,), the share of the one after
+    """
+    scale = np.float32(source) / np.float32(target)
+    centre = np.maximum((np.arange(target, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5), 0)
+    first = np.minimum(centre.astype(np.int64), source - 1)
+    weight = (centre - first).astype(np.float32)
+    weight[first == source - 1] = 0
+    return first, weight
+
+
+@kernel
+def stretch_row(planes: Array, y: int, first: Array, weight: Array, out: Array) -> None:
+    """Resample row `y` of every plane along x: float32 (P, h, w) to (P, width)."""
+    width, last = first.size, planes.shape[2] - 1
+    for p in range(planes.shape[0]):
+        row, target = planes[p, y], out[p]
+        if width == row.size:
+            target[:] = row
+        else:
+            for x in range(width):
+                a, b = row[first[x]], row[min(first[x] + 1, last)]
+                target[x] = a + weight[x] * (b - a)
+
+
+@kernel
+def blend_rows(above: Array, below: Array, weight: np.float32, out: Array) -> None:
+    """Blend two stretched rows of every plane: float32 (P, width) each."""
+    for p in range(above.shape[0]):
+        for x in range(above.shape[1]):
+            out[p, x] = above[p, x] + weight * (below[p, x] - above[p, x])
+
+
+@kernel
+def sample_row(planes: Array, y: int, rows: Axis, columns: Axis, held: Array, stretched: Array, out: Array) -> None:
+    """Sample row `y` of the target grid.
+
+    Parameters
+    ----------
+    planes : float32 (P, h, w)
+    y : target row
+    rows, columns : `axis_weights` of both axes
+    held : int64 (2,), the source rows that `stretched` holds (-1: none), kept from call to call
+    stretched : float32 (2, P, width), kept from call to call: each source row is stretched once
+    out : float32 (P, width), written
+    """
+    first, weight = rows
+    for source in (first[y], min(first[y] + 1, planes.shape[1] - 1)):
+        if held[source % 2] != source:
+            stretch_row(planes, source, columns[0], columns[1], stretched[source % 2])
+            held[source % 2] = source
+    above = stretched[first[y] % 2]
+    if weight[y] == 0:
+        out[:] = above
+    else:
+        blend_rows(above, stretched[(first[y] + 1) % 2], weight[y], out)
+
+
+@kernel
+def sample_band(
+    planes: Array, start: int, stop: int, rows: Axis, columns: Axis, held: Array, stretched: Array, out: Array
+) -> None:
+    """Sample rows `start` to `stop` of the target grid, one after another: out is float32 (P, rows * width)."""
+    width = columns[0].size
+    same = width == planes.shape[2] and rows[0].size == planes.shape[1]
+    for y in range(start, stop):
+        target = out[:, (y - start) * width : (y - start + 1) * width]
+        if same:
+            target[:] = planes[:, y]
+        else:
+            sample_row(planes, y, rows, columns, held, stretched, target)

@@ -1,0 +1,113 @@
+"""Between the scores as their formulas give them and the ranks that the kernels count.
+
+Only the order of scores matters to AuPRC, FPR95 and AUROC, so a kernel may give any strictly increasing function
+of a formula. It gives one that float32 and a fixed number of bins can carry. `1 - max softmax` ties at 0 for every
+confident pixel and crowds together below 1 - 1/K at high temperatures; the logarithm of its odds does neither.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.score.counting import Bins
+
+LOGIT_OFFSET = np.float32(8.0)
+"""Moves logits away from zero, so that bins are of even width around it instead of ever finer."""
+
+Curve = Callable[[np.ndarray, float, int], np.ndarray]
+"""(values, temperature, number of classes) -> values"""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How the ranks of a score are made, undone and counted.
+
+    Parameters
+    ----------
+    rank : formula value -> rank, float64, strictly increasing
+    formula : rank -> formula value, its inverse up to float32
+    bins : division of the ranks
+    """
+
+    rank: Curve
+    formula: Curve
+    bins: Bins
+
+
+def _log2(x: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log2(np.clip(x, 0, None))
+
+
+def _odds(p: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return np.clip(p, 0, 1) / (1 - np.clip(p, 0, 1))
+
+
+def _share(log2_odds: np.ndarray) -> np.ndarray:
+    """Return odds / (1 + odds)."""
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp2(-np.asarray(log2_odds, np.float64)))
+
+
+def _offset(value: np.ndarray) -> np.ndarray:
+    return value + np.where(value >= 0, LOGIT_OFFSET, -LOGIT_OFFSET)
+
+
+def _no_offset(rank: np.ndarray) -> np.ndarray:
+    return np.sign(rank) * np.maximum(np.abs(rank) - LOGIT_OFFSET, 0)
+
+
+def shifted(pivot: Callable[[int], float], bins: Bins) -> Scale:
+    """Return the scale that counts a score relative to `pivot(K)`, its value for a perfectly confident pixel.
+
+    That is where scores gather, and floating point resolves best around zero.
+    """
+    return Scale(
+        rank=lambda s, _T, K: np.asarray(s, np.float64) - pivot(K),
+        formula=lambda rank, _T, K: np.asarray(rank, np.float64) + pivot(K),
+        bins=bins,
+    )
+
+
+LEFT_BINS = Bins(14, negative=(-14, 22), positive=(-14, -13))
+ENTROPY_BINS = Bins(14, negative=(-12, 22), positive=(-12, 6))
+ODDS_BINS = Bins(14, negative=(-12, 22), positive=(-12, 22))
+LOGIT_BINS = Bins(14, negative=(3, 17), positive=(3, 17))
+SHIFTED_BINS = Bins(14, negative=(-20, 8), positive=(-20, 8))
+
+PROBABILITY_LEFT = Scale(
+    rank=lambda s, _T, K: _log2(_odds(s) / (K - 1)),
+    formula=lambda rank, _T, K: _share(rank + np.log2(K - 1)),
+    bins=LEFT_BINS,
+)
+"""1 - max p, counted as log2 of its odds over those of K equal classes: 0 where nothing is known, else negative."""
+
+PROBABILITY = Scale(
+    rank=lambda s, _T, K: _log2(_odds(s) * K),
+    formula=lambda rank, _T, K: _share(rank - np.log2(K)),
+    bins=ODDS_BINS,
+)
+"""The probability of one channel beside K others, counted as log2 of its odds over those of equal channels."""
+
+ENTROPY = Scale(
+    rank=lambda s, _T, K: _log2(_odds(np.asarray(s) / np.log(K))),
+    formula=lambda rank, _T, K: np.log(K) * _share(rank),
+    bins=ENTROPY_BINS,
+)
+"""Entropy H, counted as log2 of H / (ln K - H)."""
+
+LOGIT = Scale(
+    rank=lambda s, _T, _K: _offset(np.asarray(s, np.float64)),
+    formula=lambda rank, _T, _K: _no_offset(np.asarray(rank, np.float64)),
+    bins=LOGIT_BINS,
+)
+"""A logit."""
+
+FREE_ENERGY = Scale(
+    rank=lambda s, T, K: _offset(np.asarray(s, np.float64) + T * np.log(K)),
+    formula=lambda rank, T, K: _no_offset(np.asarray(rank, np.float64)) - T * np.log(K),
+    bins=LOGIT_BINS,
+)
+"""-T logsumexp(z/T), counted as -T log mean exp(z/T): at high T its spread is small beside T log K."""

@@ -1,0 +1,86 @@
+"""What several test files share: a tiny data set on disk, and the way to the real one."""
+
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from cache import PipeError
+from pipeline.cli import cli
+
+SIZES = ((24, 40), (20, 36), (24, 40), (16, 32), (24, 40))
+
+
+def write_sample(folder: Path, name: str, size: tuple[int, int], seed: int) -> None:
+    """Write a picture of noise and a mask with normal, anomalous and void pixels."""
+    noise = np.random.default_rng(seed)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / "labels_masks").mkdir(exist_ok=True)
+    Image.fromarray(noise.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / "images" / name)
+    codes = noise.choice(np.array([0, 1, 255], np.uint8), size)
+    Image.fromarray(codes).save(folder / "labels_masks" / f"{Path(name).stem}.png")
+
+
+@pytest.fixture
+def data_root(tmp_path: Path) -> Path:
+    """Give a root with the data set Tiny: five pictures of several sizes, 0.png to 3.png and 10.png."""
+    root = tmp_path / "data"
+    for seed, (number, size) in enumerate(zip((0, 1, 2, 3, 10), SIZES, strict=True)):
+        write_sample(root / "Tiny", f"{number}.png", size, seed)
+    return root
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Give the folder of real data, or skip the test."""
+    folder = os.environ.get("PIPE_REAL_DATA")
+    if not folder:
+        pytest.skip("PIPE_REAL_DATA is not set: no real data to test on")
+    return Path(folder).resolve()
+
+
+@pytest.fixture
+def run(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
+    """Give a function that calls `pipe infer` with a fake network on Tiny; check that no thread outlives the test."""
+    import torch  # here, as what only scores is tested without it
+    from fake_networks import FAKES, GAIN
+
+    from stages.infer.networks import NETWORKS
+
+    for name, network in FAKES.items():
+        monkeypatch.setitem(NETWORKS, name, network)
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    torch.save({"gain": GAIN}, tmp_path / "weights.pth")
+
+    def call(*flags: str, out: str = "store", network: str = "enet", dataset: str = "Tiny") -> Result:
+        required = {"--network": network, "--dataset": dataset, "--data-root": data_root, "--out": tmp_path / out}
+        words = [str(word) for pair in required.items() for word in pair]
+        return CliRunner().invoke(cli, ["infer", *words, "--weights", str(tmp_path / "weights.pth"), *flags])
+
+    before = set(threading.enumerate())
+    yield call
+    assert set(threading.enumerate()) <= before
+
+
+def content(store: Path) -> dict[str, bytes]:
+    """Every file of a store."""
+    return {str(file.relative_to(store)): file.read_bytes() for file in store.rglob("*") if file.is_file()}
+
+
+def fails(result: Result, line: str, code: int = 1) -> None:
+    """Assert that a command ended in this line and code, and printed no result."""
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.splitlines()[-1] == line
+
+
+def refused(message: str) -> AbstractContextManager[object]:
+    """Expect a PipeError of exactly this text."""
+    return pytest.raises(PipeError, match=f"^{re.escape(message)}$")

@@ -1,0 +1,42 @@
+"""Work in background threads: in order, bounded, and early to fail."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.infer.prefetch import ahead, batched
+
+
+@given(st.lists(st.integers()), st.integers(1, 4), st.integers(0, 5))
+def test_work_ahead_keeps_the_order_and_the_bound(items, threads, depth):
+    begun = []
+    with ThreadPoolExecutor(threads) as pool:
+        for position, result in enumerate(ahead(pool, lambda item: begun.append(item) or -item, items, depth)):
+            assert result == -items[position]
+            assert len(begun) <= position + 1 + depth
+    assert len(begun) == len(items)
+
+
+def test_work_ahead_fails_before_the_source_runs_dry():
+    drawn = []
+
+    def source() -> Iterator[int]:
+        for item in range(100):
+            time.sleep(0.01)
+            drawn.append(item)
+            yield item
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ZeroDivisionError):
+        list(ahead(pool, lambda item: 1 / (item - 1), source(), depth=50))
+    assert len(drawn) < 10
+
+
+@given(st.lists(st.integers()), st.integers(1, 5))
+def test_batches_are_the_items_cut(items, size):
+    batches = list(batched(items, size))
+    assert [item for batch in batches for item in batch] == items
+    assert all(len(batch) == size for batch in batches[:-1])
