@@ -7,6 +7,7 @@ import click
 
 from cache.errors import IncompleteError, IntegrityError, PipeError
 from pipeline.infer import infer
+from pipeline.score import score
 
 EXIT_FAILED, EXIT_INCOMPLETE, EXIT_DAMAGED, EXIT_INTERRUPTED = 1, 3, 4, 130
 
@@ -40,6 +41,7 @@ def cli() -> None:
 
 
 cli.add_command(infer)
+cli.add_command(score)
 
 
 def main() -> None:

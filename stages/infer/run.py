@@ -14,8 +14,8 @@ from cache.errors import PipeError
 from stages.infer.datasets import DataSet
 from stages.infer.device import background_threads
 from stages.infer.model import Model
-from stages.infer.prefetch import ahead, batched
 from stages.infer.preprocess import Prepared, prepare
+from stages.streams import ahead, batched
 
 
 @dataclass(frozen=True)

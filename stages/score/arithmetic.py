@@ -6,24 +6,17 @@ They take and return float32. Their errors are bounded by tests against float64.
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from stages.score.compiled import Array, inlined, kernel
+
 LOG2E = np.float32(1.4426950408889634)
 LN2 = np.float32(0.6931471805599453)
 ROUND = np.float32(3 << 22)
 """Adding 1.5 * 2**23 rounds a small float to an integer that then lies in the low bits of its pattern."""
-
-kernel = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-"""Compiled once and kept on disk; runs without the interpreter lock; multiply and add may fuse."""
-
-inlined = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, inline="always")
-"""The same, for what is called inside a pixel loop."""
-
-Array = np.ndarray
 
 
 def _bitcast(source: types.Type, target: types.Type, llvm: ir.Type) -> Callable[..., Any]:

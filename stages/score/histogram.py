@@ -52,6 +52,11 @@ def _untouched(shape: tuple[int, ...]) -> np.ndarray:
     """Return zeros that take up memory only where they are written.
 
     A histogram spans all scores that float32 can hold and real scores fill a small part of it. NumPy asks for
-    huge pages where it allocates much, and then the small part becomes all of it.
+    huge pages where it allocates much, and shared memory is filled by reading it too; either way the small part
+    becomes all of it.
     """
-    return np.frombuffer(mmap.mmap(-1, 8 * prod(shape)), np.int64).reshape(shape)
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    memory = mmap.mmap(-1, 8 * prod(shape), **private)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, np.int64).reshape(shape)

@@ -9,7 +9,8 @@ Scores leave here as ranks, see `scales.py`.
 
 import numpy as np
 
-from stages.score.arithmetic import LN2, LOG2E, Array, exp2, kernel, log1p, log2
+from stages.score.arithmetic import LN2, LOG2E, exp2, log1p, log2
+from stages.score.compiled import Array, kernel
 from stages.score.counting import count, count_above
 from stages.score.pixel_kernels import SMALLEST, entropy_rank, offset
 from stages.score.resampling import Axis, sample_band

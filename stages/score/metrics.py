@@ -66,7 +66,18 @@ def auprc(curve: Curve) -> tuple[float, float, float] | None:
 def _precision_sum(A: np.ndarray, B: np.ndarray, D: np.ndarray, p: np.ndarray) -> np.ndarray:
     """Return sum over j = 1..p of (A + j) / (B + D j)."""
     ratio = B / D
-    return (p + (A - ratio) * (digamma(ratio + p + 1) - digamma(ratio + 1))) / D
+    return (p + (A - ratio) * _harmonic_sum(ratio, p)) / D
+
+
+def _harmonic_sum(x: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Return sum over j = 1..p of 1 / (x + j), to the last digits.
+
+    It is digamma(x + p + 1) - digamma(x + 1), which cancels where x is large; there the two asymptotic series are
+    subtracted term by term, and the first one left out is below 1e-14.
+    """
+    low, high = x + 0.5, x + p + 0.5
+    far = np.log1p(p / low) + (1 / high**2 - 1 / low**2) / 24
+    return np.where(x > 1000, far, digamma(x + p + 1) - digamma(x + 1))
 
 
 def auroc(curve: Curve) -> float | None:

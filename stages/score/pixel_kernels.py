@@ -10,7 +10,8 @@ AuPRC, FPR95 and AUROC see.
 
 import numpy as np
 
-from stages.score.arithmetic import LN2, LOG2E, Array, as_int, exp2, inlined, kernel, log1p, log2
+from stages.score.arithmetic import LN2, LOG2E, as_int, exp2, log1p, log2
+from stages.score.compiled import Array, inlined, kernel
 from stages.score.counting import count, count_above
 from stages.score.resampling import Axis, sample_band
 from stages.score.scales import LOGIT_OFFSET

@@ -79,6 +79,15 @@ class Plan:
         return np.array([self.rank(pair, values) for pair in self.pairs], np.float32).reshape(len(self.pairs), -1)
 
 
+def method_names(names: Sequence[str]) -> list[str]:
+    """Return names of methods as they are; PipeError for one that no kind of network has."""
+    known = list(dict.fromkeys(name for methods in METHODS.values() for name in methods))
+    for name in names:
+        if name not in known:
+            raise PipeError(f"--methods: {name!r} is no method; there are {', '.join(known)}")
+    return list(names)
+
+
 def make_plan(
     schema: Schema,
     protocol: Protocol,
@@ -90,32 +99,26 @@ def make_plan(
 
     Parameters
     ----------
-    methods : names, or None for all that the store can serve
-    temperatures : positive and finite
+    methods : names, or None for all; what this kind of network has not is left out
+    temperatures : positive
 
     Raises
     ------
     PipeError
-        A method that the store cannot serve, or a temperature that is not positive and finite.
+        The store can serve none of the methods.
     """
-    for T in temperatures:
-        if not (np.isfinite(T) and np.float32(T) > 0 and np.isfinite(np.float32(1) / np.float32(T))):
-            raise PipeError(f"--temperatures: a positive, finite number is expected, found {T:g}")
-    if not temperatures:
-        raise PipeError("--temperatures: at least one is needed")
     served = [name for name in METHODS[schema.kind] if _served(name, schema)]
-    for name in methods or ():
-        if name not in served:
-            raise PipeError(
-                f"--methods: {name!r} cannot be computed from the {schema.kind} store of {schema.network} "
-                f"on {schema.dataset}; there are {', '.join(served)}"
-            )
     pairs = [
         Pair(name, T)
         for name in served
         if methods is None or name in methods
         for T in (temperatures if METHODS[schema.kind][name].temperature else [None])
     ]
+    if not pairs:
+        raise PipeError(
+            f"--methods: none of {', '.join(methods or ())} can be computed from the {schema.kind} store of "
+            f"{schema.network} on {schema.dataset}; there are {', '.join(served)}"
+        )
     unique = tuple(dict.fromkeys(pairs))
     return Plan(schema, protocol, tuple(dict.fromkeys(temperatures)), unique, tuple(thresholds))
 

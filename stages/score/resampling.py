@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stages.score.arithmetic import Array, kernel
+from stages.score.compiled import Array, kernel
 
 Axis = tuple[np.ndarray, np.ndarray]
 """For each target position the source position before it and the share of the one after."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
 import numpy as np
@@ -12,9 +12,9 @@ from stages.score import mask, pixel
 from stages.score.counting import count, count_above
 from stages.score.ground_truth import GroundTruth
 from stages.score.histogram import Tally
-from stages.score.parallel import ahead
 from stages.score.pixel import Values
 from stages.score.plan import Plan
+from stages.streams import ahead
 
 COUNT = {"pixel": pixel.count_image, "mask": mask.count_image}
 RANK_MAPS = {"pixel": pixel.rank_maps, "mask": mask.rank_maps}
@@ -73,6 +73,18 @@ def tally_store(store: Store, plan: Plan, images: Sequence[int], workers: int, a
     for _ in range(workers - 1):
         total.add(tallies.get())
     return total
+
+
+def compile_kernels(store: Store, plan: Plan) -> None:
+    """Compile what a plan needs, unless an earlier run has left it on disk: score four pixels of nothing."""
+    specs, T = plan.schema.arrays(), plan.temperatures[0]
+    values = {name: np.zeros(specs[name].image_shape, specs[name].dtype) for name in LOGITS[plan.schema.kind]}
+    cut = {name: array[:, :2, :2] if array.ndim == 3 else array for name, array in values.items()}
+    part = replace(plan, temperatures=(T,), pairs=tuple(p for p in plan.pairs if p.temperature in (None, T)))
+    picture = Picture(
+        0, {name: np.ascontiguousarray(array) for name, array in cut.items()}, np.zeros((2, 2), np.uint8)
+    )
+    count_picture(store, part, picture, part.threshold_ranks(), Tally.zero(part))
 
 
 def read_picture(store: Store, truth: GroundTruth, image: int) -> Picture | None:

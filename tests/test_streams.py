@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.infer.prefetch import ahead, batched
+from stages.streams import ahead, batched
 
 
 @given(st.lists(st.integers()), st.integers(1, 4), st.integers(0, 5))

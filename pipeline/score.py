@@ -1,0 +1,228 @@
+"""`pipe score`: stores in, every method at every temperature out."""
+
+import json
+import math
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cache.errors import IncompleteError, PipeError
+from pipeline.progress import Progress
+
+if TYPE_CHECKING:
+    from cache.store import Store
+    from stages.score.plan import Plan
+    from stages.score.protocols import Protocol
+    from stages.score.results import Row
+
+MOST_TEMPERATURES = 10_000
+SECONDS_BEFORE_WORD = 2.0
+
+
+def parse_temperatures(_context: click.Context, _option: click.Parameter, text: str) -> tuple[float, ...]:
+    """Read `0.5,1,2` or `START:STOP:STEP`, the end included where a step reaches it."""
+    try:
+        values = _range(text) if ":" in text else tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"expected 0.5,1,2 or START:STOP:STEP, and found {text!r}") from None
+    for T in values:
+        if not (math.isfinite(T) and 1e-6 <= T <= 1e6):
+            raise click.BadParameter(f"a temperature is a number from 1e-6 to 1e6, and {T:g} is not")
+    return values
+
+
+def _range(text: str) -> tuple[float, ...]:
+    start, stop, step = (float(part) for part in text.split(":"))
+    if not (math.isfinite(start + stop + step) and step > 0 and stop >= start):
+        raise ValueError
+    count = math.floor((stop - start) / step + 1e-9) + 1
+    if count > MOST_TEMPERATURES:
+        raise click.BadParameter(f"{text} makes {count} temperatures; {MOST_TEMPERATURES} are the most")
+    # Ten digits drop what repeated steps add: 0.1:0.3:0.1 means 0.3, not 0.30000000000000004.
+    return tuple(float(f"{start + i * step:.10g}") for i in range(count))
+
+
+def parse_choices(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """Read FIELD=VALUE, several times."""
+    for text in texts:
+        if "=" not in text:
+            raise click.BadParameter(f"expected FIELD=VALUE, and found {text!r}")
+    return dict(text.split("=", 1) for text in texts)
+
+
+@click.command()
+@click.argument("stores", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="STORE...")
+@click.option("--methods", default="all", show_default=True, metavar="all|ID,...", help="Methods to compute.")
+@click.option(
+    "--temperatures",
+    callback=parse_temperatures,
+    default="1",
+    show_default=True,
+    metavar="T,...|START:STOP:STEP",
+    help="Temperatures for the methods that have one.",
+)
+@click.option(
+    "--protocol",
+    "protocol_name",
+    type=click.Choice(["standard", "course", "legacy"]),
+    default="standard",
+    show_default=True,
+    help="The named choices that turn scores into figures.",
+)
+@click.option(
+    "--set", "choices", multiple=True, callback=parse_choices, metavar="FIELD=VALUE", help="One choice anew."
+)
+@click.option("--label-codes", metavar="normal=0,anomaly=1-2,void=255", help="What the codes of the masks mean.")
+@click.option(
+    "--threshold", "thresholds", multiple=True, type=float, metavar="X", help="IoU at this score; repeatable."
+)
+@click.option("--exact", is_flag=True, help="Let scikit-learn compute the figures from every single score.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Threads that score  [default: number of cores]")
+@click.option("--allow-incomplete", is_flag=True, help="Score what a store has, and exit with 3.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results as files.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+def score(
+    stores: tuple[Path, ...],
+    methods: str,
+    temperatures: tuple[float, ...],
+    protocol_name: str,
+    choices: dict[str, str],
+    label_codes: str | None,
+    thresholds: tuple[float, ...],
+    exact: bool,
+    workers: int | None,
+    allow_incomplete: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Score stores with every method at every temperature."""
+    _refuse_what_is_no_number(thresholds)
+    protocol = _protocol(protocol_name, choices | ({"label-codes": label_codes} if label_codes else {}))
+    plans = _plans(stores, methods, temperatures, protocol, thresholds)
+    missing = _missing(plans, allow_incomplete)
+    rows = [row for store, plan in plans for row in _score(store, plan, workers or os.cpu_count() or 1, exact)]
+    if out:
+        from pipeline.results import write_results
+
+        write_results(out, rows, _settings(click.get_current_context()))
+    click.echo(_shown(rows, as_json))
+    if missing:
+        raise IncompleteError(f"{missing} images were missing; the figures are those of the others")
+
+
+def _refuse_what_is_no_number(thresholds: Sequence[float]) -> None:
+    for threshold in thresholds:
+        if math.isnan(threshold):
+            raise click.BadParameter("NaN is no threshold", param_hint="--threshold")
+
+
+def _protocol(name: str, choices: dict[str, str]) -> "Protocol":
+    from stages.score.protocols import PROTOCOLS, with_choices
+
+    return with_choices(PROTOCOLS[name], choices)
+
+
+def _plans(
+    paths: Sequence[Path],
+    methods: str,
+    temperatures: Sequence[float],
+    protocol: "Protocol",
+    thresholds: Sequence[float],
+) -> "list[tuple[Store, Plan]]":
+    """Open every store and plan its run, so that what is wrong with any is said before the first is scored."""
+    from cache.store import open_store
+    from stages.score.plan import make_plan, method_names
+
+    wanted = None if methods == "all" else method_names(methods.split(","))
+    stores = [open_store(path) for path in dict.fromkeys(paths)]
+    plans = [(store, make_plan(store.schema, protocol, wanted, temperatures, thresholds)) for store in stores]
+    served = {pair.method for _, plan in plans for pair in plan.pairs}
+    for name in wanted or ():
+        if name not in served:
+            kinds = " and ".join(sorted({store.schema.kind for store in stores}))
+            raise PipeError(f"--methods: {name!r} cannot be computed from these {kinds} stores; leave it out")
+    return plans
+
+
+def _missing(plans: "Sequence[tuple[Store, Plan]]", allow_incomplete: bool) -> int:
+    """Return how many images the stores lack; without --allow-incomplete that is an error."""
+    missing = 0
+    for store, _ in plans:
+        if not allow_incomplete:
+            store.require_complete()
+        missing += len(store.missing())
+        if not store.completed():
+            raise IncompleteError(f"{store.path}: no image is in the store; run the same `pipe infer` again")
+    return missing
+
+
+def _score(store: "Store", plan: "Plan", workers: int, exact: bool) -> "list[Row]":
+    from stages.score.exact import exact_rows
+    from stages.score.results import make_rows
+    from stages.score.run import compile_kernels, tally_store
+
+    images, name = store.completed(), f"{store.schema.network} on {store.schema.dataset}"
+    with _word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
+        compile_kernels(store, plan)
+    with Progress(f"scoring {name}", len(images)) as progress:
+        rows = make_rows(store, plan, tally_store(store, plan, images, workers, progress.advance))
+    if not exact:
+        return rows
+    passes = len({pair.temperature for pair in plan.pairs})
+    with Progress(f"scoring {name} exactly", passes * len(images)) as progress:
+        found = exact_rows(store, plan, images, rows, progress.advance)
+    click.echo(_agreement(rows, found), err=True)
+    return found
+
+
+def _agreement(streamed: "Sequence[Row]", exact: "Sequence[Row]") -> str:
+    def largest(figure: str) -> float:
+        pairs = ((getattr(a, figure), getattr(b, figure)) for a, b in zip(streamed, exact, strict=True))
+        return max((abs(a - b) for a, b in pairs if a is not None and b is not None), default=0.0)
+
+    figures = ", ".join(f"{name} {largest(key):.1e}" for name, key in _COMPARED.items())
+    return f"largest difference between streaming and exact figures: {figures}"
+
+
+_COMPARED = {"AuPRC": "auprc", "FPR95": "fpr95", "AUROC": "auroc"}
+
+
+@contextmanager
+def _word_if_slow(what: str) -> Iterator[None]:
+    """Say on stderr what takes so long, if it takes long, and how long it took."""
+    started, timer = (
+        time.monotonic(),
+        threading.Timer(SECONDS_BEFORE_WORD, click.echo, (f"{what} ...",), {"err": True}),
+    )
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    if time.monotonic() - started > SECONDS_BEFORE_WORD:
+        click.echo(f"... done in {time.monotonic() - started:.0f} s", err=True)
+
+
+def _shown(rows: "Sequence[Row]", as_json: bool) -> str:
+    if as_json:
+        from pipeline.results import as_document
+
+        return json.dumps(as_document(rows), allow_nan=False)
+    from pipeline.tables import comparison_tables, plain
+
+    return "\n\n".join(plain(table) for table in comparison_tables(rows))
+
+
+def _settings(context: click.Context) -> dict[str, Any]:
+    """Return what the command was called with, for whoever reads the results later."""
+    from importlib.metadata import version
+
+    values = {name: list(map(str, v)) if isinstance(v, tuple) else v for name, v in context.params.items()}
+    plain = {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
+    return {"command": "pipe score", "version": version("logitpipe"), **plain}

@@ -1,0 +1,38 @@
+"""Work on a stream of items in background threads, its results in order, a bounded number at a time."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from itertools import islice
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def ahead(pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], depth: int) -> Iterator[Result]:
+    """Yield `work(item)` for each item in order, while `pool` works on up to `depth` items ahead.
+
+    What the work raises is raised here, where its result would have been; calls that have not begun by then never
+    do. The items are drawn in the caller's thread. Whoever owns the pool waits, when closing it, for what is under
+    way.
+    """
+    pending: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(work, item))
+            # A result that is there already is handed on at once, so that a failure stops the work early.
+            if len(pending) > depth or pending[0].done():
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield lists of `size` items, the last one perhaps shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
