@@ -1,13 +1,15 @@
 """A store as an xarray data set, for whoever wants to compute with it."""
 
 from pathlib import Path
-
-import xarray
+from typing import TYPE_CHECKING
 
 from cache.store import open_store
 
+if TYPE_CHECKING:
+    import xarray
 
-def open_dataset(path: Path) -> xarray.Dataset:
+
+def open_dataset(path: Path) -> "xarray.Dataset":
     """Open a store lazily, with the image names as the coordinate `image` and class names where they fit.
 
     The arrays come through zarr-python: chunk checksums are verified, completion records are not. Use
@@ -18,6 +20,8 @@ def open_dataset(path: Path) -> xarray.Dataset:
     PipeError
         There is no logit store at `path`, or it is of a newer format.
     """
+    import xarray  # slow to load, and the commands do without it
+
     schema = open_store(path).schema
     dataset = xarray.open_zarr(path)
     names: dict[str, list[str]] = {"image": list(schema.images)}

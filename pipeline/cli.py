@@ -7,7 +7,11 @@ import click
 
 from cache.errors import IncompleteError, IntegrityError, PipeError
 from pipeline.infer import infer
+from pipeline.labels import labels
+from pipeline.maps import maps
 from pipeline.score import score
+from pipeline.show import show
+from pipeline.verify import verify
 
 EXIT_FAILED, EXIT_INCOMPLETE, EXIT_DAMAGED, EXIT_INTERRUPTED = 1, 3, 4, 130
 
@@ -42,6 +46,10 @@ def cli() -> None:
 
 cli.add_command(infer)
 cli.add_command(score)
+cli.add_command(show)
+cli.add_command(verify)
+cli.add_command(labels)
+cli.add_command(maps)
 
 
 def main() -> None:

@@ -71,10 +71,10 @@ def log2(x: np.float32) -> np.float32:
 
 @inlined
 def log1p(x: np.float32) -> np.float32:
-    """Return ln(1 + x) for x >= 0; relative error under 1e-6, where 1 + x rounds to 1 too."""
-    if x < np.float32(1e-3):
-        return x * (np.float32(1.0) - x * (np.float32(0.5) - x * np.float32(0.33333333)))
-    return log2(np.float32(1.0) + x) * LN2
+    """Return ln(1 + x) for x >= 0; relative error under 1e-6, also where 1 + x rounds to 1."""
+    sum1 = np.float32(1.0) + x
+    lost = x - (sum1 - np.float32(1.0))
+    return log2(sum1) * LN2 + lost / sum1
 
 
 @kernel

@@ -1,0 +1,86 @@
+"""`pipe verify`: every byte of a store is read, and all that is wrong is told."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import click
+
+from cache.errors import IntegrityError
+from cache.store import Store, open_store
+from cache.verify import Damage, ImageCheck, check_image, check_metadata, stray_files
+from pipeline.progress import Progress
+from pipeline.text import byte_size, printable
+from stages.streams import ahead
+
+SOUND, INCOMPLETE, DAMAGED = 0, 3, 4
+
+
+@click.command()
+@click.argument("stores", metavar="STORE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.pass_context
+def verify(ctx: click.Context, stores: tuple[Path, ...]) -> None:
+    """Read every byte of stores and check it.
+
+    Each damage is one line: file, image, what is wrong. The exit code is 0 if all is sound, 3 if images are
+    missing and the rest is sound, 4 if anything is damaged.
+    """
+    code = max(_verify(path) for path in stores)
+    if code == DAMAGED:
+        click.echo(
+            "pipe: to mend a damaged image, remove its file in records/ and run the same `pipe infer` again; "
+            "where the metadata is damaged, start anew with --overwrite",
+            err=True,
+        )
+    ctx.exit(code)
+
+
+def _verify(path: Path) -> int:
+    """Check one store, print what was found, and return the exit code that it deserves."""
+    try:
+        store = open_store(path)
+    except IntegrityError as error:
+        click.echo(printable(str(error)))
+        click.echo(printable(f"{path}: damaged, and nothing else was checked, as its metadata says what to check"))
+        return DAMAGED
+    checks = _check_images(store)
+    damages = check_metadata(store) + [damage for check in checks for damage in check.damages]
+    for damage in damages:
+        click.echo(printable(_line(path, damage)))
+    for stray in stray_files(store):
+        click.echo(printable(f"{path / stray}: not part of a store; it does no harm"), err=True)
+    missing = [check.name for check in checks if not check.committed]
+    click.echo(printable(f"{path}: {_amount(checks)}: {_verdict(len(damages), missing, len(checks))}"))
+    return DAMAGED if damages else INCOMPLETE if missing else SOUND
+
+
+def _check_images(store: Store) -> list[ImageCheck]:
+    images, workers, checks = range(len(store.schema.images)), os.cpu_count() or 1, []
+    with (
+        Progress(f"reading {printable(str(store.path))}", len(images)) as progress,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        for check in ahead(pool, partial(check_image, store), images, workers):
+            checks.append(check)
+            progress.advance()
+    return checks
+
+
+def _line(path: Path, damage: Damage) -> str:
+    image = "" if damage.image is None else f"image {damage.image!r}: "
+    return f"{path / damage.file}: {image}{damage.kind}"
+
+
+def _amount(checks: Sequence[ImageCheck]) -> str:
+    images, chunks = sum(check.committed for check in checks), sum(check.chunks for check in checks)
+    return f"{images} images, {chunks} chunks, {byte_size(sum(check.stored for check in checks))}"
+
+
+def _verdict(damages: int, missing: Sequence[str], total: int) -> str:
+    state = f"damaged in {damages} {'place' if damages == 1 else 'places'}" if damages else "sound"
+    if not missing:
+        return state
+    names = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+    return f"{state}, and {len(missing)} of {total} images are missing ({names})"

@@ -1,0 +1,87 @@
+"""Small stores, plans and scores for the tests of the scoring stage."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from reference import Scene
+
+from cache import Schema, Store, StoreWriter, open_store
+from stages.score.methods import METHODS
+from stages.score.plan import Plan, make_plan
+from stages.score.protocols import PROTOCOLS, Protocol
+from stages.score.results import Row, make_rows
+from stages.score.run import RANK_MAPS, tally_store
+
+Values = dict[str, np.ndarray]
+TEMPERATURES = (0.05, 0.1, 0.5, 1.0, 2.0, 10.0, 100.0)
+EVERY = [(kind, method) for kind, methods in METHODS.items() for method in methods]
+"""All pairs of kind and method."""
+
+
+def describe(
+    values: Values, names: Sequence[str] = ("0.png",), void: int | None = None, dataset: str = "Tiny", **facts: object
+) -> Schema:
+    """The schema of a store for images whose logits have the shapes of these."""
+    kind = "pixel" if "logits" in values else "mask"
+    logits = values.get("logits", values.get("mask_logits"))
+    channels = logits.shape[0] if kind == "pixel" else values["class_logits"].shape[1] - 1
+    plain = {
+        "kind": kind,
+        "network": "fake",
+        "facts": {},
+        "weights_sha256": "0" * 64,
+        "dataset": dataset,
+        "classes": tuple(f"class {c}" for c in range(channels)),
+        "void_class": void,
+        "input_size": (8, 8),
+        "logits_shape": logits.shape,
+        "precision": logits.dtype.name,
+        "preprocessing": {},
+        "images": tuple(names),
+        "label_shape": (8, 8),
+        "software": {},
+    }
+    return Schema(**plain | facts)
+
+
+def write_store(path: Path, scenes: Sequence[Scene], void: int | None = None, dataset: str = "Tiny") -> Store:
+    """Commit scenes to a new store, in their order."""
+    label_shape = tuple(int(n) for n in np.max([scene.codes.shape for scene in scenes], axis=0))
+    names = [scene.name for scene in scenes]
+    writer = StoreWriter(path, describe(scenes[0].values, names, void, dataset, label_shape=label_shape))
+    preview = np.zeros(writer.schema.preview_shape, np.uint8)
+    for image, scene in enumerate(scenes):
+        writer.commit(image, {**scene.values, "labels": scene.codes, "preview": preview}, {})
+    return open_store(path)
+
+
+def random_values(noise: np.random.Generator, kind: str, planes: int, size: tuple[int, int], K: int = 4) -> Values:
+    """Logits with the spread of real ones: `planes` channels, or so many queries over K classes."""
+    if kind == "pixel":
+        return {"logits": noise.normal(0, 5, (planes, *size)).astype(np.float32)}
+    masks, classes = noise.normal(-2, 4, (planes, *size)), noise.normal(0, 3, (planes, K + 1))
+    return {"mask_logits": masks.astype(np.float32), "class_logits": classes.astype(np.float32)}
+
+
+def plan_for(
+    values: Values,
+    methods: Sequence[str] | None = None,
+    temperatures: Sequence[float] = (1.0,),
+    protocol: Protocol = PROTOCOLS["standard"],
+    void: int | None = None,
+) -> Plan:
+    """A plan for logits of these shapes."""
+    return make_plan(describe(values, void=void), protocol, methods, temperatures)
+
+
+def all_ranks(plan: Plan, values: Values, size: tuple[int, int]) -> dict[int, np.ndarray]:
+    """The ranks (H, W) of every pair of a plan, by its index."""
+    maps = RANK_MAPS[plan.schema.kind](plan, list(range(len(plan.pairs))), values, size)
+    return {pair: ranks.copy() for pair, ranks in maps}
+
+
+def score_store(store: Store, plan: Plan, workers: int = 1) -> list[Row]:
+    """The figures of all committed images of a store."""
+    tally = tally_store(store, plan, store.completed(), workers, lambda: None)
+    return make_rows(store, plan, tally)

@@ -1,0 +1,56 @@
+"""Small stores of noise, made without a network."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cache import Schema, StoreWriter
+from cache.schema import Kind, Precision
+
+SIZE = (8, 12)
+LABEL_SIZE = (12, 16)
+
+
+def make_schema(
+    kind: Kind, precision: Precision = "float16", images: Sequence[str] = ("a.png", "b.png", "c.png")
+) -> Schema:
+    """Describe a store: pixel with 4 classes and void, or mask with 5 queries and 4 classes."""
+    classes = ("road", "car", "sky", "tree")
+    pixel = kind == "pixel"
+    return Schema(
+        kind=kind,
+        network="enet" if pixel else "eomt",
+        facts={},
+        weights_sha256="00" * 32,
+        dataset="Tiny",
+        classes=(*classes, "void") if pixel else classes,
+        void_class=4 if pixel else None,
+        input_size=SIZE,
+        logits_shape=(5, *SIZE),
+        precision=precision,
+        preprocessing={},
+        images=tuple(images),
+        label_shape=LABEL_SIZE,
+        software={},
+    )
+
+
+def noise_values(schema: Schema, image: int, codes: Sequence[int]) -> dict[str, np.ndarray]:
+    """Make arrays of one image from noise whose seed is the image."""
+    noise = np.random.default_rng(image)
+    labels = noise.choice(np.array(codes, np.uint8), LABEL_SIZE)
+    values: dict[str, np.ndarray] = {"labels": labels}
+    for name, spec in schema.arrays().items():
+        if "logits" in name:
+            values[name] = (3 * noise.standard_normal(spec.image_shape)).astype(spec.dtype)
+    values["preview"] = noise.integers(0, 256, schema.preview_shape, dtype=np.uint8)
+    return values
+
+
+def fill(path: Path, schema: Schema, images: Sequence[int] | None = None, codes: Sequence[int] = (0, 1, 255)) -> Path:
+    """Commit images of noise (all of them, unless named) to a store at `path`."""
+    writer = StoreWriter(path, schema)
+    for image in range(len(schema.images)) if images is None else images:
+        writer.commit(image, noise_values(schema, image, codes), {})
+    return path

@@ -1,0 +1,56 @@
+"""The elementary functions of the kernels keep the error bounds that they promise."""
+
+import numpy as np
+import pytest
+
+from stages.score.arithmetic import exp2, log1p, log2, widen_half
+
+NOISE = np.random.default_rng(0)
+SPREAD = np.exp2(NOISE.uniform(-125, 127, 5000)).astype(np.float32)
+BESIDE_ONE = (1 + NOISE.choice([-1, 1], 5000) * np.exp2(NOISE.uniform(-23, -1, 5000))).astype(np.float32)
+
+
+def apply(function, x):
+    return np.array([function(value) for value in x], np.float64)
+
+
+def worst(function, x, exact):
+    return np.max(np.abs(apply(function, x) / exact(x.astype(np.float64)) - 1))
+
+
+def test_exp2():
+    x = NOISE.uniform(-125, 120, 20_000).astype(np.float32)
+    assert worst(exp2, x, np.exp2) < 2e-7
+
+
+def test_exp2_of_whole_numbers_is_exact():
+    x = np.arange(-125, 121, dtype=np.float32)
+    assert np.array_equal(apply(exp2, x), np.exp2(x.astype(np.float64)))
+
+
+@pytest.mark.parametrize("x", [-125.5, -1e4, -3e38, -np.inf])
+def test_exp2_far_below_is_next_to_nothing_and_never_garbage(x):
+    assert 0 < exp2(np.float32(x)) <= 2.0**-125
+
+
+@pytest.mark.parametrize("x", [SPREAD, BESIDE_ONE[BESIDE_ONE != 1]], ids=["everywhere", "beside 1"])
+def test_log2(x):
+    assert worst(log2, x, np.log2) < 3e-7
+
+
+def test_log2_of_powers_of_two_is_exact():
+    x = np.arange(-126, 128)
+    assert np.array_equal(apply(log2, np.exp2(x).astype(np.float32)), x)
+
+
+def test_log1p():
+    assert worst(log1p, SPREAD[SPREAD < 1e9], np.log1p) < 1e-6
+    assert log1p(np.float32(0)) == 0
+
+
+def test_every_float16_is_widened_exactly():
+    patterns = np.arange(1 << 16, dtype=np.uint16).reshape(2, 256, 128)
+    out = np.empty((3, 256, 128), np.float32)
+    widen_half(patterns, np.array([1, 0, 1]), out)
+    np.testing.assert_array_equal(out, patterns.view(np.float16)[[1, 0, 1]].astype(np.float32))
+    assert np.array_equal(np.signbit(out[1]), np.signbit(patterns[0].view(np.float16)))

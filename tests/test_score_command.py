@@ -1,0 +1,231 @@
+"""`pipe score` from the outside: what it prints, what it writes, and how it refuses."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray
+from click.testing import CliRunner, Result
+from conftest import fails
+from stores import fill, make_schema
+
+from pipeline.cli import cli
+from pipeline.score import _range as temperature_range
+from stages.score.methods import MASK_METHODS, PIXEL_METHODS
+
+
+@pytest.fixture
+def pixel_store(tmp_path: Path) -> Path:
+    return fill(tmp_path / "pixel.zarr", make_schema("pixel"))
+
+
+@pytest.fixture
+def mask_store(tmp_path: Path) -> Path:
+    return fill(tmp_path / "mask.zarr", make_schema("mask"))
+
+
+def score(*words: object) -> Result:
+    return CliRunner().invoke(cli, ["score", *map(str, words)])
+
+
+def results(*words: object) -> list[dict]:
+    result = score(*words, "--json")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["schema_version"] == 1
+    return document["results"]
+
+
+def test_json_has_every_method_at_every_temperature(pixel_store, mask_store):
+    rows = results(pixel_store, mask_store, "--temperatures", "0.5,1,2")
+    found = {(row["kind"], row["method"], row["temperature"]) for row in rows}
+    expected = {
+        (kind, name, T)
+        for kind, methods in (("pixel", PIXEL_METHODS), ("mask", MASK_METHODS))
+        for name, method in methods.items()
+        for T in ([0.5, 1, 2] if method.temperature else [None])
+    }
+    assert found == expected
+    assert len(rows) == len(expected)
+    for row in rows:
+        assert row["auprc_lower"] <= row["auprc"] <= row["auprc_upper"]
+        assert 0 <= row["fpr95"] <= 1
+        assert row["iou"] == []
+
+
+def test_exact_figures_lie_in_the_certified_interval(pixel_store, mask_store):
+    for row in results(pixel_store, mask_store, "--temperatures", "0.7", "--exact"):
+        assert row["auprc_lower"] - 1e-12 <= row["auprc"] <= row["auprc_upper"] + 1e-12
+
+
+def test_the_table_puts_networks_side_by_side(pixel_store, mask_store):
+    lines = score(pixel_store, mask_store).stdout.splitlines()
+    assert lines[0].startswith("Tiny, protocol standard, per cent (3 images, ")
+    figures = "{0} AuPRC  {0} FPR95  {0} AUROC"
+    assert re.sub(" {2,}", "  ", lines[2]) == f"method  T  {figures.format('enet')}  {figures.format('eomt')}"
+    assert [len(line.split()) for line in lines if line.startswith(("msp ", "rba "))] == [8, 5]
+
+
+def test_two_stores_of_one_network_are_told_apart(pixel_store, tmp_path):
+    other = fill(tmp_path / "other.zarr", make_schema("pixel"))
+    header = score(pixel_store, other, "--methods", "msp").stdout.splitlines()[2]
+    assert f"enet ({pixel_store}) AuPRC" in header
+    assert f"enet ({other}) AuPRC" in header
+
+
+def test_thresholds_are_in_the_unit_of_the_formula(pixel_store):
+    for row in results(pixel_store, "--methods", "msp,entropy", "--threshold", "-1", "--threshold", "99"):
+        every, none = row["iou"]
+        share = row["positives"] / row["pixels"]
+        assert every == pytest.approx({"threshold": -1, "normal": 0, "anomaly": share, "mean": share / 2})
+        assert none == pytest.approx({"threshold": 99, "normal": 1 - share, "anomaly": 0, "mean": (1 - share) / 2})
+
+
+def test_files_agree_with_what_is_printed(pixel_store, mask_store, tmp_path):
+    words = (pixel_store, mask_store, "--temperatures", "0.5,1", "--threshold", "0.5", "--out", tmp_path / "out")
+    rows = results(*words)
+    assert json.loads((tmp_path / "out/results.json").read_text())["results"] == rows
+    with (tmp_path / "out/results.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [float(line["auprc"]) for line in lines] == [row["auprc"] for row in rows]
+    assert [float(line["iou_0_mean"]) for line in lines] == [row["iou"][0]["mean"] for row in rows]
+    text = (tmp_path / "out/results.md").read_text()
+    assert f"{100 * rows[0]['auprc']:.3f}" in text
+    settings = json.loads((tmp_path / "out/settings.json").read_text())
+    assert settings["temperatures"] == ["0.5", "1.0"]
+
+
+def test_results_open_in_xarray(pixel_store, mask_store, tmp_path):
+    rows = results(pixel_store, mask_store, "--temperatures", "0.5,1", "--out", tmp_path / "out")
+    dataset = xarray.open_zarr(tmp_path / "out/results.zarr")
+    assert dataset["auprc"].dims == ("store", "method", "temperature")
+    for row in rows:
+        found = dataset["fpr95"].sel({"store": row["store"], "method": row["method"]})
+        if row["temperature"] is not None:
+            found = found.sel(temperature=row["temperature"])
+        assert (found.values == row["fpr95"]).all()
+
+
+def test_out_twice_holds_the_last_results(pixel_store, tmp_path):
+    for methods in ("msp", "entropy"):
+        results(pixel_store, "--methods", methods, "--out", tmp_path / "out")
+    assert list(xarray.open_zarr(tmp_path / "out/results.zarr")["method"].values) == ["entropy"]
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "results.csv", "results.json", "results.md", "results.zarr", "settings.json",
+    }  # fmt: skip
+
+
+def test_an_incomplete_store_is_refused_and_scored_on_request(tmp_path):
+    store = fill(tmp_path / "s.zarr", make_schema("pixel"), images=[0, 2])
+    fails(
+        score(store),
+        f"pipe: {store}: 1 of 3 images are missing (b.png); run the same `pipe infer` again to finish it, "
+        "or score what is there with --allow-incomplete",
+        code=3,
+    )
+    result = score(store, "--allow-incomplete", "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["results"][0]["images"] == 2
+    assert result.stderr.splitlines()[-1] == "pipe: 1 images were missing; the figures are those of the others"
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_figures_that_do_not_exist_are_null(tmp_path, code):
+    store = fill(tmp_path / "s.zarr", make_schema("pixel"), codes=[code])
+    for row in results(store, "--threshold", "0.5"):
+        figures = ("auprc", "auprc_lower", "auprc_upper", "fpr95", "auroc", "best_f1", "best_f1_threshold")
+        assert {row[name] for name in figures} == {None}
+        assert row["positives"] == (row["pixels"] if code else 0)
+    assert " none" in score(store).stdout
+
+
+def test_a_store_of_void_alone_has_no_figures(tmp_path):
+    store = fill(tmp_path / "s.zarr", make_schema("pixel"), codes=[255])
+    (row,) = results(store, "--methods", "msp", "--threshold", "0.5")
+    assert row["auprc"] is None
+    assert row["pixels"] == 0
+    assert row["iou"] == [{"threshold": 0.5, "normal": None, "anomaly": None, "mean": None}]
+
+
+def test_course_without_any_anomaly_scores_no_image(tmp_path):
+    store = fill(tmp_path / "s.zarr", make_schema("pixel"), codes=[0])
+    (row,) = results(store, "--methods", "msp", "--protocol", "course", "--exact")
+    assert (row["images"], row["pixels"], row["auprc"]) == (0, 0, None)
+
+
+def test_an_unknown_code_is_named_with_image_and_count(tmp_path):
+    store = fill(tmp_path / "s.zarr", make_schema("pixel"), codes=[0, 1, 7])
+    labels = [np.random.default_rng(i).choice(np.array([0, 1, 7], np.uint8), (12, 16)) for i in range(3)]
+    fails(
+        score(store),
+        f"pipe: {store}: image 'a.png': its mask holds codes that the protocol does not know: "
+        f"7 ({(labels[0] == 7).sum()} pixels); say what they mean with --label-codes normal=...,anomaly=...,void=...",
+    )
+    assert results(store, "--label-codes", "normal=0,anomaly=1,void=7")[0]["pixels"] < 3 * 12 * 16
+
+
+def test_single_choices_of_a_protocol_can_be_set(pixel_store):
+    (row,) = results(pixel_store, "--methods", "msp", "--set", "fpr=linear", "--set", "pixel-size=network")
+    assert row["protocol"] == "standard+fpr=linear+pixel-size=network"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--methods", "mps"), "pipe: --methods: 'mps' is no method; there are msp, maxlogit, entropy, energy, void, "
+         "rba, rba-normalized, mask2anomaly, neg-sum, mask-energy, eam"),
+        (("--methods", "msp,rba"), "pipe: --methods: 'rba' cannot be computed from these pixel stores; leave it out"),
+        (("--set", "fpr=best"), "pipe: --set fpr: first or linear is expected, found 'best'"),
+        (("--label-codes", "normal=0"), "pipe: --label-codes: both `normal` and `anomaly` need a code"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_said_in_one_line(pixel_store, flags, message):
+    fails(score(pixel_store, *flags), message)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--temperatures", "0"), "a temperature is a number from 1e-6 to 1e6, and 0 is not"),
+        (("--temperatures", "-1"), "a temperature is a number from 1e-6 to 1e6, and -1 is not"),
+        (("--temperatures", "1,nan"), "a temperature is a number from 1e-6 to 1e6, and nan is not"),
+        (("--temperatures", "x"), "expected 0.5,1,2 or START:STOP:STEP, and found 'x'"),
+        (("--temperatures", "2:1:0.1"), "expected 0.5,1,2 or START:STOP:STEP, and found '2:1:0.1'"),
+        (("--threshold", "nan"), "NaN is no threshold"),
+        (("--set", "fpr"), "expected FIELD=VALUE, and found 'fpr'"),
+    ],
+)
+def test_wrong_usage_names_the_flag(pixel_store, flags, message):
+    result = score(pixel_store, *flags)
+    assert result.exit_code == 2
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("Error: Invalid value for ")
+    assert flags[0] in last
+    assert last.endswith(message)
+
+
+def test_ranges_of_temperatures_include_their_end():
+    assert temperature_range("0.1:0.3:0.1") == (0.1, 0.2, 0.3)
+    assert temperature_range("0.5:2:0.4") == (0.5, 0.9, 1.3, 1.7)
+    assert temperature_range("1:1:1") == (1.0,)
+
+
+def test_what_is_no_store_is_refused(tmp_path):
+    message = "expected a logit store, but there is no zarr.json; `pipe infer` makes one"
+    fails(score(tmp_path), f"pipe: {tmp_path}: {message}")
+    assert score().exit_code == 2
+
+
+def test_damage_ends_the_run_and_names_the_image(pixel_store):
+    chunk = pixel_store / "logits/c/1/0/0/0"
+    data = bytearray(chunk.read_bytes())
+    data[20] ^= 1
+    chunk.write_bytes(data)
+    result = score(pixel_store)
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr.splitlines()[-1].startswith(
+        f"pipe: {pixel_store}: image 'b.png': logits/c/1/0/0/0: checksum"
+    )
