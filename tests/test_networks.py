@@ -19,6 +19,7 @@ from golden_rule import (
 
 from cache.errors import PipeError
 from stages.infer.networks import NETWORKS
+from stages.infer.networks.fold import fold_batch_norms
 
 SIZE = (32, 96)
 
@@ -120,6 +121,25 @@ def test_erfnet_ignores_the_encoders_own_head(drop):
         head.popitem()
     same = NETWORKS["erfnet"].build(state | head, SIZE)
     assert torch.equal(*outputs(network, golden_images(*SIZE)), *outputs(same, golden_images(*SIZE)))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_folded_batch_norms_change_nothing(name):
+    network = NETWORKS[name].build(WEIGHTS[name](), SIZE)
+    images = golden_images(*SIZE, batch=2)
+    reference, norms = outputs(network, images), batch_norms(network)
+    fold_batch_norms(network)
+    # Those that stay follow a concatenation: three in ERFNet, one in ENet.
+    assert (norms, batch_norms(network)) == {"erfnet": (39, 3), "enet": (88, 1), "eomt": (0, 0)}[name]
+    network.to(memory_format=torch.channels_last)
+    for ours, plain in zip(
+        outputs(network, images.contiguous(memory_format=torch.channels_last)), reference, strict=True
+    ):
+        assert_agrees(ours, plain)
+
+
+def batch_norms(network):
+    return sum(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
 
 
 def golden(real_data, name):

@@ -118,15 +118,19 @@ def stored_logits(
 
 
 def _to_device(pixels: Sequence[np.ndarray], device: torch.device) -> Tensor:
-    """B pictures, uint8 (H, W, 3) -> float32 [B, 3, H, W] in 0..1; they travel as bytes, a quarter of the size."""
+    """B pictures, uint8 (H, W, 3) -> float32 [B, 3, H, W] in 0..1, channels innermost.
+
+    They travel as bytes, a quarter of the size.
+    """
     batch = torch.from_numpy(np.stack(pixels))
     if device.type == "cuda":
         batch = batch.pin_memory()
-    return batch.to(device, non_blocking=True).permute(0, 3, 1, 2).contiguous().float().div_(255)
+    return batch.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
 
 
 def _stored(array: str, output: Tensor, precision: str, names: Sequence[str]) -> np.ndarray:
-    converted = output.float() if array == "class_logits" else output.to(getattr(torch, precision))
+    dtype = torch.float32 if array == "class_logits" else getattr(torch, precision)
+    converted = output.to(dtype, memory_format=torch.contiguous_format)
     finite = converted.isfinite().flatten(1).all(1).tolist()
     for name, values, good in zip(names, output, finite, strict=True):
         if not good:

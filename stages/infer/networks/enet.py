@@ -89,6 +89,8 @@ class Downsampling(nn.Module):
 class Upsampling(nn.Module):
     """[B, in, H, W] -> [B, out, 2H, 2W]; the main branch puts values back where the maxima were."""
 
+    folds = (("ext_tconv1", "ext_tconv1_bnorm"),)
+
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         inner = inputs // 4

@@ -37,6 +37,8 @@ class Downsampler(nn.Module):
 class FactorizedResidual(nn.Module):
     """The paper's "Non-bottleneck-1D": two 3x3 convolutions as pairs of 3x1 and 1x3, the second pair dilated."""
 
+    folds = (("conv1x3_1", "bn1"), ("conv1x3_2", "bn2"))
+
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
         d = dilation
@@ -56,6 +58,8 @@ class FactorizedResidual(nn.Module):
 
 class Upsampler(nn.Module):
     """[B, in, H, W] -> [B, out, 2H, 2W] by a transposed convolution."""
+
+    folds = (("conv", "bn"),)
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
