@@ -7,6 +7,7 @@ chunk exists, that it is the chunk that was committed, and that its header promi
 
 import struct
 from dataclasses import dataclass
+from math import prod
 
 import google_crc32c
 import numpy as np
@@ -18,6 +19,7 @@ COMPRESSOR = "lz4"
 LEVEL = 5
 HEADER_BYTES = 16
 CHECKSUM_BYTES = 4
+MAX_CHUNK_BYTES = blosc.MAX_BUFFERSIZE
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,27 @@ def decode(encoded: Encoded, shape: tuple[int, ...], dtype: np.dtype) -> np.ndar
     Raises
     ------
     IntegrityError
-        The checksum does not match, or the chunk holds another number of bytes than `shape` and `dtype` say.
+        The checksum does not match, the chunk holds another number of bytes than `shape` and `dtype` say, or
+        it is no blosc buffer.
     """
-    packed = memoryview(encoded.data)[:-CHECKSUM_BYTES]
-    found = google_crc32c.value(bytes(packed))
-    if len(packed) < HEADER_BYTES or f"{found:08x}" != encoded.checksum:
-        raise IntegrityError(f"checksum {encoded.checksum} is stored, but the bytes give {found:08x}")
-    out = np.empty(shape, dtype)
-    promised = int.from_bytes(packed[4:8], "little")
-    if promised != out.nbytes:
-        raise IntegrityError(f"a chunk of {out.nbytes} bytes was expected, but its header promises {promised}")
-    blosc.decompress(packed, out)
+    if len(encoded.data) < HEADER_BYTES + CHECKSUM_BYTES:
+        raise IntegrityError(f"{len(encoded.data)} bytes are too few for a chunk")
+    packed = encoded.data[:-CHECKSUM_BYTES]
+    if (found := f"{google_crc32c.value(packed):08x}") != encoded.checksum:
+        raise IntegrityError(f"checksum {encoded.checksum} is stored, but the bytes give {found}")
+    _check_header(packed, prod(shape) * dtype.itemsize)
+    out = np.empty(shape, dtype.newbyteorder("<"))
+    try:
+        blosc.decompress(packed, out)
+    except RuntimeError as error:
+        raise IntegrityError(f"the bytes are no blosc buffer ({error})") from error
     return out
+
+
+def _check_header(packed: bytes, expected: int) -> None:
+    """Refuse a header that lies: blosc itself believes it, and would read or write beyond its buffers."""
+    promised, _, length = struct.unpack_from("<III", packed, 4)
+    if promised != expected:
+        raise IntegrityError(f"a chunk of {expected} bytes was expected, but its header promises {promised}")
+    if length != len(packed):
+        raise IntegrityError(f"{len(packed)} compressed bytes were found, but their header promises {length}")

@@ -1,5 +1,6 @@
 """Bytes by key in a folder: reads that tell absence from failure, writes that survive a crash."""
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ from cache.errors import PipeError
 
 PARTIAL = ".partial"
 """Ending of a file that is being written; whatever still has it after a crash is swept."""
+
+NO_FOLDER_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)
+"""What systems answer that can sync files but not folders."""
 
 
 class Folder:
@@ -61,6 +65,13 @@ class Folder:
             raise
         sync_folder(path.parent)
 
+    def remove(self, key: str) -> None:
+        """Remove the file under `key`, if there is one, and make that durable."""
+        path = self.root / key
+        if path.exists():
+            path.unlink(missing_ok=True)
+            sync_folder(path.parent)
+
     def partials(self) -> Iterator[Path]:
         """Yield the files that an interrupted write left behind."""
         yield from self.root.rglob(f"*{PARTIAL}")
@@ -75,11 +86,14 @@ def make_folders(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make renames within a folder durable; Windows has no such call and needs none."""
+    """Make renames within a folder durable, where the system can: Windows and some network drives cannot."""
     if os.name == "nt":
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:
+            raise
     finally:
         os.close(descriptor)

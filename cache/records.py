@@ -73,8 +73,10 @@ def parse(data: bytes, where: str) -> Record:
         if hashlib.sha256(canonical(document)).hexdigest() != digest:
             raise ValueError("its digest does not match")
         arrays = {name: ArrayRecord(**fields) for name, fields in document.pop("arrays").items()}
+        if not all(isinstance(array.chunks, dict) for array in arrays.values()):
+            raise TypeError("its chunks are no object")
         return Record(arrays=arrays, **document)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(f"{where}: the completion record is damaged ({error})") from error
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from cache.codec import COMPRESSOR, LEVEL
+from cache.codec import COMPRESSOR, LEVEL, MAX_CHUNK_BYTES
 from cache.errors import IntegrityError, PipeError
 from cache.tiles import rows_per_chunk
 
@@ -17,6 +17,9 @@ FORMAT = "logit-store"
 FORMAT_VERSION = 1
 VOID_LABEL = 255
 """The code that pads `labels` beyond each mask's own size."""
+
+MAX_IMAGE_BYTES = 8 << 30
+"""Decoded size that an image may have: a dozen times that of 20 classes at 2048x4096 in float32."""
 
 Kind = Literal["pixel", "mask"]
 Precision = Literal["float16", "float32"]
@@ -82,6 +85,13 @@ class Schema:
     images : image file names, in order, fixed when the store is created
     label_shape : largest height and largest width among the masks
     software : versions of what computed the logits; recorded, not part of the store's identity
+
+    Raises
+    ------
+    ValueError
+        No store can be like this.
+    TypeError
+        A value is of another type than this.
     """
 
     kind: Kind
@@ -98,6 +108,11 @@ class Schema:
     images: tuple[str, ...]
     label_shape: tuple[int, int]
     software: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check_values(self)
+        _check_bytes(self)
 
     @property
     def preview_shape(self) -> tuple[int, int, int]:
@@ -140,10 +155,11 @@ class Schema:
         """Lines that name each field in which another run would give other logits; software is not compared."""
         mine, theirs = self.attributes(), other.attributes()
         names = [f.name for f in fields(self) if f.name != "software" and mine[f.name] != theirs[f.name]]
-        return [f"{name}: {_brief(mine[name])} in the store, {_brief(theirs[name])} asked for" for name in names]
+        pairs = [(name, json.dumps(mine[name]), json.dumps(theirs[name])) for name in names]
+        return [f"{name}: {_brief(a, b)} in the store, {_brief(b, a)} asked for" for name, a, b in pairs]
 
 
-def parse(metadata: Mapping[str, Any], where: str) -> Schema:
+def parse(metadata: Any, where: str) -> Schema:  # noqa: ANN401 - JSON is of any type
     """Read a group's `zarr.json` back into a schema, believing nothing.
 
     Raises
@@ -153,7 +169,7 @@ def parse(metadata: Mapping[str, Any], where: str) -> Schema:
     IntegrityError
         The attributes or the arrays' metadata are not what was written.
     """
-    attributes = metadata.get("attributes")
+    attributes = metadata.get("attributes") if isinstance(metadata, dict) else None
     if not isinstance(attributes, dict) or attributes.get("format") != FORMAT:
         raise PipeError(f"{where}: expected a logit store, but the attribute `format` is not {FORMAT!r}")
     version = attributes.get("format_version")
@@ -166,7 +182,7 @@ def parse(metadata: Mapping[str, Any], where: str) -> Schema:
     if fingerprint(rest) != attributes.get("fingerprint"):
         raise IntegrityError(f"{where}: the attributes in zarr.json do not match their fingerprint")
     schema = _from_attributes(attributes, where)
-    if metadata != schema.metadata():
+    if canonical(metadata) != canonical(schema.metadata()):  # as text, since 1 == 1.0 == True
         raise IntegrityError(f"{where}: zarr.json describes other arrays than its attributes imply")
     return schema
 
@@ -204,35 +220,58 @@ def _whole_image(schema: Schema, dims: tuple[str, ...], shape: tuple[int, ...], 
 def _from_attributes(attributes: Mapping[str, Any], where: str) -> Schema:
     try:
         values = {f.name: _tupled(attributes[f.name]) for f in fields(Schema)}
-        schema = Schema(**values)
-        _check_values(schema)
+        return Schema(**values)
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{where}: the attributes in zarr.json do not describe a store ({error!r})") from error
-    return schema
+
+
+def _check_types(schema: Schema) -> None:
+    """Refuse what JSON may hold and a dataclass does not check."""
+    names, sizes = (schema.images, schema.classes), (schema.input_size, schema.logits_shape, schema.label_shape)
+    if not all(isinstance(sequence, tuple) for sequence in (*names, *sizes)):
+        raise TypeError("images, classes and sizes must be sequences")
+    if [len(size) for size in sizes] != [2, 3, 2] or not all(type(n) is int for size in sizes for n in size):
+        raise TypeError("sizes must be two, three and two integers")
+    texts = (schema.network, schema.weights_sha256, schema.dataset, *schema.images, *schema.classes)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("names and digests must be text")
+    if not all(isinstance(facts, Mapping) for facts in (schema.facts, schema.preprocessing, schema.software)):
+        raise TypeError("facts, preprocessing and software must be objects")
+    if not (schema.void_class is None or type(schema.void_class) is int):
+        raise TypeError(f"void class {schema.void_class!r}")
 
 
 def _check_values(schema: Schema) -> None:
-    """Refuse attributes that carry a valid fingerprint and yet describe no possible store."""
-    sizes = (*schema.input_size, *schema.logits_shape, *schema.label_shape)
-    pair, triple = (len(schema.input_size), len(schema.label_shape)), len(schema.logits_shape)
-    if pair != (2, 2) or triple != 3 or not all(type(n) is int and 0 < n < 1 << 20 for n in sizes):
-        raise ValueError("sizes must be positive integers")
     if schema.kind not in get_args(Kind) or schema.precision not in get_args(Precision):
         raise ValueError(f"kind {schema.kind!r}, precision {schema.precision!r}")
-    if not schema.images or len(set(schema.images)) != len(schema.images):
-        raise ValueError("image names must be given, each once")
-    if not all(isinstance(name, str) for name in (*schema.images, *schema.classes)):
-        raise ValueError("names must be text")
+    if min(*schema.input_size, *schema.logits_shape, *schema.label_shape) < 1:
+        raise ValueError("sizes must be positive")
+    if not schema.classes or not schema.images or len(set(schema.images)) != len(schema.images):
+        raise ValueError("classes and images must be named, each image once")
     if schema.kind == "pixel" and len(schema.classes) != schema.logits_shape[0]:
         raise ValueError(f"{len(schema.classes)} classes for {schema.logits_shape[0]} channels")
     if schema.void_class is not None and not 0 <= schema.void_class < len(schema.classes):
         raise ValueError(f"void class {schema.void_class}")
 
 
+def _check_bytes(schema: Schema) -> None:
+    """Refuse sizes that no machine could hold, before anyone makes room for them."""
+    for name, spec in schema.arrays().items():
+        if (chunk := prod(spec.chunks) * spec.dtype.itemsize) > MAX_CHUNK_BYTES:
+            raise ValueError(f"a chunk of {name!r} would have {chunk} bytes, more than {MAX_CHUNK_BYTES}")
+    if (image := schema.image_bytes()) > MAX_IMAGE_BYTES:
+        raise ValueError(f"an image would have {image} bytes, more than {MAX_IMAGE_BYTES}")
+
+
 def _tupled(value: Any) -> Any:  # noqa: ANN401 - JSON is of any type
     return tuple(value) if isinstance(value, list) else value
 
 
-def _brief(value: Any, limit: int = 60) -> str:  # noqa: ANN401
-    text = json.dumps(value)
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+def _brief(text: str, other: str, limit: int = 60) -> str:
+    """Cut a long text around the first place where it differs from another."""
+    if len(text) <= limit:
+        return text
+    same = next((i for i, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), 0)
+    start = max(0, same - limit // 2)
+    end = start + limit
+    return f"{'...' if start else ''}{text[start:end]}{'...' if end < len(text) else ''}"

@@ -41,9 +41,8 @@ class Store:
 
     def completed(self) -> list[int]:
         """Return the indices of the committed images, in order."""
-        stems = (name.removesuffix(".json") for name in self.files.names(records.FOLDER) if name.endswith(".json"))
-        found = {int(stem) for stem in stems if stem.isdecimal()}
-        return sorted(found & set(range(len(self.schema.images))))
+        found = {f"{records.FOLDER}/{name}" for name in self.files.names(records.FOLDER)}
+        return [image for image in range(len(self.schema.images)) if records.key(image) in found]
 
     def missing(self) -> list[int]:
         """Return the indices of the images without a completion record, in order."""
@@ -103,8 +102,8 @@ class Store:
         committed = self._chunks_of(record or self.record(image), array)
         out = np.empty(spec.image_shape, spec.dtype)
         for key, extent in image_chunks(image, spec.shape, spec.chunks):
-            inside = tuple(slice(0, min(e.stop, n) - e.start) for e, n in zip(extent, spec.image_shape, strict=True))
-            out[extent] = self._chunk(image, f"{array}/{key}", committed.get(key), spec)[inside]
+            part = out[extent]  # an edge chunk reaches past the image
+            part[...] = self._chunk(image, f"{array}/{key}", committed.get(key), spec)[tuple(map(slice, part.shape))]
         return out
 
     def labels(self, image: int, record: Record | None = None) -> np.ndarray:
@@ -154,12 +153,9 @@ def open_store(path: Path) -> Store:
     if data is None:
         raise PipeError(f"{path}: expected a logit store, but there is no {METADATA}; `pipe infer` makes one")
     try:
-        metadata = json.loads(data)
-    except ValueError as error:
-        raise IntegrityError(f"{path}: {METADATA} is not JSON ({error})") from error
-    if not isinstance(metadata, dict):
-        raise IntegrityError(f"{path}: {METADATA} is not a Zarr group")
-    return Store(files, parse(metadata, str(path)))
+        return Store(files, parse(json.loads(data), str(path)))
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"{path}: {METADATA} cannot be parsed ({error})") from error
 
 
 def stored_bytes(store: Store) -> int:

@@ -10,9 +10,9 @@ from cache import records
 from cache.codec import Encoded, decode
 from cache.errors import IncompleteError, IntegrityError, PipeError
 from cache.records import ArrayRecord, Record, digest
-from cache.schema import ArraySpec, Schema
+from cache.schema import ArraySpec, Schema, canonical
 from cache.store import METADATA, Store
-from cache.tiles import image_chunks
+from cache.tiles import CHUNKS, image_chunks
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def check_image(store: Store, image: int) -> ImageCheck:
         values = _read_all(store, check, array, image, record.arrays[array])
         if values is not None:
             for kind in _value_faults(array, values, record.arrays[array], spec, store.schema):
-                check.add(f"{array}/c/{image}", kind)
+                check.add(f"{array}/{CHUNKS}/{image}", kind)
     return check
 
 
@@ -107,11 +107,11 @@ def _metadata_fault(store: Store, key: str, spec: ArraySpec) -> str | None:
         data = store.files.read(key)
         if data is None:
             return "the file is missing"
-        if json.loads(data) == spec.metadata():
+        if canonical(json.loads(data)) == canonical(spec.metadata()):  # as text, since 1 == 1.0 == True
             return None
     except PipeError as error:
         return str(error)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return f"the file is not JSON ({error})"
     return f"the array is not described as the attributes in {METADATA} imply"
 
@@ -131,7 +131,7 @@ def _record(store: Store, image: int) -> Record:
 def _lists_all(store: Store, record: Record, array: str) -> bool:
     spec, listed = store.arrays[array], record.arrays[array].chunks
     keys = {key for key, _ in image_chunks(record.image, spec.shape, spec.chunks)}
-    return isinstance(listed, dict) and listed.keys() == keys
+    return listed.keys() == keys
 
 
 def _read_all(store: Store, check: ImageCheck, array: str, image: int, committed: ArrayRecord) -> np.ndarray | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from cache.errors import PipeError
 from pipeline.progress import Progress
-from pipeline.text import aligned, printable
+from pipeline.text import aligned, counted, printable
 
 SCHEMA_VERSION = 1
 MEANINGS = ("normal", "anomaly", "void", None)
@@ -116,8 +116,8 @@ def _lines(document: dict[str, Any]) -> list[str]:
         ]
         for code in document["codes"]
     ]
-    title = printable(f"{document['folder']}: {document['masks']} masks, {document['pixels']:,} pixels")
-    return [title, "", *aligned([head, *rows], right=(0, 1, 2, 3)), "", _hint(document)]
+    title = f"{document['folder']}: {counted(document['masks'], 'mask')}, {counted(document['pixels'], 'pixel')}"
+    return [printable(title), "", *aligned([head, *rows], right=(0, 1, 2, 3)), "", _hint(document)]
 
 
 def _hint(document: dict[str, Any]) -> str:

@@ -12,10 +12,9 @@ import numpy as np
 
 from cache.errors import IncompleteError, PipeError
 from cache.files import Folder
-from cache.schema import Schema
 from cache.store import Store, open_store
 from pipeline.progress import Progress
-from pipeline.text import printable
+from pipeline.text import listed, printable
 
 if TYPE_CHECKING:
     from stages.score.ground_truth import GroundTruth
@@ -66,7 +65,7 @@ def maps(
 ) -> None:
     """Draw each image beside its ground truth and its scores.
 
-    One PNG per image; its path is printed once it is there. No image file is needed: the store holds what is drawn.
+    One PNG per image, whose path is printed. No image file is needed: the store holds what is drawn.
     """
     if names is not None and limit is not None:
         raise click.UsageError("--images and --limit exclude each other: name the images, or say how many")
@@ -93,8 +92,9 @@ def find_images(store: Store, names: str) -> list[int]:
     wanted = [names] if names in known else names.split(",")
     for name in wanted:
         if name not in known:
-            some = ", ".join(list(known)[:3]) + (", ..." if len(known) > 3 else "")
-            raise PipeError(printable(f"--images: there is no image {name!r} in {store.path}; there are {some}"))
+            raise PipeError(
+                printable(f"--images: there is no image {name!r} in {store.path}; there are {listed(list(known))}")
+            )
     return [known[name] for name in dict.fromkeys(wanted)]
 
 
@@ -127,16 +127,20 @@ def _choose_protocol(name: str, label_codes: str | None) -> "Protocol":
 def _draw_all(store: Store, plan: "Plan", truth: "GroundTruth", images: Sequence[int], out: Path) -> None:
     from stages.score.maps import score_map
 
+    paths, skipped = [], []
     with Progress(f"drawing {plan.pairs[0].method}", len(images)) as progress:
         for image in images:
-            scored = score_map(store, plan, truth, image)
+            name, scored = store.schema.images[image], score_map(store, plan, truth, image)
             if scored is None:
-                click.echo(f"{_quoted(store.schema, image)}: the protocol skips it, as it shows no anomaly", err=True)
+                skipped.append(name)
             else:
-                click.echo(
-                    _write(out, file_name(image, store.schema.images[image]), _draw(store, plan, image, scored))
-                )
+                paths.append(_write(out, file_name(image, name), _draw(store, plan, image, scored)))
             progress.advance()
+    for path in paths:
+        click.echo(path)
+    if skipped:
+        reason = f"protocol {plan.protocol.name} skips images without an anomaly"
+        click.echo(printable(f"not drawn, as {reason}: {listed(skipped)}"), err=True)
 
 
 def _draw(store: Store, plan: "Plan", image: int, scored: "ScoreMap") -> bytes:
@@ -159,10 +163,9 @@ def _draw(store: Store, plan: "Plan", image: int, scored: "ScoreMap") -> bytes:
 
 def _require_all(store: Store, images: Sequence[int], drawn: Sequence[int]) -> None:
     if missing := [store.schema.images[image] for image in images if image not in drawn]:
-        names = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise IncompleteError(
             f"{store.path}: {len(missing)} of {len(images)} images were not drawn, as they are not in the store "
-            f"({printable(names)}); run the same `pipe infer` again to add them"
+            f"({printable(listed(missing))}); run the same `pipe infer` again to add them"
         )
 
 
@@ -172,7 +175,3 @@ def _write(out: Path, name: str, data: bytes) -> Path:
     except OSError as error:
         raise PipeError(f"--out {out}: {name} cannot be written ({error.strerror}); choose another folder") from error
     return out / name
-
-
-def _quoted(schema: Schema, image: int) -> str:
-    return printable(repr(schema.images[image]))

@@ -12,7 +12,7 @@ import click
 from cache.schema import ArraySpec
 from cache.store import Store, open_store
 from cache.tiles import image_chunks
-from pipeline.text import aligned, byte_size, printable
+from pipeline.text import aligned, byte_size, listed, printable
 
 SCHEMA_VERSION = 1
 WIDTH = 100
@@ -76,7 +76,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
 
 def _facts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if missing := document["images_missing"]:
-        yield "missing", ", ".join(missing[:3]) + (f", and {len(missing) - 3} more" if len(missing) > 3 else "")
+        yield "missing", listed(missing)
     yield "network", f"{document['network']}, a {document['kind']} network"
     yield "facts", _pairs(document["facts"])
     yield "weights", f"sha256 {document['weights_sha256']}"

@@ -34,6 +34,16 @@ def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[
     ]
 
 
+def counted(count: int, thing: str) -> str:
+    """Return a number of things, such as `1 image` or `1,200 images`."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
 def byte_size(count: int) -> str:
     """Return a number of bytes in the decimal unit that keeps it short, such as `158.1 MB`."""
     size, unit = float(count), "B"

@@ -12,7 +12,7 @@ from cache.errors import IntegrityError
 from cache.store import Store, open_store
 from cache.verify import Damage, ImageCheck, check_image, check_metadata, stray_files
 from pipeline.progress import Progress
-from pipeline.text import byte_size, printable
+from pipeline.text import byte_size, counted, listed, printable
 from stages.streams import ahead
 
 SOUND, INCOMPLETE, DAMAGED = 0, 3, 4
@@ -75,12 +75,11 @@ def _line(path: Path, damage: Damage) -> str:
 
 def _amount(checks: Sequence[ImageCheck]) -> str:
     images, chunks = sum(check.committed for check in checks), sum(check.chunks for check in checks)
-    return f"{images} images, {chunks} chunks, {byte_size(sum(check.stored for check in checks))}"
+    return (
+        f"{counted(images, 'image')}, {counted(chunks, 'chunk')}, {byte_size(sum(check.stored for check in checks))}"
+    )
 
 
 def _verdict(damages: int, missing: Sequence[str], total: int) -> str:
-    state = f"damaged in {damages} {'place' if damages == 1 else 'places'}" if damages else "sound"
-    if not missing:
-        return state
-    names = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-    return f"{state}, and {len(missing)} of {total} images are missing ({names})"
+    state = f"damaged in {counted(damages, 'place')}" if damages else "sound"
+    return f"{state}; missing: {len(missing)} of {counted(total, 'image')} ({listed(missing)})" if missing else state

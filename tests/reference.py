@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, logsumexp, softmax
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+from sklearn.metrics import auc, average_precision_score, roc_curve
 
 NORMAL, ANOMALY, VOID = 0, 1, 2
 
@@ -91,8 +91,8 @@ PIXEL: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
 """z: the channels that count, (C, H, W)."""
 
 MIXED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "msp": lambda S: not_largest(S / S.sum(axis=0)),
-    "entropy": lambda S: entropy(S / S.sum(axis=0)),
+    "msp": lambda S: not_largest(shares(S)),
+    "entropy": lambda S: entropy(shares(S)),
     "rba": lambda S: -np.tanh(S).sum(axis=0),
     "mask2anomaly": lambda S: 1 - S.max(axis=0),
     "neg-sum": lambda S: -S.sum(axis=0),
@@ -101,11 +101,21 @@ MIXED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 """S: one map for each class, (K, H, W)."""
 
 SINGLE: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "rba-normalized": lambda P, M: mix(not_best(P), M) / M.sum(axis=0),
+    "rba-normalized": lambda P, M: ratio(mix(not_best(P), M), M.sum(axis=0), 1),
     "eam": lambda P, M: 1 - mix(P[:, :-1].max(axis=1), M),
     "void": lambda P, M: mix(P[:, -1], M),
 }
 """P: (Q, K + 1), M: (Q, h, w); the score is a single map before it is resampled."""
+
+
+def ratio(a: np.ndarray, b: np.ndarray, otherwise: float) -> np.ndarray:
+    """a / b, or what is agreed on where no query claims a pixel and it would be 0 / 0."""
+    return np.divide(a, b, out=np.full_like(a, otherwise), where=b > 0)
+
+
+def shares(S: np.ndarray) -> np.ndarray:
+    """S / sum S, all equal where all are 0."""
+    return ratio(S, np.broadcast_to(S.sum(axis=0), S.shape), 1 / len(S))
 
 
 def not_best(P: np.ndarray) -> np.ndarray:
@@ -147,7 +157,7 @@ def mask_score(
         return upsample(SINGLE[method](P, M), size)
     S = mix(P[:, :-1], M)
     if rules.normalise_first and method in ("msp", "entropy"):
-        return MIXED[method](upsample(S / S.sum(axis=0), size))
+        return MIXED[method](upsample(shares(S), size))
     return MIXED[method](upsample(S, size))
 
 
@@ -166,9 +176,7 @@ class Pool:
     images: int
 
 
-def pool(
-    scenes: Sequence[Scene], dataset: str, rules: Rules, method: str, T: float, void: int | None = None
-) -> Pool:
+def pool(scenes: Sequence[Scene], dataset: str, rules: Rules, method: str, T: float, void: int | None = None) -> Pool:
     """Score a data set as a protocol has it, all pixels in memory."""
     kept = list(_evaluated(scenes, dataset, rules, method, T, void))
     scores = np.concatenate([scores.ravel() for scores, _ in kept] or [np.zeros(0)])
@@ -199,16 +207,16 @@ def _evaluated(
 
 def fpr95(pool: Pool, kind: str) -> float:
     """FPR at 95 % TPR, by either definition."""
+    return figures(pool, kind)["fpr95"]
+
+
+def figures(pool: Pool, fpr95: str) -> dict[str, float]:
+    """AuPRC, FPR at 95 % TPR ("first" point or "linear" between points) and AUROC."""
     fpr, tpr, _ = roc_curve(pool.anomalous, pool.scores, drop_intermediate=False)
-    return float(fpr[tpr >= 0.95][0] if kind == "first" else np.interp(0.95, tpr, fpr))
-
-
-def figures(pool: Pool, fpr: str) -> dict[str, float]:
-    """AuPRC, FPR at 95 % TPR and AUROC."""
     return {
         "auprc": average_precision_score(pool.anomalous, pool.scores),
-        "fpr95": fpr95(pool, fpr),
-        "auroc": roc_auc_score(pool.anomalous, pool.scores),
+        "fpr95": float(fpr[tpr >= 0.95][0] if fpr95 == "first" else np.interp(0.95, tpr, fpr)),
+        "auroc": auc(fpr, tpr),
     }
 
 

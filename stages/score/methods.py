@@ -66,3 +66,6 @@ MASK_METHODS: dict[str, Method] = {
 
 METHODS: dict[str, dict[str, Method]] = {"pixel": PIXEL_METHODS, "mask": MASK_METHODS}
 """Methods by kind of network and by name."""
+
+METHOD_NAMES = tuple(dict.fromkeys(name for methods in METHODS.values() for name in methods))
+"""All names, whichever kind of network they are for."""

@@ -7,11 +7,11 @@ import numpy as np
 
 from cache import PipeError, Schema
 from stages.score.counting import Bins
-from stages.score.methods import METHODS, Method
+from stages.score.methods import METHOD_NAMES, METHODS, Method
 from stages.score.protocols import Protocol
 
-UNIT_BINS = Bins(14, negative=(-20, -19), positive=(-20, 1))
-"""For scores that a protocol has brought to 0..1."""
+UNIT_BINS = Bins(14, negative=(-126, -125), positive=(-126, 1))
+"""For scores that a protocol has brought to 0..1; at low temperatures they fill float32 down to its end."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,9 @@ class Plan:
 
 def method_names(names: Sequence[str]) -> list[str]:
     """Return names of methods as they are; PipeError for one that no kind of network has."""
-    known = list(dict.fromkeys(name for methods in METHODS.values() for name in methods))
     for name in names:
-        if name not in known:
-            raise PipeError(f"--methods: {name!r} is no method; there are {', '.join(known)}")
+        if name not in METHOD_NAMES:
+            raise PipeError(f"--methods: {name!r} is no method; there are {', '.join(METHOD_NAMES)}")
     return list(names)
 
 
@@ -107,6 +106,12 @@ def make_plan(
     PipeError
         The store can serve none of the methods.
     """
+    known = [name for c, name in enumerate(schema.classes) if c != schema.void_class]
+    if len(known) < 2:
+        raise PipeError(
+            f"the {schema.kind} store of {schema.network} on {schema.dataset} has too few classes to score: "
+            f"at least 2 beside void are expected, found {len(known)}"
+        )
     served = [name for name in METHODS[schema.kind] if _served(name, schema)]
     pairs = [
         Pair(name, T)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from cache import PipeError
 from stages.score.labels import STANDARD_CODES, LabelCodes
+from stages.score.methods import METHOD_NAMES
 
 Size = Literal["mask", "network"]
 
@@ -101,4 +102,7 @@ def _parse(key: str, text: str) -> object:
         if text not in values[key]:
             raise PipeError(f"--set {key}: {' or '.join(values[key])} is expected, found {text!r}")
         return values[key][text]
-    return frozenset() if text == "none" else frozenset(text.split(","))
+    names = frozenset() if text == "none" else frozenset(text.split(","))
+    if key == "min_max" and (unknown := sorted(names.difference(METHOD_NAMES))):
+        raise PipeError(f"--set {key}: {unknown[0]!r} is no method; there are {', '.join(METHOD_NAMES)}")
+    return names

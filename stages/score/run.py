@@ -61,8 +61,10 @@ def tally_store(store: Store, plan: Plan, images: Sequence[int], workers: int, a
     def count_one(picture: Picture | None) -> None:
         if picture is not None:
             tally = tallies.get()
-            count_picture(store, plan, picture, thresholds, tally)
-            tallies.put(tally)
+            try:
+                count_picture(store, plan, picture, thresholds, tally)
+            finally:  # or whoever counts next would wait for ever
+                tallies.put(tally)
 
     with ThreadPoolExecutor(workers) as readers, ThreadPoolExecutor(workers) as counters:
         truth = GroundTruth(store, plan.protocol, images)
@@ -102,9 +104,9 @@ def count_picture(store: Store, plan: Plan, picture: Picture, thresholds: np.nda
     direct = [i for i, pair in enumerate(plan.pairs) if not plan.min_max(pair.method)]
     try:
         COUNT[plan.schema.kind](plan, direct, picture.values, picture.labels, thresholds, tally)
+        _count_min_max(plan, picture, thresholds, tally)
     except IntegrityError as error:
         raise IntegrityError(f"{store.path}: image {plan.schema.images[picture.image]!r}: {error}") from error
-    _count_min_max(plan, picture, thresholds, tally)
     tally.images += 1
     tally.pixels += np.bincount(picture.labels.reshape(-1), minlength=2)[:2]
 

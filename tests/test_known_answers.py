@@ -1,0 +1,127 @@
+"""Real weights on real images give the figures that were published, and those that scikit-learn computed."""
+
+import json
+from collections.abc import Callable
+from functools import cache
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from reference import RULES, Scene, figures, pool
+from scoring import score_store
+
+from cache import Store, open_store
+from pipeline.cli import cli
+from stages.score.methods import MASK_METHODS
+from stages.score.plan import make_plan
+from stages.score.protocols import PROTOCOLS
+
+DATASETS = ("RoadAnomaly21", "fs_static")
+WEIGHTS = {"enet": "enet_cityscapes_void.pth", "erfnet": "erfnet_cityscapes.pth"}
+OWN = pytest.mark.parametrize("network", WEIGHTS)
+
+
+def infer(root: Path, network: str, weights: Path, out: Path, *flags: str) -> None:
+    words = ["--network", network, "--weights", weights, "--data-root", root, "--out", out, *flags]
+    result = CliRunner().invoke(cli, ["infer", *map(str, words)])
+    assert result.exit_code == 0, result.stderr
+
+
+@pytest.fixture(scope="session")
+def stores(real_data, tmp_path_factory) -> Callable[[str, str], dict[str, Store]]:
+    """Give the stores of a network in a precision by data set; a network runs once for each precision."""
+    datasets = [word for name in DATASETS for word in ("--dataset", name)]
+
+    @cache
+    def made(network: str, precision: str) -> dict[str, Store]:
+        out = tmp_path_factory.mktemp(f"{network}-{precision}")
+        infer(real_data, network, real_data / "weights" / WEIGHTS[network], out, "--precision", precision, *datasets)
+        return {name: open_store(out / f"{name}.zarr") for name in DATASETS}
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def expected(real_data) -> dict[str, list[dict]]:
+    return json.loads((real_data / "expected.json").read_text())
+
+
+@pytest.mark.parametrize(("precision", "bar"), [("float32", 0.0005), ("float16", 0.005)])
+def test_published_figures(stores, expected, precision, bar):
+    """To the third digit in per cent from float32, and nearly so from float16."""
+    assert len(expected["published"]) == 2
+    for known in expected["published"]:
+        store = stores(known["network"], precision)[known["dataset"]]
+        plan = make_plan(store.schema, PROTOCOLS[known["protocol"]], [known["method"]], [known["temperature"]])
+        (row,) = score_store(store, plan)
+        assert 100 * row.auprc == pytest.approx(known["auprc_percent"], abs=bar)
+        assert 100 * row.fpr95 == pytest.approx(known["fpr95_percent"], abs=bar)
+
+
+# A float16 store rounds the logits: scores that float32 keeps apart become equal, most of all those of `maxlogit`.
+BARS = {"float32": (1e-5, 5e-5, 1e-5), "float16": (5e-5, 5e-4, 5e-5)}
+
+
+@OWN
+@pytest.mark.parametrize("precision", BARS)
+def test_computed_figures(stores, expected, network, precision):
+    known = [entry for entry in expected["computed"] if entry["network"] == network]
+    assert len(known) > 40
+    facts = itemgetter("dataset", "protocol")
+    for (dataset, protocol), entries in groupby(sorted(known, key=facts), facts):
+        store, wanted = stores(network, precision)[dataset], list(entries)
+        temperatures = sorted({entry["temperature"] for entry in wanted})
+        rows = score_store(store, make_plan(store.schema, PROTOCOLS[protocol], None, temperatures), workers=2)
+        found = {(row.method, row.temperature or T): row for row in rows for T in temperatures}
+        for entry in wanted:
+            assert_known(found[entry["method"], entry["temperature"]], entry, *BARS[precision])
+
+
+def assert_known(row, entry: dict, auprc: float, fpr95: float, auroc: float) -> None:
+    assert (row.pixels, row.positives) == (entry["pixels"], entry["positives"])
+    assert row.auprc == pytest.approx(entry["auprc"], abs=auprc), entry
+    assert row.fpr95 == pytest.approx(entry["fpr95"], abs=fpr95), entry
+    assert row.auroc == pytest.approx(entry["auroc"], abs=auroc), entry
+    if row.auprc_lower and auprc <= 1e-5:
+        assert row.auprc_lower <= entry["auprc"] <= row.auprc_upper
+
+
+def scene(store: Store, image: int) -> Scene:
+    values = {name: store.read(name, image) for name in ("mask_logits", "class_logits")}
+    return Scene(store.schema.images[image], values, store.labels(image))
+
+
+@pytest.fixture(scope="session")
+def mask_store(real_data, tmp_path_factory) -> Store:
+    """Two real images through an EoMT whose weights a rule makes."""
+    import torch
+    from golden_rule import eomt_weights
+
+    folder = tmp_path_factory.mktemp("eomt")
+    torch.save(eomt_weights(grid=(8, 16), queries=20, classes=19), folder / "weights.pth")
+    flags = ["--dataset", "RoadAnomaly21", "--limit", "2", "--input-size", "128x256", "--precision", "float32"]
+    infer(real_data, "eomt", folder / "weights.pth", folder / "out", *flags)
+    return open_store(folder / "out")
+
+
+@pytest.mark.parametrize("protocol", ["standard", "legacy"])
+def test_mask_methods_on_real_images(mask_store, protocol):
+    """No trained mask network is at hand; a float64 reference holds every method on the logits of one by rule.
+
+    Its scores lie so close together that a bin may hold a thousandth of all pixels: hence the bars of FPR and AUROC.
+    """
+    store, rules = mask_store, RULES[protocol]
+    scenes = [scene(store, image) for image in store.completed()]
+    rows = score_store(store, make_plan(store.schema, PROTOCOLS[protocol], None, (0.5, 1.0, 2.0)))
+    assert len(rows) == 3 * (len(MASK_METHODS) - 1) + 1
+    for row in rows:
+        pooled = pool(scenes, store.schema.dataset, rules, row.method, row.temperature or 1.0)
+        exact = figures(pooled, rules.fpr)
+        assert (row.pixels, row.positives) == (len(pooled.scores), np.count_nonzero(pooled.anomalous))
+        assert row.auprc_lower - 1e-6 <= exact["auprc"] <= row.auprc_upper + 1e-6, row
+        assert row.auprc == pytest.approx(exact["auprc"], abs=1e-5), row
+        assert row.auroc == pytest.approx(exact["auroc"], abs=2e-5), row
+        assert row.fpr95 == pytest.approx(exact["fpr95"], abs=5e-4), row
