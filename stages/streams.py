@@ -13,22 +13,18 @@ Result = TypeVar("Result")
 def ahead(pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], depth: int) -> Iterator[Result]:
     """Yield `work(item)` for each item in order, while `pool` works on up to `depth` items ahead.
 
-    What the work raises is raised here, where its result would have been; calls that have not begun by then never
-    do. The items are drawn in the caller's thread. Whoever owns the pool waits, when closing it, for what is under
-    way.
+    What the work raises is raised here, where its result would have been. The items are drawn in the caller's
+    thread. Whoever owns the pool waits, when closing it, for what was begun ahead: images that a network has already
+    computed are still committed when a later one fails.
     """
     pending: deque[Future[Result]] = deque()
-    try:
-        for item in items:
-            pending.append(pool.submit(work, item))
-            # A result that is there already is handed on at once, so that a failure stops the work early.
-            if len(pending) > depth or pending[0].done():
-                yield pending.popleft().result()
-        while pending:
+    for item in items:
+        pending.append(pool.submit(work, item))
+        # A result that is there already is handed on at once, so that a failure stops the work early.
+        if len(pending) > depth or pending[0].done():
             yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()
+    while pending:
+        yield pending.popleft().result()
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

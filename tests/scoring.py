@@ -11,7 +11,7 @@ from stages.score.methods import METHODS
 from stages.score.plan import Plan, make_plan
 from stages.score.protocols import PROTOCOLS, Protocol
 from stages.score.results import Row, make_rows
-from stages.score.run import RANK_MAPS, tally_store
+from stages.score.run import PREPARE, RANK_MAPS, tally_store
 
 Values = dict[str, np.ndarray]
 TEMPERATURES = (0.05, 0.1, 0.5, 1.0, 2.0, 10.0, 100.0)
@@ -77,7 +77,8 @@ def plan_for(
 
 def all_ranks(plan: Plan, values: Values, size: tuple[int, int]) -> dict[int, np.ndarray]:
     """The ranks (H, W) of every pair of a plan, by its index."""
-    maps = RANK_MAPS[plan.schema.kind](plan, list(range(len(plan.pairs))), values, size)
+    kind = plan.schema.kind
+    maps = RANK_MAPS[kind](plan, list(range(len(plan.pairs))), PREPARE[kind](values), size)
     return {pair: ranks.copy() for pair, ranks in maps}
 
 

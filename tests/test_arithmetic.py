@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.score.arithmetic import exp2, log1p, log2, widen_half
+from stages.score.kernels.arithmetic import exp2, log1p, log2, sigmoid, widened
 
 NOISE = np.random.default_rng(0)
 SPREAD = np.exp2(NOISE.uniform(-125, 127, 5000)).astype(np.float32)
@@ -49,8 +49,24 @@ def test_log1p():
 
 
 def test_every_float16_is_widened_exactly():
-    patterns = np.arange(1 << 16, dtype=np.uint16).reshape(2, 256, 128)
-    out = np.empty((3, 256, 128), np.float32)
-    widen_half(patterns, np.array([1, 0, 1]), out)
-    np.testing.assert_array_equal(out, patterns.view(np.float16)[[1, 0, 1]].astype(np.float32))
-    assert np.array_equal(np.signbit(out[1]), np.signbit(patterns[0].view(np.float16)))
+    values = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(2, 256, 128)
+    out = widened(values)
+    np.testing.assert_array_equal(out, values.astype(np.float32))
+    assert np.array_equal(np.signbit(out), np.signbit(values))
+
+
+def test_float32_is_copied():
+    values = SPREAD.astype(np.float32)
+    assert np.array_equal(widened(values), values)
+    assert not np.shares_memory(widened(values), values)
+
+
+def test_sigmoid():
+    x = np.concatenate([-SPREAD[SPREAD < 85], SPREAD]).astype(np.float32)
+    out = x.copy()
+    assert sigmoid(out) == 0
+    with np.errstate(over="ignore"):
+        np.testing.assert_allclose(out, 1 / (1 + np.exp(-x.astype(np.float64))), rtol=1e-5)
+    special = np.array([-60000, -90, 60000, np.nan, np.inf, -np.inf], np.float32)
+    assert sigmoid(special) == 3
+    assert special[:3].tolist() == [0, 0, 1]

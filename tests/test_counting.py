@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stages.score.counting import ANOMALY, IGNORED, NORMAL, Bins, count, count_above
+from stages.score.kernels.counting import ANOMALY, IGNORED, NORMAL, Bins, count, count_above
 from stages.score.methods import METHODS
 from stages.score.plan import UNIT_BINS
 

@@ -15,6 +15,7 @@ from scoring import score_store
 
 from cache import Store, open_store
 from pipeline.cli import cli
+from stages.score.exact import exact_rows
 from stages.score.methods import MASK_METHODS
 from stages.score.plan import make_plan
 from stages.score.protocols import PROTOCOLS
@@ -78,6 +79,21 @@ def test_computed_figures(stores, expected, network, precision):
         found = {(row.method, row.temperature or T): row for row in rows for T in temperatures}
         for entry in wanted:
             assert_known(found[entry["method"], entry["temperature"]], entry, *BARS[precision])
+
+
+@OWN
+def test_exact_figures(stores, expected, network):
+    """scikit-learn on every single score; one temperature, as each of its rows takes several seconds."""
+    store = stores(network, "float32")["RoadAnomaly21"]
+    plan = make_plan(store.schema, PROTOCOLS["course"], ["msp", "energy"], [2.0])
+    images = store.completed()
+    rows = exact_rows(store, plan, images, score_store(store, plan, workers=2), lambda: None)
+    found = {row.method: row for row in rows}
+    for entry in expected["computed"]:
+        facts = (entry["network"], entry["dataset"], entry["protocol"], entry["temperature"])
+        if facts == (network, "RoadAnomaly21", "course", 2.0) and entry["method"] in found:
+            assert_known(found.pop(entry["method"]), entry, 2e-6, 1e-5, 2e-6)
+    assert not found
 
 
 def assert_known(row, entry: dict, auprc: float, fpr95: float, auroc: float) -> None:

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import upsample
 
+from stages.score.kernels.resampling import sample_band
 from stages.score.pixel import axes
-from stages.score.resampling import sample_band
 
 SIDE = st.integers(1, 40)
 SIZE = st.tuples(SIDE, SIDE)
@@ -20,7 +20,7 @@ def sample(planes, size, bands):
     pieces = []
     for start, stop in zip([0, *bands], [*bands, size[0]], strict=True):
         out = np.full((len(planes), (stop - start) * size[1]), np.nan, np.float32)
-        sample_band(planes, start, stop, rows, columns, held, stretched, out)
+        sample_band(planes, np.arange(len(planes)), start, stop, rows, columns, held, stretched, out)
         pieces.append(out.reshape(len(planes), stop - start, size[1]))
     return np.concatenate(pieces, axis=1)
 
@@ -47,3 +47,11 @@ def test_extreme_values_of_one_size_stay_what_they_are(size):
 def test_the_same_size_is_copied():
     planes = np.random.default_rng(0).normal(0, 5, (3, 6, 9)).astype(np.float32)
     assert np.array_equal(sample(planes, (6, 9), [2, 3]), planes)
+
+
+def test_planes_may_be_chosen():
+    planes = np.random.default_rng(0).normal(0, 5, (3, 6, 9)).astype(np.float32)
+    rows, columns = axes((6, 9), (8, 7))
+    out = np.empty((2, 56), np.float32)
+    sample_band(planes, np.array([2, 0]), 0, 8, rows, columns, np.full(2, -1), np.empty((2, 2, 7), np.float32), out)
+    assert np.array_equal(out.reshape(2, 8, 7), sample(planes[[2, 0]], (8, 7), []))

@@ -15,15 +15,16 @@ from scoring import all_ranks, random_values, score_store, write_store
 
 import cache.schema
 from cache import IntegrityError
-from stages.score.counting import count, count_above
+from stages.score import lanes
 from stages.score.ground_truth import GroundTruth
 from stages.score.histogram import Tally
+from stages.score.kernels.counting import count, count_above
+from stages.score.kernels.pixel import BAND
 from stages.score.methods import METHODS
-from stages.score.pixel_kernels import BAND
 from stages.score.plan import make_plan
 from stages.score.protocols import PROTOCOLS
 from stages.score.results import make_rows
-from stages.score.run import count_picture, read_picture, score_maps, tally_store
+from stages.score.run import count_pairs, read_picture, score_maps, tally_store
 
 THRESHOLDS = (-5.0, -0.5, 0.0, 0.3)
 IMAGES = 7
@@ -72,7 +73,7 @@ def test_many_chunks_give_what_the_arrays_in_memory_give(store):
     name = "logits" if kind == "pixel" else "mask_logits"
     assert len(store.record(0).arrays[name].chunks) == 10
     assert min(scene.codes.size for scene in random_scenes(kind)) > BAND
-    direct = Tally.zero(plan)
+    direct = Tally.zero(plan, IMAGES)
     for scene in random_scenes(kind):
         labels = np.array([0, 1, *[2] * 254])[scene.codes].astype(np.uint8).ravel()
         direct.images += 1
@@ -95,12 +96,28 @@ def test_three_workers_give_the_identical_rows(store, protocol):
     assert score_store(store, plan, 1) == score_store(store, plan, 3)
 
 
+def test_workers_that_share_a_tally_change_nothing(store, monkeypatch):
+    plan = plan_of(store)
+    parts = lanes.split(plan, 3)
+    assert len(parts) == 3
+    assert sorted(i for part in parts for i in part) == list(range(len(plan.pairs)))
+    alone = tally_of(store, plan, range(IMAGES))
+    monkeypatch.setattr(lanes, "TALLY_BYTES", 1)
+    assert same(tally_store(store, plan, range(IMAGES), 3, lambda: None), alone)
+
+
+def test_counts_that_could_overflow_are_wider(store):
+    plan = plan_of(store)
+    assert Tally.zero(plan, IMAGES).counts.dtype == np.uint32
+    assert Tally.zero(plan, 1 << 32).counts.dtype == np.int64
+
+
 @pytest.mark.parametrize("protocol", ["standard", "legacy"])
 @settings(max_examples=4, deadline=None)
 @given(order=st.permutations(range(IMAGES)), cut=st.integers(0, IMAGES))
 def test_any_split_and_order_of_images_adds_to_the_identical_counts(store, protocol, order, cut):
     plan = plan_of(store, protocol)
-    total = Tally.zero(plan)
+    total = Tally.zero(plan, IMAGES)
     for part in (order[:cut], order[cut:]):
         total.add(tally_of(store, plan, part))
     whole = tally_of(store, plan, range(IMAGES))
@@ -151,9 +168,9 @@ def test_logits_that_are_not_finite_are_damage(tmp_path, kind, methods, value):
 def test_score_maps_are_what_is_counted(store, protocol):
     plan = plan_of(store, protocol)
     picture = read_picture(store, GroundTruth(store, plan.protocol, range(IMAGES)), 2)
-    tally = Tally.zero(plan)
-    count_picture(store, plan, picture, plan.threshold_ranks(), tally)
-    for i, scores in score_maps(plan, picture):
+    tally = Tally.zero(plan, IMAGES)
+    count_pairs(store, plan, picture, plan.threshold_ranks(), tally, range(len(plan.pairs)))
+    for i, scores in score_maps(store, plan, picture):
         bins, counts = plan.bins(plan.pairs[i]), np.zeros_like(tally.counts[i])
         labels = picture.labels.ravel()
         count(np.ascontiguousarray(scores).ravel(), labels, bins.layout, np.empty(labels.size, np.uint32), counts)
@@ -185,7 +202,7 @@ def test_histograms_take_up_memory_only_where_they_are_filled(store):
     plan = make_plan(store.schema, PROTOCOLS["standard"], None, [1 + t / 10 for t in range(20)])
     process = psutil.Process()
     before = process.memory_info().rss
-    part, total = Tally.zero(plan), Tally.zero(plan)
+    part, total = Tally.zero(plan, IMAGES), Tally.zero(plan, IMAGES)
     assert part.counts.nbytes > 1 << 29
     part.counts[:, 1000:1100] += 1
     total.add(part)

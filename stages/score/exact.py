@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
 from cache import Store
-from stages.score.counting import ANOMALY, IGNORED
 from stages.score.ground_truth import GroundTruth
+from stages.score.kernels.counting import ANOMALY, IGNORED
 from stages.score.metrics import TPR
 from stages.score.plan import Plan
 from stages.score.results import Row
@@ -49,7 +49,7 @@ def _pooled(
         if picture := read_picture(store, truth, image):
             scored = picture.labels != IGNORED
             labels.append(picture.labels[scored] == ANOMALY)
-            for pair, ranks in score_maps(plan, picture):
+            for pair, ranks in score_maps(store, plan, picture):
                 scores[pair].append(ranks[scored])
         advance()
     if not labels:
@@ -61,12 +61,11 @@ def _exact(row: Row, plan: Plan, labels: np.ndarray, scores: np.ndarray) -> Row:
     fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
     linear = float(np.interp(TPR, tpr, fpr))
     precision, recall, _ = precision_recall_curve(labels, scores)
-    with np.errstate(invalid="ignore"):
-        f1 = 2 * precision * recall / (precision + recall)
+    total = np.maximum(precision + recall, np.finfo(np.float64).tiny)
     return replace(
         row,
         auprc=float(average_precision_score(labels, scores)),
-        auroc=float(roc_auc_score(labels, scores)),
+        auroc=float(auc(fpr, tpr)),
         fpr95=linear if plan.protocol.fpr == "linear" else float(fpr[np.argmax(tpr >= TPR)]),
-        best_f1=float(np.nanmax(f1)),
+        best_f1=float((2 * precision * recall / total).max()),
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from cache import Store
-from stages.score.counting import ANOMALY, IGNORED
+from stages.score.kernels.counting import ANOMALY, IGNORED
 from stages.score.labels import classify, resize_nearest
 from stages.score.protocols import Protocol
 

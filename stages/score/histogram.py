@@ -8,6 +8,9 @@ import numpy as np
 
 from stages.score.plan import Plan
 
+TYPICAL_BINS = 330_000
+"""Bins that real scores of one pair fill, both classes together counted once: 20 binary orders of magnitude."""
+
 
 @dataclass
 class Tally:
@@ -15,7 +18,7 @@ class Tally:
 
     Parameters
     ----------
-    counts : int64 (pairs, places), the flat histograms of `counting.count`
+    counts : uint32, or int64 where that could overflow, (pairs, places): the flat histograms of `counting.count`
     above : int64 (pairs, thresholds, 2), normal and anomalous pixels that reach each threshold
     images : number of images counted
     pixels : int64 (2,), normal and anomalous pixels counted
@@ -27,11 +30,22 @@ class Tally:
     pixels: np.ndarray
 
     @classmethod
-    def zero(cls, plan: Plan) -> "Tally":
-        """Return the tally of no image."""
+    def zero(cls, plan: Plan, images: int) -> "Tally":
+        """Return the tally of no image, with room for the sum over so many."""
         places = max(2 * plan.bins(pair).count + 1 for pair in plan.pairs)
         above = np.zeros((len(plan.pairs), len(plan.thresholds), 2), np.int64)
-        return cls(_untouched((len(plan.pairs), places)), above, 0, np.zeros(2, np.int64))
+        pixels = images * max(prod(plan.schema.label_shape), prod(plan.schema.logits_shape[1:]))
+        dtype = np.dtype(np.uint32 if pixels < 1 << 32 else np.int64)
+        return cls(_untouched((len(plan.pairs), places), dtype), above, 0, np.zeros(2, np.int64))
+
+    def expected_bytes(self) -> int:
+        """Return about how much memory the counts take up once they are filled."""
+        return len(self.counts) * 2 * TYPICAL_BINS * self.counts.itemsize
+
+    def add_image(self, labels: np.ndarray) -> None:
+        """Note that an image with these labels has been counted."""
+        self.images += 1
+        self.pixels += np.bincount(labels.reshape(-1), minlength=2)[:2]
 
     def add(self, other: "Tally") -> None:
         """Add the tally of other images of the same plan."""
@@ -45,10 +59,10 @@ class Tally:
     def histogram(self, plan: Plan, pair: int) -> np.ndarray:
         """Return the histogram of a pair: int64 (2, bins), normal and anomaly, by rising score."""
         bins = plan.bins(plan.pairs[pair]).count
-        return self.counts[pair, : 2 * bins].reshape(2, bins)
+        return self.counts[pair, : 2 * bins].reshape(2, bins).astype(np.int64)
 
 
-def _untouched(shape: tuple[int, ...]) -> np.ndarray:
+def _untouched(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Return zeros that take up memory only where they are written.
 
     A histogram spans all scores that float32 can hold and real scores fill a small part of it. NumPy asks for
@@ -56,7 +70,7 @@ def _untouched(shape: tuple[int, ...]) -> np.ndarray:
     becomes all of it.
     """
     private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
-    memory = mmap.mmap(-1, 8 * prod(shape), **private)
+    memory = mmap.mmap(-1, dtype.itemsize * prod(shape), **private)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(memory, np.int64).reshape(shape)
+    return np.frombuffer(memory, dtype).reshape(shape)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from cache import PipeError
-from stages.score.counting import ANOMALY, IGNORED, NORMAL
+from stages.score.kernels.counting import ANOMALY, IGNORED, NORMAL
 
 UNKNOWN = 3
 _PART = re.compile(r"(\d+)(?:-(\d+))?")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cache import IntegrityError, PipeError, Schema, Store
+from cache import PipeError, Schema, Store
 from stages.score.ground_truth import GroundTruth
 from stages.score.plan import Plan, make_plan
 from stages.score.protocols import Protocol
@@ -67,8 +67,5 @@ def score_map(store: Store, plan: Plan, truth: GroundTruth, image: int) -> Score
     picture = read_picture(store, truth, image)
     if picture is None:
         return None
-    try:
-        _, ranks = next(RANK_MAPS[plan.schema.kind](plan, [0], picture.values, picture.labels.shape))
-    except IntegrityError as error:
-        raise IntegrityError(f"{store.path}: image {plan.schema.images[image]!r}: {error}") from error
+    _, ranks = next(RANK_MAPS[plan.schema.kind](plan, [0], picture.logits, picture.labels.shape))
     return ScoreMap(picture.labels, plan.formula(plan.pairs[0], ranks))

@@ -6,10 +6,27 @@ from dataclasses import dataclass
 import numpy as np
 
 from cache import IntegrityError
-from stages.score import mask_kernels as kernels
 from stages.score.histogram import Tally
-from stages.score.pixel import Values, axes
+from stages.score.kernels import mask as kernels
+from stages.score.kernels.arithmetic import sigmoid, widened
+from stages.score.pixel import Values, axes, row_layouts
 from stages.score.plan import Plan
+
+
+@dataclass(frozen=True)
+class Queries:
+    """One image's queries.
+
+    Parameters
+    ----------
+    M : float32 (Q, h, w), sigmoid of the mask logits
+    claimed : float32 (h w,), sum over queries of M
+    class_logits : float64 (Q, K + 1), the last one "no object"
+    """
+
+    M: np.ndarray
+    claimed: np.ndarray
+    class_logits: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -18,7 +35,7 @@ class Planes:
 
     Parameters
     ----------
-    values : float32 (P, h, w), as `mask_kernels.finish` wants them
+    values : float32 (P, h, w), as `kernels.mask.finish` wants them
     pairs : indices of the plan's pairs that they serve
     """
 
@@ -26,23 +43,36 @@ class Planes:
     pairs: list[int]
 
 
+def prepare(values: Values) -> Queries:
+    """Return the queries of `mask_logits` (Q, h, w) and `class_logits` (Q, K + 1).
+
+    Raises
+    ------
+    IntegrityError
+        Logits that are NaN or infinite.
+    """
+    M, class_logits = widened(values["mask_logits"]), values["class_logits"].astype(np.float64)
+    damaged = sigmoid(M.reshape(-1)) + int((~np.isfinite(class_logits)).sum())
+    if damaged:
+        raise IntegrityError(f"finite logits were expected, {damaged} are NaN or infinite")
+    return Queries(M, M.sum(axis=0).reshape(-1), class_logits)
+
+
 def count_image(
-    plan: Plan, pairs: list[int], values: Values, labels: np.ndarray, thresholds: np.ndarray, tally: Tally
+    plan: Plan, pairs: list[int], queries: Queries, labels: np.ndarray, thresholds: np.ndarray, tally: Tally
 ) -> None:
     """Count pairs of one image, one temperature after another.
 
     Parameters
     ----------
     pairs : indices into the plan's pairs
-    values : `mask_logits` (Q, h, w) and `class_logits` (Q, K + 1)
+    queries : of `prepare`
     labels : uint8 (H, W) at the evaluation size
     thresholds : `Plan.threshold_ranks`
     """
-    layouts = np.zeros((kernels.ROWS, 5), np.int32)
-    for method in plan.methods.values():
-        layouts[method.row] = method.scale.bins.layout
-    sizes = axes(values["mask_logits"].shape[1:], labels.shape)
-    for planes in all_planes(plan, pairs, values):
+    layouts = row_layouts(plan, kernels.ROWS)
+    sizes = axes(queries.M.shape[1:], labels.shape)
+    for planes in all_planes(plan, pairs, queries):
         slots = np.full(kernels.ROWS, -1)
         for i in planes.pairs:
             slots[plan.methods[plan.pairs[i].method].row] = i
@@ -60,24 +90,20 @@ def count_image(
 
 
 def rank_maps(
-    plan: Plan, pairs: list[int], values: Values, size: tuple[int, int]
+    plan: Plan, pairs: list[int], queries: Queries, size: tuple[int, int]
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (index of pair, float32 (H, W) ranks) for some pairs of one image, in no particular order."""
-    sizes = axes(values["mask_logits"].shape[1:], size)
-    for planes in all_planes(plan, pairs, values):
+    sizes = axes(queries.M.shape[1:], size)
+    for planes in all_planes(plan, pairs, queries):
         ranks = np.empty((kernels.ROWS, *size), np.float32)
         kernels.rank_masks(planes.values, len(plan.schema.classes), sizes, ranks)
         yield from ((i, ranks[plan.methods[plan.pairs[i].method].row]) for i in planes.pairs)
 
 
-def all_planes(plan: Plan, pairs: list[int], values: Values) -> Iterator[Planes]:
+def all_planes(plan: Plan, pairs: list[int], queries: Queries) -> Iterator[Planes]:
     """Yield the planes of each temperature, then those of `maxlogit`, which has none."""
-    mask_logits, class_logits = values["mask_logits"], values["class_logits"].astype(np.float64)
-    if not (np.isfinite(mask_logits).all() and np.isfinite(class_logits).all()):
-        raise IntegrityError("finite logits were expected, some are NaN or infinite")
-    M = sigmoid(mask_logits.astype(np.float32)).reshape(len(mask_logits), -1)
-    shape = (-1, *mask_logits.shape[1:])
-    claimed = M.sum(axis=0)
+    class_logits, claimed, shape = queries.class_logits, queries.claimed, (-1, *queries.M.shape[1:])
+    M = queries.M.reshape(len(queries.M), -1)
     for T in plan.temperatures:
         wanted = [i for i in pairs if plan.pairs[i].temperature == T]
         if wanted:
@@ -113,12 +139,6 @@ def normalised(planes: np.ndarray, classes: int) -> np.ndarray:
     total = planes[:classes].sum(axis=0)
     shares = np.divide(planes[:classes], total, out=np.full_like(planes[:classes], 1 / classes), where=total > 0)
     return np.concatenate([shares, planes[classes:]])
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    """Return 1 / (1 + exp(-x)) without overflow."""
-    e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
 
 
 def softmax(z: np.ndarray) -> np.ndarray:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.score import mask_kernels as mask
-from stages.score import pixel_kernels as pixel
+from stages.score.kernels import mask, pixel
 from stages.score.scales import (
     ENTROPY,
     FREE_ENERGY,

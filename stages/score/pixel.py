@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from cache import IntegrityError
-from stages.score import pixel_kernels as kernels
-from stages.score.arithmetic import widen_half
 from stages.score.histogram import Tally
+from stages.score.kernels import pixel as kernels
+from stages.score.kernels.arithmetic import widened
+from stages.score.kernels.resampling import Axis, axis_weights
 from stages.score.plan import Pair, Plan
-from stages.score.resampling import Axis, axis_weights
 
 Values = dict[str, np.ndarray]
 """Arrays of one image by name, as they lie in the store."""
@@ -22,12 +22,12 @@ class Group:
 
     Parameters
     ----------
-    planes : int64 (P,), channels to read: the classes, then perhaps void
+    channels : int64 (P,), channels to read: the classes, then perhaps void
     classes : number of classes
     pairs : indices into the plan's pairs
     """
 
-    planes: np.ndarray
+    channels: np.ndarray
     classes: int
     pairs: list[int]
 
@@ -45,30 +45,39 @@ def groups(plan: Plan, pairs: list[int]) -> list[Group]:
     return [group for group in found if group.pairs]
 
 
+def prepare(values: Values) -> np.ndarray:
+    """Return `logits` of a store, (C, h, w), as float32."""
+    return widened(values["logits"])
+
+
 def count_image(
-    plan: Plan, pairs: list[int], values: Values, labels: np.ndarray, thresholds: np.ndarray, tally: Tally
+    plan: Plan, pairs: list[int], logits: np.ndarray, labels: np.ndarray, thresholds: np.ndarray, tally: Tally
 ) -> None:
     """Count pairs of one image, all temperatures in one pass over its logits.
 
     Parameters
     ----------
     pairs : indices into the plan's pairs
-    values : `logits`, (C, h, w)
+    logits : of `prepare`
     labels : uint8 (H, W) at the evaluation size
     thresholds : `Plan.threshold_ranks`
+
+    Raises
+    ------
+    IntegrityError
+        Logits that are NaN or infinite.
     """
-    temperatures = np.array(plan.temperatures, np.float32)
-    layouts = np.zeros((kernels.ROWS, 5), np.int32)
-    for method in plan.methods.values():
-        layouts[method.row] = method.scale.bins.layout
+    temperatures = list(dict.fromkeys(_temperature(plan, plan.pairs[i]) for i in pairs))
+    layouts = row_layouts(plan, kernels.ROWS)
     for group in groups(plan, pairs):
         damaged = kernels.count_pixels(
-            select_planes(values["logits"], group.planes),
+            logits,
+            group.channels,
             group.classes,
-            temperatures,
-            axes(values["logits"].shape[1:], labels.shape),
+            np.array(temperatures, np.float32),
+            axes(logits.shape[1:], labels.shape),
             labels,
-            _slots(plan, group),
+            _slots(plan, group, temperatures),
             layouts,
             tally.counts,
             thresholds,
@@ -78,27 +87,25 @@ def count_image(
 
 
 def rank_maps(
-    plan: Plan, pairs: list[int], values: Values, size: tuple[int, int]
+    plan: Plan, pairs: list[int], logits: np.ndarray, size: tuple[int, int]
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (index of pair, float32 (H, W) ranks) for some pairs of one image, in no particular order."""
+    sizes = axes(logits.shape[1:], size)
     for group in groups(plan, pairs):
-        planes = select_planes(values["logits"], group.planes)
-        for T in plan.temperatures:
-            wanted = [i for i in group.pairs if _temperature(plan, plan.pairs[i]) == T]
-            if wanted:
-                ranks = np.empty((kernels.ROWS, *size), np.float32)
-                sizes = axes(planes.shape[1:], size)
-                _refuse_damage(kernels.rank_pixels(planes, group.classes, np.float32(T), sizes, ranks))
-                yield from ((i, ranks[plan.methods[plan.pairs[i].method].row]) for i in wanted)
+        for T in dict.fromkeys(_temperature(plan, plan.pairs[i]) for i in group.pairs):
+            ranks = np.empty((kernels.ROWS, *size), np.float32)
+            damaged = kernels.rank_pixels(logits, group.channels, group.classes, np.float32(T), sizes, ranks)
+            _refuse_damage(damaged)
+            wanted = (i for i in group.pairs if _temperature(plan, plan.pairs[i]) == T)
+            yield from ((i, ranks[plan.methods[plan.pairs[i].method].row]) for i in wanted)
 
 
-def select_planes(logits: np.ndarray, planes: np.ndarray) -> np.ndarray:
-    """Return some channels of float16 or float32 logits as float32, exactly."""
-    if logits.dtype == np.float32:
-        return logits[planes]
-    out = np.empty((len(planes), *logits.shape[1:]), np.float32)
-    widen_half(logits.view(np.uint16), planes, out)
-    return out
+def row_layouts(plan: Plan, rows: int) -> np.ndarray:
+    """Return how the kernel counts each of its rows: int32 (rows, 5)."""
+    layouts = np.zeros((rows, 5), np.int32)
+    for method in plan.methods.values():
+        layouts[method.row] = method.scale.bins.layout
+    return layouts
 
 
 def axes(source: tuple[int, ...], target: tuple[int, ...]) -> tuple[Axis, Axis]:
@@ -106,12 +113,12 @@ def axes(source: tuple[int, ...], target: tuple[int, ...]) -> tuple[Axis, Axis]:
     return axis_weights(source[0], target[0]), axis_weights(source[1], target[1])
 
 
-def _slots(plan: Plan, group: Group) -> np.ndarray:
+def _slots(plan: Plan, group: Group, temperatures: list[float]) -> np.ndarray:
     """Return where the kernel counts: int64 (ROWS, temperatures), -1 for what it need not count."""
-    slots = np.full((kernels.ROWS, len(plan.temperatures)), -1)
+    slots = np.full((kernels.ROWS, len(temperatures)), -1)
     for i in group.pairs:
         row = plan.methods[plan.pairs[i].method].row
-        slots[row, plan.temperatures.index(_temperature(plan, plan.pairs[i]))] = i
+        slots[row, temperatures.index(_temperature(plan, plan.pairs[i]))] = i
     return slots
 
 

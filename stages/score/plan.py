@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cache import PipeError, Schema
-from stages.score.counting import Bins
+from stages.score.kernels.counting import Bins
 from stages.score.methods import METHOD_NAMES, METHODS, Method
 from stages.score.protocols import Protocol
 

@@ -2,22 +2,29 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from queue import SimpleQueue
+from functools import partial
+from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from cache import IntegrityError, Store
 from stages.score import mask, pixel
-from stages.score.counting import count, count_above
 from stages.score.ground_truth import GroundTruth
 from stages.score.histogram import Tally
-from stages.score.pixel import Values
+from stages.score.kernels.counting import count, count_above
+from stages.score.lanes import Lanes
 from stages.score.plan import Plan
 from stages.streams import ahead
 
-COUNT = {"pixel": pixel.count_image, "mask": mask.count_image}
-RANK_MAPS = {"pixel": pixel.rank_maps, "mask": mask.rank_maps}
+PREPARE: dict[str, Callable[..., Any]] = {"pixel": pixel.prepare, "mask": mask.prepare}
+COUNT: dict[str, Callable[..., None]] = {"pixel": pixel.count_image, "mask": mask.count_image}
+RANK_MAPS: dict[str, Callable[..., Iterator[tuple[int, np.ndarray]]]] = {
+    "pixel": pixel.rank_maps,
+    "mask": mask.rank_maps,
+}
 LOGITS = {"pixel": ("logits",), "mask": ("mask_logits", "class_logits")}
 
 
@@ -28,17 +35,20 @@ class Picture:
     Parameters
     ----------
     image : index in the store
-    values : its logits by array name
+    logits : what `pixel.prepare` or `mask.prepare` gives
     labels : uint8 (H, W) at the evaluation size
     """
 
     image: int
-    values: Values
+    logits: Any
     labels: np.ndarray
 
 
 def tally_store(store: Store, plan: Plan, images: Sequence[int], workers: int, advance: Callable[[], None]) -> Tally:
     """Count every pair of the plan over some images of a store.
+
+    Workers count different images, each into a tally of its own, as far as memory goes; beyond that several of
+    them share an image and a tally and count different temperatures.
 
     Parameters
     ----------
@@ -53,28 +63,27 @@ def tally_store(store: Store, plan: Plan, images: Sequence[int], workers: int, a
     PipeError
         A mask holds a code that the protocol does not know.
     """
-    thresholds = plan.threshold_ranks()
-    tallies: SimpleQueue[Tally] = SimpleQueue()
-    for _ in range(workers):
-        tallies.put(Tally.zero(plan))
+    thresholds, lanes = plan.threshold_ranks(), Lanes(plan, len(images), workers)
+    truth = GroundTruth(store, plan.protocol, images)
+    # One thread of linear algebra for each worker: sums keep their order, and cores their worker.
+    with (
+        threadpool_limits(1, "blas"),
+        ThreadPoolExecutor(workers) as readers,
+        ThreadPoolExecutor(workers) as sharers,
+        ThreadPoolExecutor(lanes.count) as counters,
+    ):
 
-    def count_one(picture: Picture | None) -> None:
-        if picture is not None:
-            tally = tallies.get()
-            try:
-                count_picture(store, plan, picture, thresholds, tally)
-            finally:  # or whoever counts next would wait for ever
-                tallies.put(tally)
+        def count_one(picture: Picture | None) -> None:
+            if picture is not None:
+                with lanes.tally() as tally:
+                    share = partial(count_pairs, store, plan, picture, thresholds, tally)
+                    list(sharers.map(share, lanes.parts))
+                    tally.add_image(picture.labels)
 
-    with ThreadPoolExecutor(workers) as readers, ThreadPoolExecutor(workers) as counters:
-        truth = GroundTruth(store, plan.protocol, images)
         pictures = ahead(readers, lambda image: read_picture(store, truth, image), images, workers + 1)
-        for _ in ahead(counters, count_one, pictures, workers + 1):
+        for _ in ahead(counters, count_one, pictures, lanes.count + 1):
             advance()
-    total = tallies.get()
-    for _ in range(workers - 1):
-        total.add(tallies.get())
-    return total
+    return lanes.total()
 
 
 def compile_kernels(store: Store, plan: Plan) -> None:
@@ -83,10 +92,10 @@ def compile_kernels(store: Store, plan: Plan) -> None:
     values = {name: np.zeros(specs[name].image_shape, specs[name].dtype) for name in LOGITS[plan.schema.kind]}
     cut = {name: array[:, :2, :2] if array.ndim == 3 else array for name, array in values.items()}
     part = replace(plan, temperatures=(T,), pairs=tuple(p for p in plan.pairs if p.temperature in (None, T)))
-    picture = Picture(
-        0, {name: np.ascontiguousarray(array) for name, array in cut.items()}, np.zeros((2, 2), np.uint8)
-    )
-    count_picture(store, part, picture, part.threshold_ranks(), Tally.zero(part))
+    logits = PREPARE[plan.schema.kind]({name: np.ascontiguousarray(array) for name, array in cut.items()})
+    picture = Picture(0, logits, np.zeros((2, 2), np.uint8))
+    every, tally = list(range(len(part.pairs))), Tally.zero(part, len(plan.schema.images))
+    count_pairs(store, part, picture, part.threshold_ranks(), tally, every)
 
 
 def read_picture(store: Store, truth: GroundTruth, image: int) -> Picture | None:
@@ -94,31 +103,28 @@ def read_picture(store: Store, truth: GroundTruth, image: int) -> Picture | None
     labels = truth.labels(image)
     if labels is None:
         return None
-    record = store.record(image)
-    values = {name: store.read(name, image, record) for name in LOGITS[store.schema.kind]}
-    return Picture(image, values, labels)
+    record, kind = store.record(image), store.schema.kind
+    values = {name: store.read(name, image, record) for name in LOGITS[kind]}
+    with _naming(store, image):
+        return Picture(image, PREPARE[kind](values), labels)
 
 
-def count_picture(store: Store, plan: Plan, picture: Picture, thresholds: np.ndarray, tally: Tally) -> None:
-    """Add one image to a tally: most pairs as they are scored, some after a minimum and maximum are known."""
-    direct = [i for i, pair in enumerate(plan.pairs) if not plan.min_max(pair.method)]
-    try:
-        COUNT[plan.schema.kind](plan, direct, picture.values, picture.labels, thresholds, tally)
-        _count_min_max(plan, picture, thresholds, tally)
-    except IntegrityError as error:
-        raise IntegrityError(f"{store.path}: image {plan.schema.images[picture.image]!r}: {error}") from error
-    tally.images += 1
-    tally.pixels += np.bincount(picture.labels.reshape(-1), minlength=2)[:2]
+def count_pairs(
+    store: Store, plan: Plan, picture: Picture, thresholds: np.ndarray, tally: Tally, pairs: Sequence[int]
+) -> None:
+    """Count some pairs of one image: most as they are scored, some after their minimum and maximum are known."""
+    direct = [i for i in pairs if not plan.min_max(plan.pairs[i].method)]
+    with _naming(store, picture.image):
+        COUNT[plan.schema.kind](plan, direct, picture.logits, picture.labels, thresholds, tally)
+        _count_min_max(plan, [i for i in pairs if i not in direct], picture, thresholds, tally)
 
 
-def score_maps(plan: Plan, picture: Picture) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (index of pair, float32 (H, W) scores) in the unit that each pair is pooled in."""
+def score_maps(store: Store, plan: Plan, picture: Picture) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (index of pair, float32 (H, W) ranks), or scores from 0 to 1 where the protocol pools those."""
     every = list(range(len(plan.pairs)))
-    for i, ranks in RANK_MAPS[plan.schema.kind](plan, every, picture.values, picture.labels.shape):
-        if plan.min_max(plan.pairs[i].method):
-            yield i, unit_scores(plan, i, ranks)
-        else:
-            yield i, ranks
+    with _naming(store, picture.image):
+        for i, ranks in RANK_MAPS[plan.schema.kind](plan, every, picture.logits, picture.labels.shape):
+            yield i, unit_scores(plan, i, ranks) if plan.min_max(plan.pairs[i].method) else ranks
 
 
 def unit_scores(plan: Plan, pair: int, ranks: np.ndarray) -> np.ndarray:
@@ -128,10 +134,18 @@ def unit_scores(plan: Plan, pair: int, ranks: np.ndarray) -> np.ndarray:
     return ((scores - low) / (high - low if high > low else 1)).astype(np.float32)
 
 
-def _count_min_max(plan: Plan, picture: Picture, thresholds: np.ndarray, tally: Tally) -> None:
-    pairs = [i for i, pair in enumerate(plan.pairs) if plan.min_max(pair.method)]
+def _count_min_max(plan: Plan, pairs: list[int], picture: Picture, thresholds: np.ndarray, tally: Tally) -> None:
     labels, places = picture.labels.reshape(-1), np.empty(picture.labels.size, np.uint32)
-    for i, ranks in RANK_MAPS[plan.schema.kind](plan, pairs, picture.values, picture.labels.shape):
+    for i, ranks in RANK_MAPS[plan.schema.kind](plan, pairs, picture.logits, picture.labels.shape):
         unit = unit_scores(plan, i, ranks).reshape(-1)
         count(unit, labels, plan.bins(plan.pairs[i]).layout, places, tally.counts[i])
         count_above(np.ascontiguousarray(ranks).reshape(-1), labels, thresholds[i], tally.above[i])
+
+
+@contextmanager
+def _naming(store: Store, image: int) -> Iterator[None]:
+    """Say which image is damaged."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise IntegrityError(f"{store.path}: image {store.schema.images[image]!r}: {error}") from error

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.score.counting import Bins
-
-LOGIT_OFFSET = np.float32(8.0)
-"""Moves logits away from zero, so that bins are of even width around it instead of ever finer."""
+from stages.score.kernels.counting import Bins
+from stages.score.kernels.pixel import LOGIT_OFFSET
 
 Curve = Callable[[np.ndarray, float, int], np.ndarray]
 """(values, temperature, number of classes) -> values"""

@@ -1,7 +1,8 @@
 """ENet: Paszke et al., "ENet: A Deep Neural Network Architecture for Real-Time Semantic Segmentation", 2016.
 
 State-dict keys are those of the layout in which most PyTorch checkpoints of ENet are shared: PReLU in the
-encoder, ReLU in the decoder, no biases. Dropout is left out: it does nothing at inference.
+encoder, ReLU in the decoder, no biases. Dropout is left out: it does nothing at inference. Batch norms are not
+folded: where two values of a pooling window are all but equal, other rounding puts one in another place.
 """
 
 from collections.abc import Mapping
@@ -88,8 +89,6 @@ class Downsampling(nn.Module):
 
 class Upsampling(nn.Module):
     """[B, in, H, W] -> [B, out, 2H, 2W]; the main branch puts values back where the maxima were."""
-
-    folds = (("ext_tconv1", "ext_tconv1_bnorm"),)
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

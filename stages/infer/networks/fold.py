@@ -7,26 +7,14 @@ Foldable = nn.Conv2d | nn.ConvTranspose2d
 
 
 def fold_batch_norms(network: nn.Module) -> None:
-    """Fold, in place, every batch norm that directly follows a convolution.
+    """Fold, in place, every batch norm that a module's `folds` pairs with a convolution, by attribute names.
 
-    Which ones do is said by a module's `folds`, pairs of attribute names, or by its place in an `nn.Sequential`.
     The network must be in evaluation mode. Jacob et al., "Quantization and Training of Neural Networks for Efficient
     Integer-Arithmetic-Only Inference", CVPR 2018, section 3.2.
     """
     for module in list(network.modules()):
-        for convolution, norm in _pairs(module):
+        for convolution, norm in getattr(module, "folds", ()):
             _fold(module, convolution, norm)
-
-
-def _pairs(module: nn.Module) -> list[tuple[str, str]]:
-    if not isinstance(module, nn.Sequential):
-        return list(getattr(module, "folds", ()))
-    parts = list(module.named_children())
-    return [
-        (first, second)
-        for (first, a), (second, b) in zip(parts, parts[1:], strict=False)
-        if isinstance(a, Foldable) and isinstance(b, nn.BatchNorm2d)
-    ]
 
 
 def _fold(module: nn.Module, convolution: str, norm: str) -> None:

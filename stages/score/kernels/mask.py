@@ -9,11 +9,11 @@ Scores leave here as ranks, see `scales.py`.
 
 import numpy as np
 
-from stages.score.arithmetic import LN2, LOG2E, exp2, log1p, log2
-from stages.score.compiled import Array, kernel
-from stages.score.counting import count, count_above
-from stages.score.pixel_kernels import SMALLEST, entropy_rank, offset
-from stages.score.resampling import Axis, sample_band
+from stages.score.kernels.arithmetic import LN2, LOG2E, exp2, log1p, log2
+from stages.score.kernels.compiled import Array, kernel
+from stages.score.kernels.counting import count, count_above
+from stages.score.kernels.pixel import SMALLEST, entropy_rank, offset
+from stages.score.kernels.resampling import Axis, sample_band
 
 MSP, ENTROPY, RBA, MASK2ANOMALY, NEG_SUM, MASK_ENERGY, EAM, VOID, RBA_NORMALIZED, MAXLOGIT = range(10)
 """Rows of the ranks."""
@@ -113,10 +113,11 @@ def count_masks(
     axes : `axis_weights` of rows and columns, from the store's size to that of evaluation
     labels : uint8 (H, W)
     slots : int64 (ROWS,), where each score is counted; -1 where it is not
-    layouts, counts, thresholds, above : as for `pixel_kernels.count_pixels`
+    layouts, counts, thresholds, above : as for `kernels.pixel.count_pixels`
     """
     rows, columns = axes
     height, width = labels.shape
+    every = np.arange(planes.shape[0])
     step = max(1, BAND // width)
     held, stretched = np.full(2, -1), np.empty((2, planes.shape[0], width), np.float32)
     z, places = np.empty((planes.shape[0], step * width), np.float32), np.empty(step * width, np.uint32)
@@ -125,7 +126,7 @@ def count_masks(
         stop = min(start + step, height)
         n = (stop - start) * width
         band = labels[start:stop].reshape(-1)
-        sample_band(planes, start, stop, rows, columns, held, stretched, z[:, :n])
+        sample_band(planes, every, start, stop, rows, columns, held, stretched, z[:, :n])
         finish(z[:, :n], classes, work[:, :n], ranks[:, :n])
         for row in range(ROWS):
             slot = slots[row]
@@ -139,8 +140,9 @@ def rank_masks(planes: Array, classes: int, axes: tuple[Axis, Axis], ranks: Arra
     """Write the ranks of one image at one temperature, the rows that `planes` hold: float32 (ROWS, H, W)."""
     rows, columns = axes
     height, width = ranks.shape[1:]
+    every = np.arange(planes.shape[0])
     held, stretched = np.full(2, -1), np.empty((2, planes.shape[0], width), np.float32)
     z, work = np.empty((planes.shape[0], width), np.float32), np.empty((5, width), np.float32)
     for y in range(height):
-        sample_band(planes, y, y + 1, rows, columns, held, stretched, z)
+        sample_band(planes, every, y, y + 1, rows, columns, held, stretched, z)
         finish(z, classes, work, ranks[:, y])

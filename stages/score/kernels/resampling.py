@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stages.score.compiled import Array, kernel
+from stages.score.kernels.compiled import Array, kernel
 
 Axis = tuple[np.ndarray, np.ndarray]
 """For each target position the source position before it and the share of the one after."""
@@ -31,11 +31,12 @@ def axis_weights(source: int, target: int) -> Axis:
 
 
 @kernel
-def stretch_row(planes: Array, y: int, first: Array, weight: Array, out: Array) -> None:
-    """Resample row `y` of every plane along x: float32 (P, h, w) to (P, width)."""
+def stretch_row(planes: Array, chosen: Array, y: int, columns: Axis, out: Array) -> None:
+    """Resample row `y` of the chosen planes along x: float32 (C, h, w) to (P, width)."""
+    first, weight = columns
     width, last = first.size, planes.shape[2] - 1
-    for p in range(planes.shape[0]):
-        row, target = planes[p, y], out[p]
+    for p in range(chosen.size):
+        row, target = planes[chosen[p], y], out[p]
         if width == row.size:
             target[:] = row
         else:
@@ -53,12 +54,15 @@ def blend_rows(above: Array, below: Array, weight: np.float32, out: Array) -> No
 
 
 @kernel
-def sample_row(planes: Array, y: int, rows: Axis, columns: Axis, held: Array, stretched: Array, out: Array) -> None:
+def sample_row(
+    planes: Array, chosen: Array, y: int, rows: Axis, columns: Axis, held: Array, stretched: Array, out: Array
+) -> None:
     """Sample row `y` of the target grid.
 
     Parameters
     ----------
-    planes : float32 (P, h, w)
+    planes : float32 (C, h, w)
+    chosen : int64 (P,), which planes
     y : target row
     rows, columns : `axis_weights` of both axes
     held : int64 (2,), the source rows that `stretched` holds (-1: none), kept from call to call
@@ -68,7 +72,7 @@ def sample_row(planes: Array, y: int, rows: Axis, columns: Axis, held: Array, st
     first, weight = rows
     for source in (first[y], min(first[y] + 1, planes.shape[1] - 1)):
         if held[source % 2] != source:
-            stretch_row(planes, source, columns[0], columns[1], stretched[source % 2])
+            stretch_row(planes, chosen, source, columns, stretched[source % 2])
             held[source % 2] = source
     above = stretched[first[y] % 2]
     if weight[y] == 0:
@@ -79,14 +83,26 @@ def sample_row(planes: Array, y: int, rows: Axis, columns: Axis, held: Array, st
 
 @kernel
 def sample_band(
-    planes: Array, start: int, stop: int, rows: Axis, columns: Axis, held: Array, stretched: Array, out: Array
+    planes: Array,
+    chosen: Array,
+    start: int,
+    stop: int,
+    rows: Axis,
+    columns: Axis,
+    held: Array,
+    stretched: Array,
+    out: Array,
 ) -> None:
-    """Sample rows `start` to `stop` of the target grid, one after another: out is float32 (P, rows * width)."""
+    """Sample rows `start` to `stop` of the target grid, one after another: out is float32 (P, rows * width).
+
+    The other parameters are those of `sample_row`.
+    """
     width = columns[0].size
     same = width == planes.shape[2] and rows[0].size == planes.shape[1]
     for y in range(start, stop):
         target = out[:, (y - start) * width : (y - start + 1) * width]
         if same:
-            target[:] = planes[:, y]
+            for p in range(chosen.size):
+                target[p] = planes[chosen[p], y]
         else:
-            sample_row(planes, y, rows, columns, held, stretched, target)
+            sample_row(planes, chosen, y, rows, columns, held, stretched, target)

@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from stages.score.compiled import Array, inlined, kernel
+from stages.score.kernels.compiled import Array, inlined, kernel
 
 LOG2E = np.float32(1.4426950408889634)
 LN2 = np.float32(0.6931471805599453)
@@ -78,23 +78,41 @@ def log1p(x: np.float32) -> np.float32:
 
 
 @kernel
-def widen_half(bits: Array, planes: Array, out: Array) -> None:
+def widen_half(bits: Array, out: Array) -> None:
     """Convert float16 to float32, exactly.
 
     Parameters
     ----------
-    bits : uint16 (C, H, W), the patterns of float16 numbers
-    planes : int (P,), the channels to convert, in the order wanted
-    out : float32 (P, H, W), written
+    bits : uint16 (n,), the patterns of float16 numbers
+    out : float32 (n,), written
     """
     scale = as_float(np.int32(0x77800000))  # 2**112 moves float16's exponents to float32's, subnormals included
-    for p in range(planes.size):
-        for y in range(bits.shape[1]):
-            source, target = bits[planes[p], y], out[p, y]
-            for x in range(source.size):
-                half = np.int32(source[x])
-                magnitude = as_float((half & np.int32(0x7FFF)) << np.int32(13)) * scale
-                # Infinities and NaN would come out as numbers from 65536 up; they stay what they are.
-                special = as_float(((half & np.int32(0x7FFF)) << np.int32(13)) | np.int32(0x7F800000))
-                value = magnitude if magnitude < np.float32(65536.0) else special
-                target[x] = as_float(as_int(value) | ((half & np.int32(0x8000)) << np.int32(16)))
+    for i in range(bits.size):
+        half = np.int32(bits[i])
+        shifted = (half & np.int32(0x7FFF)) << np.int32(13)
+        magnitude = as_float(shifted) * scale
+        # Infinities and NaN would come out as numbers from 65536 up; they stay what they are.
+        special = as_float(shifted | np.int32(0x7F800000))
+        value = magnitude if magnitude < np.float32(65536.0) else special
+        out[i] = as_float(as_int(value) | ((half & np.int32(0x8000)) << np.int32(16)))
+
+
+@kernel
+def sigmoid(x: Array) -> int:
+    """Replace float32 (n,) by 1 / (1 + exp(-x)), and by 0 below 2**-125; return how many are not finite."""
+    damaged = 0
+    for i in range(x.size):
+        damaged += (as_int(x[i]) & np.int32(0x7F800000)) == np.int32(0x7F800000)
+        y = -abs(x[i]) * LOG2E
+        e = exp2(y) if y > np.float32(-125.0) else np.float32(0.0)
+        x[i] = (np.float32(1.0) if x[i] >= np.float32(0.0) else e) / (np.float32(1.0) + e)
+    return damaged
+
+
+def widened(values: Array) -> Array:
+    """Return float16 or float32 values as float32, exactly, in memory of their own."""
+    if values.dtype == np.float32:
+        return values.copy()
+    out = np.empty(values.shape, np.float32)
+    widen_half(values.reshape(-1).view(np.uint16), out.reshape(-1))
+    return out

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.score.arithmetic import as_int
-from stages.score.compiled import Array, kernel
+from stages.score.kernels.arithmetic import as_int
+from stages.score.kernels.compiled import Array, kernel
 
 NORMAL, ANOMALY, IGNORED = 0, 1, 2
 """What a pixel is to the metrics; ignored pixels are scored by nobody."""

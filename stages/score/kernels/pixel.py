@@ -10,11 +10,10 @@ AuPRC, FPR95 and AUROC see.
 
 import numpy as np
 
-from stages.score.arithmetic import LN2, LOG2E, as_int, exp2, log1p, log2
-from stages.score.compiled import Array, inlined, kernel
-from stages.score.counting import count, count_above
-from stages.score.resampling import Axis, sample_band
-from stages.score.scales import LOGIT_OFFSET
+from stages.score.kernels.arithmetic import LN2, LOG2E, as_int, exp2, log1p, log2
+from stages.score.kernels.compiled import Array, inlined, kernel
+from stages.score.kernels.counting import count, count_above
+from stages.score.kernels.resampling import Axis, sample_band
 
 MSP, ENTROPY, ENERGY, VOID, MAXLOGIT = 0, 1, 2, 3, 4
 """Rows of the ranks; the last one depends on no temperature."""
@@ -23,6 +22,8 @@ BAND = 4096
 """Pixels that are prepared together: their logits and one histogram fit into the second-level cache."""
 
 
+LOGIT_OFFSET = np.float32(8.0)
+"""Moves logits away from zero, so that bins are of even width around it instead of ever finer."""
 SMALL = np.float32(2.0**-20)
 SMALLEST = np.float32(1e-37)
 
@@ -137,7 +138,8 @@ def temper(distance: Array, top: Array, gap: Array, classes: int, T: np.float32,
 
 @kernel
 def count_pixels(
-    planes: Array,
+    logits: Array,
+    channels: Array,
     classes: int,
     temperatures: Array,
     axes: tuple[Axis, Axis],
@@ -152,8 +154,9 @@ def count_pixels(
 
     Parameters
     ----------
-    planes : float32 (P, h, w), logits: the classes of C, then perhaps void
-    classes : number of classes in C
+    logits : float32 (C, h, w)
+    channels : int64 (P,), which of them: the in-distribution classes, then perhaps void
+    classes : number of in-distribution classes
     temperatures : float32 (t,)
     axes : `axis_weights` of rows and columns, from the store's size to that of evaluation
     labels : uint8 (H, W)
@@ -166,8 +169,8 @@ def count_pixels(
     rows, columns = axes
     height, width = labels.shape
     step = max(1, BAND // width)
-    held, stretched = np.full(2, -1), np.empty((2, planes.shape[0], width), np.float32)
-    z = np.empty((planes.shape[0], step * width), np.float32)
+    held, stretched = np.full(2, -1), np.empty((2, channels.size, width), np.float32)
+    z = np.empty((channels.size, step * width), np.float32)
     distance, places = np.empty_like(z), np.empty(step * width, np.uint32)
     top, gap = np.empty(step * width, np.float32), np.empty(step * width, np.float32)
     sums, ranks = np.empty((2, step * width), np.float32), np.empty((ROWS, step * width), np.float32)
@@ -176,7 +179,7 @@ def count_pixels(
         stop = min(start + step, height)
         n = (stop - start) * width
         band = labels[start:stop].reshape(-1)
-        sample_band(planes, start, stop, rows, columns, held, stretched, z[:, :n])
+        sample_band(logits, channels, start, stop, rows, columns, held, stretched, z[:, :n])
         damaged += prepare(z[:, :n], classes, distance[:, :n], top[:n], gap[:n])
         rank_maxlogit(top[:n], ranks[:, :n])
         for t in range(temperatures.size):
@@ -190,24 +193,26 @@ def count_pixels(
 
 
 @kernel
-def rank_pixels(planes: Array, classes: int, T: np.float32, axes: tuple[Axis, Axis], ranks: Array) -> int:
+def rank_pixels(
+    logits: Array, channels: Array, classes: int, T: np.float32, axes: tuple[Axis, Axis], ranks: Array
+) -> int:
     """Write the ranks of one image at one temperature; return the number of logits that are not finite.
 
     Parameters
     ----------
-    planes, classes, axes : as for `count_pixels`
+    logits, channels, classes, axes : as for `count_pixels`
     T : temperature
-    ranks : float32 (ROWS, H, W), written; the void row only where there is a void plane
+    ranks : float32 (ROWS, H, W), written; the void row only where there is a void channel
     """
     rows, columns = axes
     height, width = ranks.shape[1:]
-    held, stretched = np.full(2, -1), np.empty((2, planes.shape[0], width), np.float32)
-    z = np.empty((planes.shape[0], width), np.float32)
+    held, stretched = np.full(2, -1), np.empty((2, channels.size, width), np.float32)
+    z = np.empty((channels.size, width), np.float32)
     distance, sums = np.empty_like(z), np.empty((2, width), np.float32)
     top, gap = np.empty(width, np.float32), np.empty(width, np.float32)
     damaged = 0
     for y in range(height):
-        sample_band(planes, y, y + 1, rows, columns, held, stretched, z)
+        sample_band(logits, channels, y, y + 1, rows, columns, held, stretched, z)
         damaged += prepare(z, classes, distance, top, gap)
         rank_maxlogit(top, ranks[:, y])
         temper(distance, top, gap, classes, T, sums, ranks[:, y])
