@@ -73,7 +73,7 @@ LEFT_BINS = Bins(14, negative=(-14, 22), positive=(-14, -13))
 ENTROPY_BINS = Bins(14, negative=(-12, 22), positive=(-12, 6))
 ODDS_BINS = Bins(14, negative=(-12, 22), positive=(-12, 22))
 LOGIT_BINS = Bins(14, negative=(3, 17), positive=(3, 17))
-SHIFTED_BINS = Bins(14, negative=(-20, 8), positive=(-20, 8))
+SHIFTED_BINS = Bins(15, negative=(-20, 8), positive=(-20, 8))
 
 PROBABILITY_LEFT = Scale(
     rank=lambda s, _T, K: _log2(_odds(s) / (K - 1)),

@@ -18,10 +18,94 @@ from stages.score.kernels.resampling import Axis, sample_band
 MSP, ENTROPY, RBA, MASK2ANOMALY, NEG_SUM, MASK_ENERGY, EAM, VOID, RBA_NORMALIZED, MAXLOGIT = range(10)
 """Rows of the ranks."""
 ROWS = 10
+WORK_ROWS = 7
 SINGLE_MAPS = 3
 """Planes after the K classes whose score is a single map already: eam, void, rba-normalized."""
 BAND = 4096
 """Pixels that are finished together; their planes fit into the second-level cache."""
+
+
+@kernel
+def largest(S: Array, top: Array) -> None:
+    """Write max_k S_k: float32 (K, n) to (n,)."""
+    top[:] = S[0]
+    for k in range(1, S.shape[0]):
+        for i in range(top.size):
+            top[i] = max(top[i], S[k, i])
+
+
+# Each of the following loops writes to two arrays at most: with more, compilers cannot tell that they do not
+# overlap, and leave the loop scalar, five times slower.
+
+
+@kernel
+def sum_ratios(S: Array, top: Array, rest: Array, mixed: Array) -> None:
+    """Write r = sum over k != argmax of x_k, and -sum over k of x_k log2 x_k, with x_k = S_k / max S.
+
+    Classes that share the maximum are left out of both; `count_ties` counts them.
+
+    Parameters
+    ----------
+    S : float32 (K, n), not negative
+    top : float32 (n,), max S
+    rest, mixed : float32 (n,), written
+    """
+    rest[:] = np.float32(0.0)
+    mixed[:] = np.float32(0.0)
+    for k in range(S.shape[0]):
+        for i in range(top.size):
+            first = S[k, i] == top[i]
+            x = np.float32(1.0) if first else S[k, i] / max(top[i], SMALLEST)
+            rest[i] += np.float32(0.0) if first else x
+            mixed[i] -= x * log2(max(x, SMALLEST))
+
+
+@kernel
+def count_ties(S: Array, top: Array, ties: Array) -> None:
+    """Write how many k share the maximum with the argmax: float32 (n,)."""
+    ties[:] = np.float32(-1.0)
+    for k in range(S.shape[0]):
+        for i in range(top.size):
+            ties[i] += np.float32(1.0) if S[k, i] == top[i] else np.float32(0.0)
+
+
+@kernel
+def sum_saturated(S: Array, saturated: Array, total: Array) -> None:
+    """Write sum_k tanh(S_k) and sum_k S_k: float32 (n,)."""
+    saturated[:] = np.float32(0.0)
+    total[:] = np.float32(0.0)
+    for k in range(S.shape[0]):
+        for i in range(total.size):
+            e = exp2(S[k, i] * (np.float32(-2.0) * LOG2E))
+            saturated[i] += (np.float32(1.0) - e) / (np.float32(1.0) + e)
+            total[i] += S[k, i]
+
+
+@kernel
+def sum_relative_exponentials(S: Array, top: Array, exponentials: Array) -> None:
+    """Write sum_k exp(S_k - max S): float32 (n,)."""
+    exponentials[:] = np.float32(0.0)
+    for k in range(S.shape[0]):
+        for i in range(top.size):
+            exponentials[i] += exp2((S[k, i] - top[i]) * LOG2E)
+
+
+@kernel
+def rank_ratios(
+    r: Array, mixed: Array, log_classes: np.float32, msp: Array, entropies: Array, log2_others: np.float32
+) -> None:
+    """Write the ranks of `msp` and `entropy` from r and `mixed` of `sum_ratios`: float32 (n,) each."""
+    for i in range(r.size):
+        msp[i] = log2(max(r[i], SMALLEST)) - log2_others
+        entropy = log1p(r[i]) + mixed[i] * LN2 / (np.float32(1.0) + r[i])
+        entropies[i] = entropy_rank(entropy, log2(max(entropy, SMALLEST)), log_classes)
+
+
+@kernel
+def rank_exponentials(top: Array, exponentials: Array, sharp: np.float32, mask_energy: Array) -> None:
+    """Write the rank of `mask-energy`, relative to its value `sharp` for a perfectly confident pixel."""
+    for i in range(top.size):
+        mask_energy[i] = sharp - top[i] - log2(exponentials[i]) * LN2
 
 
 @kernel
@@ -31,43 +115,28 @@ def finish_classes(S: Array, work: Array, ranks: Array) -> None:
     Parameters
     ----------
     S : float32 (K, n), not negative
-    work : float32 (5, n), written over
+    work : float32 (WORK_ROWS, n), written over
     ranks : float32 (ROWS, n), rows MSP to MASK_ENERGY written
     """
     K, n = S.shape
-    top, ties, rest, mixed, exponentials = work[0], work[1], work[2], work[3], work[4]
-    total, saturated = ranks[NEG_SUM], ranks[RBA]
-    top[:] = S[0]
-    for k in range(1, K):
-        for i in range(n):
-            top[i] = max(top[i], S[k, i])
-    for i in range(n):
-        ties[i], rest[i], mixed[i], exponentials[i] = -1.0, 0.0, 0.0, 0.0
-        total[i], saturated[i] = 0.0, 0.0
-    for k in range(K):
-        for i in range(n):
-            s = S[k, i]
-            first = s == top[i]
-            x = s / max(top[i], SMALLEST)
-            ties[i] += np.float32(1.0) if first else np.float32(0.0)
-            rest[i] += np.float32(0.0) if first else x
-            mixed[i] -= np.float32(0.0) if first else x * log2(max(x, SMALLEST))
-            exponentials[i] += exp2((s - top[i]) * LOG2E)
-            e = exp2(s * (np.float32(-2.0) * LOG2E))
-            saturated[i] += (np.float32(1.0) - e) / (np.float32(1.0) + e)
-            total[i] += s
+    top, rest, mixed, ties = work[0], work[1], work[2], work[3]
+    saturated, total, exponentials = work[4], work[5], work[6]
+    largest(S, top)
+    sum_ratios(S, top, rest, mixed)
+    count_ties(S, top, ties)
+    sum_saturated(S, saturated, total)
+    sum_relative_exponentials(S, top, exponentials)
     tanh1 = np.float32(np.tanh(1.0))
     sharp = np.float32(np.log(np.exp(1.0) + K - 1.0))  # logsumexp of a perfectly confident pixel
     log_classes, log2_others = log2(np.float32(K)) * LN2, log2(np.float32(K - 1))
     for i in range(n):
-        r = rest[i] + ties[i]
-        entropy = log1p(r) + mixed[i] * LN2 / (np.float32(1.0) + r)
-        ranks[MSP, i] = log2(max(r, SMALLEST)) - log2_others
-        ranks[ENTROPY, i] = entropy_rank(entropy, log2(max(entropy, SMALLEST)), log_classes)
+        rest[i] += ties[i]
+    rank_ratios(rest, mixed, log_classes, ranks[MSP], ranks[ENTROPY], log2_others)
+    rank_exponentials(top, exponentials, sharp, ranks[MASK_ENERGY])
+    for i in range(n):
         ranks[RBA, i] = tanh1 - saturated[i]
-        ranks[MASK2ANOMALY, i] = np.float32(1.0) - top[i]
         ranks[NEG_SUM, i] = np.float32(1.0) - total[i]
-        ranks[MASK_ENERGY, i] = sharp - top[i] - log2(exponentials[i]) * LN2
+        ranks[MASK2ANOMALY, i] = np.float32(1.0) - top[i]
 
 
 @kernel
@@ -84,12 +153,16 @@ def finish(z: Array, classes: int, work: Array, ranks: Array) -> None:
             ranks[RBA_NORMALIZED, i] = z[classes + 2, i]
     else:
         top = work[0]
-        top[:] = z[0]
-        for k in range(1, classes):
-            for i in range(z.shape[1]):
-                top[i] = max(top[i], z[k, i])
+        largest(z[:classes], top)
         for i in range(z.shape[1]):
             ranks[MAXLOGIT, i] = offset(-top[i])
+
+
+@kernel
+def scratch(planes: int, n: int) -> tuple[Array, Array, Array, Array]:
+    """Return room for n pixels: planes, work, ranks and places."""
+    z, work = np.empty((planes, n), np.float32), np.empty((WORK_ROWS, n), np.float32)
+    return z, work, np.empty((ROWS, n), np.float32), np.empty(n, np.uint32)
 
 
 @kernel
@@ -120,19 +193,19 @@ def count_masks(
     every = np.arange(planes.shape[0])
     step = max(1, BAND // width)
     held, stretched = np.full(2, -1), np.empty((2, planes.shape[0], width), np.float32)
-    z, places = np.empty((planes.shape[0], step * width), np.float32), np.empty(step * width, np.uint32)
-    work, ranks = np.empty((5, step * width), np.float32), np.empty((ROWS, step * width), np.float32)
+    z, work, ranks, places = scratch(planes.shape[0], step * width)
     for start in range(0, height, step):
         stop = min(start + step, height)
-        n = (stop - start) * width
+        if (stop - start) * width != places.size:  # the last band; parts of arrays would not be contiguous
+            z, work, ranks, places = scratch(planes.shape[0], (stop - start) * width)
         band = labels[start:stop].reshape(-1)
-        sample_band(planes, every, start, stop, rows, columns, held, stretched, z[:, :n])
-        finish(z[:, :n], classes, work[:, :n], ranks[:, :n])
+        sample_band(planes, every, start, stop, rows, columns, held, stretched, z)
+        finish(z, classes, work, ranks)
         for row in range(ROWS):
             slot = slots[row]
             if slot >= 0:
-                count(ranks[row, :n], band, layouts[row], places[:n], counts[slot])
-                count_above(ranks[row, :n], band, thresholds[slot], above[slot])
+                count(ranks[row], band, layouts[row], places, counts[slot])
+                count_above(ranks[row], band, thresholds[slot], above[slot])
 
 
 @kernel
@@ -142,7 +215,7 @@ def rank_masks(planes: Array, classes: int, axes: tuple[Axis, Axis], ranks: Arra
     height, width = ranks.shape[1:]
     every = np.arange(planes.shape[0])
     held, stretched = np.full(2, -1), np.empty((2, planes.shape[0], width), np.float32)
-    z, work = np.empty((planes.shape[0], width), np.float32), np.empty((5, width), np.float32)
+    z, work = np.empty((planes.shape[0], width), np.float32), np.empty((WORK_ROWS, width), np.float32)
     for y in range(height):
         sample_band(planes, every, y, y + 1, rows, columns, held, stretched, z)
         finish(z, classes, work, ranks[:, y])

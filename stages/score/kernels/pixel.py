@@ -137,6 +137,14 @@ def temper(distance: Array, top: Array, gap: Array, classes: int, T: np.float32,
 
 
 @kernel
+def scratch(planes: int, n: int) -> tuple[Array, Array, Array, Array, Array, Array, Array]:
+    """Return room for n pixels: planes, distances, maxima, gaps, sums, ranks and places."""
+    z, distance = np.empty((planes, n), np.float32), np.empty((planes, n), np.float32)
+    top, gap, sums = np.empty(n, np.float32), np.empty(n, np.float32), np.empty((2, n), np.float32)
+    return z, distance, top, gap, sums, np.empty((ROWS, n), np.float32), np.empty(n, np.uint32)
+
+
+@kernel
 def count_pixels(
     logits: Array,
     channels: Array,
@@ -168,27 +176,24 @@ def count_pixels(
     """
     rows, columns = axes
     height, width = labels.shape
-    step = max(1, BAND // width)
+    step, damaged = max(1, BAND // width), 0
     held, stretched = np.full(2, -1), np.empty((2, channels.size, width), np.float32)
-    z = np.empty((channels.size, step * width), np.float32)
-    distance, places = np.empty_like(z), np.empty(step * width, np.uint32)
-    top, gap = np.empty(step * width, np.float32), np.empty(step * width, np.float32)
-    sums, ranks = np.empty((2, step * width), np.float32), np.empty((ROWS, step * width), np.float32)
-    damaged = 0
+    z, distance, top, gap, sums, ranks, places = scratch(channels.size, step * width)
     for start in range(0, height, step):
         stop = min(start + step, height)
-        n = (stop - start) * width
+        if (stop - start) * width != places.size:  # the last band; parts of arrays would not be contiguous
+            z, distance, top, gap, sums, ranks, places = scratch(channels.size, (stop - start) * width)
         band = labels[start:stop].reshape(-1)
-        sample_band(logits, channels, start, stop, rows, columns, held, stretched, z[:, :n])
-        damaged += prepare(z[:, :n], classes, distance[:, :n], top[:n], gap[:n])
-        rank_maxlogit(top[:n], ranks[:, :n])
+        sample_band(logits, channels, start, stop, rows, columns, held, stretched, z)
+        damaged += prepare(z, classes, distance, top, gap)
+        rank_maxlogit(top, ranks)
         for t in range(temperatures.size):
-            temper(distance[:, :n], top[:n], gap[:n], classes, temperatures[t], sums[:, :n], ranks[:, :n])
+            temper(distance, top, gap, classes, temperatures[t], sums, ranks)
             for row in range(ROWS):
                 slot = slots[row, t]
                 if slot >= 0:
-                    count(ranks[row, :n], band, layouts[row], places[:n], counts[slot])
-                    count_above(ranks[row, :n], band, thresholds[slot], above[slot])
+                    count(ranks[row], band, layouts[row], places, counts[slot])
+                    count_above(ranks[row], band, thresholds[slot], above[slot])
     return damaged
 
 
