@@ -5,7 +5,7 @@ Nothing here knows networks or scores; `cache/README.md` describes the format fo
 
 from cache.commit import StoreWriter
 from cache.dataset import open_dataset
-from cache.errors import IncompleteError, IntegrityError, PipeError
+from cache.errors import IncompleteError, IntegrityError, PipeError, UsageError
 from cache.schema import Schema
 from cache.store import Store, open_store
 
@@ -16,6 +16,7 @@ __all__ = [
     "Schema",
     "Store",
     "StoreWriter",
+    "UsageError",
     "open_dataset",
     "open_store",
 ]

@@ -26,6 +26,7 @@ class StoreWriter:
     ----------
     path : the store's folder
     schema : what the store must be; an existing store that differs is refused
+    overwrite : replace what store there is, but not before the first image is committed
 
     Raises
     ------
@@ -33,10 +34,12 @@ class StoreWriter:
         Something else lies at `path`, or a store that another run would have given.
     """
 
-    def __init__(self, path: Path, schema: Schema) -> None:
-        self.path, self.schema = path, schema
+    def __init__(self, path: Path, schema: Schema, overwrite: bool = False) -> None:
+        self.path, self.schema, self.overwrite = path, schema, overwrite
         self.store: Store | None = None
-        if (path / METADATA).exists():
+        if overwrite:
+            _require_removable(path)
+        elif (path / METADATA).exists():
             self.store = self._existing()
         else:
             _require_free(path)
@@ -97,6 +100,8 @@ class StoreWriter:
                 make_folders(partial / name / CHUNKS)
             make_folders(partial / records.FOLDER)
             files.publish(METADATA, _json(self.schema.metadata()))
+            if self.overwrite:
+                remove_store(place)
             _take_place(partial, place)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -112,15 +117,22 @@ def remove_store(path: Path) -> None:
         Something else lies at `path`; an empty folder may, and stays.
     """
     place = path.resolve()
+    if _require_removable(path):
+        doomed = _beside(place)
+        place.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def _require_removable(path: Path) -> bool:
+    """Return whether there is a store to remove; refuse a place where anything else lies."""
+    place = path.resolve()
     metadata = Folder(place).read(METADATA)
     if metadata is None or place == Path.cwd():
         _require_free(path)
-        return
+        return False
     if FORMAT.encode() not in metadata:
         raise PipeError(f"{path}: the folder was expected to be a logit store and is none, so it was not removed")
-    doomed = _beside(place)
-    place.rename(doomed)
-    shutil.rmtree(doomed)
+    return True
 
 
 def _require_free(path: Path) -> None:

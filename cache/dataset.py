@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import xarray
 
 
-def open_dataset(path: Path) -> "xarray.Dataset":
+def open_dataset(path: Path | str) -> "xarray.Dataset":
     """Open a store lazily, with the image names as the coordinate `image` and class names where they fit.
 
     The arrays come through zarr-python: chunk checksums are verified, completion records are not. Use

@@ -5,6 +5,10 @@ class PipeError(Exception):
     """A failure with a clear cause: the message says what was expected, what was found and what to do."""
 
 
+class UsageError(PipeError):
+    """What was asked for means nothing, whatever the data: a name that does not exist, a value of another form."""
+
+
 class IncompleteError(PipeError):
     """A store, or a run over it, lacks images that it should have."""
 

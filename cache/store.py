@@ -138,7 +138,7 @@ class Store:
         return f"{self.path}: image {self.schema.images[image]!r}"
 
 
-def open_store(path: Path) -> Store:
+def open_store(path: Path | str) -> Store:
     """Open a store for reading.
 
     Raises
@@ -148,7 +148,7 @@ def open_store(path: Path) -> Store:
     IntegrityError
         Its metadata is damaged.
     """
-    files = Folder(path)
+    files = Folder(Path(path))
     data = files.read(METADATA)
     if data is None:
         raise PipeError(f"{path}: expected a logit store, but there is no {METADATA}; `pipe infer` makes one")

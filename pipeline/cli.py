@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from cache.errors import IncompleteError, IntegrityError, PipeError
+from cache.errors import IncompleteError, IntegrityError, PipeError, UsageError
 from pipeline.infer import infer
 from pipeline.labels import labels
 from pipeline.maps import maps
@@ -13,7 +13,7 @@ from pipeline.score import score
 from pipeline.show import show
 from pipeline.verify import verify
 
-EXIT_FAILED, EXIT_INCOMPLETE, EXIT_DAMAGED, EXIT_INTERRUPTED = 1, 3, 4, 130
+EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_DAMAGED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 
 class ErrorsAsLines(click.Group):
@@ -23,19 +23,22 @@ class ErrorsAsLines(click.Group):
         """Run a command; translate the project's errors into a line on stderr and an exit code."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            click.echo(f"pipe: {error.format_message()}", err=True)
+            ctx.exit(EXIT_USAGE)
         except PipeError as error:
             click.echo(f"pipe: {error}", err=True)
             ctx.exit(exit_code(error))
         except KeyboardInterrupt:
-            click.echo("pipe: interrupted; the same command again goes on where it stopped", err=True)
+            again = "; the same command again goes on where it stopped" if ctx.invoked_subcommand == "infer" else ""
+            click.echo(f"pipe: interrupted{again}", err=True)
             ctx.exit(EXIT_INTERRUPTED)
 
 
 def exit_code(error: PipeError) -> int:
-    """Return 3 for what is incomplete, 4 for what is damaged, 1 for any other failure."""
-    if isinstance(error, IntegrityError):
-        return EXIT_DAMAGED
-    return EXIT_INCOMPLETE if isinstance(error, IncompleteError) else EXIT_FAILED
+    """Return 2 for wrong usage, 3 for what is incomplete, 4 for what is damaged, 1 for any other failure."""
+    codes = {UsageError: EXIT_USAGE, IncompleteError: EXIT_INCOMPLETE, IntegrityError: EXIT_DAMAGED}
+    return next((code for kind, code in codes.items() if isinstance(error, kind)), EXIT_FAILED)
 
 
 @click.group(cls=ErrorsAsLines, context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,9 +56,10 @@ cli.add_command(maps)
 
 
 def main() -> None:
-    """Run the command line; a reader that closes the pipe early is no error."""
+    """Run the command line; where its results cannot be written, say so in a line."""
     try:
         cli()
-    except BrokenPipeError:
+    except OSError as error:
+        click.echo(f"pipe: the results cannot be written to stdout ({error.strerror})", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)

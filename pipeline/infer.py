@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cache.commit import StoreWriter, remove_store
+from cache.commit import StoreWriter
 from cache.errors import PipeError
 from cache.schema import Precision
 from cache.store import METADATA, stored_bytes
@@ -142,17 +142,16 @@ def _open_writers(
     from stages.infer.describe import describe
 
     schemas = [describe(model, dataset, precision) for dataset in datasets]
-    for path in paths if overwrite else []:
-        remove_store(path)
-    return [StoreWriter(path, schema) for path, schema in zip(paths, schemas, strict=True)]
+    return [StoreWriter(path, schema, overwrite) for path, schema in zip(paths, schemas, strict=True)]
 
 
 def _fill(
     model: "Model", dataset: "DataSet", writer: StoreWriter, shard: tuple[int, int], batch_size: int | None
 ) -> None:
     from stages.infer.device import default_batch_size
-    from stages.infer.run import infer_images, remaining
+    from stages.infer.run import infer_images, refuse_changed, remaining
 
+    refuse_changed(writer, dataset)
     images = remaining(writer, shard)
     if images:
         with Progress(f"{model.name} on {model.device}, {dataset.name}", len(images)) as progress:

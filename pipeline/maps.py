@@ -13,6 +13,7 @@ import numpy as np
 from cache.errors import IncompleteError, PipeError
 from cache.files import Folder
 from cache.store import Store, open_store
+from pipeline.output import prepare_folder
 from pipeline.progress import Progress
 from pipeline.text import listed, printable
 
@@ -26,13 +27,13 @@ PERCENTILES = (1, 99)
 """Where the colours end: a few extreme pixels would leave no colours for the others."""
 
 STEM_LENGTH = 40
-LEAST_TEMPERATURE, MOST_TEMPERATURE = 1e-6, 1e6
+LEAST_TEMPERATURE, MOST_TEMPERATURE = 1e-3, 1e3
 
 
 def parse_temperature(_context: click.Context, _option: click.Parameter, temperature: float) -> float:
     """Refuse what is no temperature; NaN is refused too."""
     if not LEAST_TEMPERATURE <= temperature <= MOST_TEMPERATURE:
-        raise click.BadParameter(f"a temperature is a number from 1e-6 to 1e6, and {temperature:g} is not")
+        raise click.BadParameter(f"a temperature is a number from 0.001 to 1000, and {temperature:g} is not")
     return temperature
 
 
@@ -76,6 +77,7 @@ def maps(
     images = list(range(len(store.schema.images)))[:limit] if names is None else find_images(store, names)
     plan = plan_map(store.schema, _choose_protocol(protocol_name, label_codes), method, temperature)
     present = sorted(set(images) & set(store.completed()))
+    prepare_folder(out)
     _draw_all(store, plan, GroundTruth(store, plan.protocol, present), present, out)
     _require_all(store, images, present)
 

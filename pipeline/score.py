@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cache.errors import IncompleteError, PipeError
+from cache.errors import IncompleteError, UsageError
+from pipeline.output import prepare_folder
 from pipeline.progress import Progress
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from stages.score.protocols import Protocol
     from stages.score.results import Row
 
+LEAST_TEMPERATURE, MOST_TEMPERATURE = 1e-3, 1e3
 MOST_TEMPERATURES = 10_000
+WIDE_INTERVAL = 0.005
+"""A certified interval of AuPRC so wide that the table's digits say more than is known."""
 SECONDS_BEFORE_WORD = 2.0
 
 
@@ -32,8 +36,8 @@ def parse_temperatures(_context: click.Context, _option: click.Parameter, text: 
     except ValueError:
         raise click.BadParameter(f"expected 0.5,1,2 or START:STOP:STEP, and found {text!r}") from None
     for T in values:
-        if not (math.isfinite(T) and 1e-6 <= T <= 1e6):
-            raise click.BadParameter(f"a temperature is a number from 1e-6 to 1e6, and {T:g} is not")
+        if not LEAST_TEMPERATURE <= T <= MOST_TEMPERATURE:
+            raise click.BadParameter(f"a temperature is a number from 0.001 to 1000, and {T:g} is not")
     return values
 
 
@@ -106,20 +110,36 @@ def score(
     protocol = _protocol(protocol_name, choices | ({"label-codes": label_codes} if label_codes else {}))
     plans = _plans(stores, methods, temperatures, protocol, thresholds)
     missing = _missing(plans, allow_incomplete)
+    if out:
+        prepare_folder(out)
     rows = [row for store, plan in plans for row in _score(store, plan, workers or os.cpu_count() or 1, exact)]
     if out:
         from pipeline.results import write_results
 
         write_results(out, rows, _settings(click.get_current_context()))
+    _warn_of_wide_intervals(rows)
     click.echo(_shown(rows, as_json))
     if missing:
         raise IncompleteError(f"{missing} images were missing; the figures are those of the others")
 
 
+def _warn_of_wide_intervals(rows: "Sequence[Row]") -> None:
+    """Say on stderr where scores lie so close together that the bins do not resolve their order."""
+    for row in rows:
+        lower, upper = row.auprc_lower or 0.0, row.auprc_upper or 0.0
+        if upper - lower > WIDE_INTERVAL:
+            at = "" if row.temperature is None else f" at T = {row.temperature:g}"
+            click.echo(
+                f"{row.network} on {row.dataset}: AuPRC of {row.method}{at} is only known to lie between "
+                f"{100 * lower:.3f} and {100 * upper:.3f} per cent; --exact resolves it",
+                err=True,
+            )
+
+
 def _refuse_what_is_no_number(thresholds: Sequence[float]) -> None:
     for threshold in thresholds:
         if math.isnan(threshold):
-            raise click.BadParameter("NaN is no threshold", param_hint="--threshold")
+            raise click.BadParameter("NaN is no threshold", param_hint="'--threshold'")
 
 
 def _protocol(name: str, choices: dict[str, str]) -> "Protocol":
@@ -146,7 +166,7 @@ def _plans(
     for name in wanted or ():
         if name not in served:
             kinds = " and ".join(sorted({store.schema.kind for store in stores}))
-            raise PipeError(f"--methods: {name!r} cannot be computed from these {kinds} stores; leave it out")
+            raise UsageError(f"--methods: {name!r} cannot be computed from these {kinds} stores; leave it out")
     return plans
 
 
@@ -175,7 +195,7 @@ def _score(store: "Store", plan: "Plan", workers: int, exact: bool) -> "list[Row
     if not exact:
         return rows
     passes = len({pair.temperature for pair in plan.pairs})
-    with Progress(f"scoring {name} exactly", passes * len(images)) as progress:
+    with Progress(f"scoring {name} exactly", passes * len(images), unit="readings") as progress:
         found = exact_rows(store, plan, images, rows, progress.advance)
     click.echo(_agreement(rows, found), err=True)
     return found

@@ -36,21 +36,27 @@ def make_schema(
     )
 
 
-def noise_values(schema: Schema, image: int, codes: Sequence[int]) -> dict[str, np.ndarray]:
-    """Make arrays of one image from noise whose seed is the image."""
+def noise_values(schema: Schema, image: int, codes: Sequence[int], scale: float = 3.0) -> dict[str, np.ndarray]:
+    """Make arrays of one image from noise whose seed is the image; `scale` is the spread of its logits."""
     noise = np.random.default_rng(image)
     labels = noise.choice(np.array(codes, np.uint8), LABEL_SIZE)
     values: dict[str, np.ndarray] = {"labels": labels}
     for name, spec in schema.arrays().items():
         if "logits" in name:
-            values[name] = (3 * noise.standard_normal(spec.image_shape)).astype(spec.dtype)
+            values[name] = (scale * noise.standard_normal(spec.image_shape)).astype(spec.dtype)
     values["preview"] = noise.integers(0, 256, schema.preview_shape, dtype=np.uint8)
     return values
 
 
-def fill(path: Path, schema: Schema, images: Sequence[int] | None = None, codes: Sequence[int] = (0, 1, 255)) -> Path:
+def fill(
+    path: Path,
+    schema: Schema,
+    images: Sequence[int] | None = None,
+    codes: Sequence[int] = (0, 1, 255),
+    scale: float = 3.0,
+) -> Path:
     """Commit images of noise (all of them, unless named) to a store at `path`."""
     writer = StoreWriter(path, schema)
     for image in range(len(schema.images)) if images is None else images:
-        writer.commit(image, noise_values(schema, image, codes), {})
+        writer.commit(image, noise_values(schema, image, codes, scale), {})
     return path

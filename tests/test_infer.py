@@ -136,7 +136,7 @@ def test_several_data_sets_do_not_go_into_a_store(run, tmp_path):
     run()
     fails(
         run(dataset="all"),
-        f"Error: --out {tmp_path / 'store'} is a store; for several data sets it must name a folder for their stores",
+        f"pipe: --out {tmp_path / 'store'} is a store; for several data sets it must name a folder for their stores",
         code=2,
     )
 
@@ -164,6 +164,27 @@ def test_overwrite_spares_the_old_store_until_all_else_is_known_to_be_well(run, 
     (tmp_path / "weights.pth").write_bytes(b"")
     assert run("--overwrite").exit_code == 1
     assert content(tmp_path / "store") == before
+
+
+def test_overwrite_keeps_the_old_store_until_the_first_image_is_there(run, tmp_path, data_root):
+    assert run().exit_code == 0
+    before = content(tmp_path / "store")
+    (data_root / "Tiny" / "images" / "0.png").write_bytes(b"no picture" * 99)
+    assert run("--overwrite").exit_code == 1
+    assert content(tmp_path / "store") == before
+
+
+@pytest.mark.parametrize("folder", ["images", "labels_masks"])
+def test_a_store_of_files_that_have_changed_is_not_gone_on_with(run, tmp_path, data_root, folder):
+    assert run().exit_code == 0
+    path = data_root / "Tiny" / folder / "2.png"
+    image = np.array(Image.open(path))
+    Image.fromarray(255 - image if folder == "images" else np.zeros_like(image)).save(path)
+    fails(
+        run(),
+        f"pipe: {tmp_path / 'store'}: image '2.png' was computed from another {path} than lies there now. "
+        "Restore the file, choose another --out, or start anew with --overwrite",
+    )
 
 
 def test_overwrite_never_removes_what_is_no_store(run, tmp_path):

@@ -19,7 +19,7 @@ from stages.infer.networks import NETWORKS
 def test_overwrite_and_shards_exclude_each_other(run):
     fails(
         run("--overwrite", "--shard", "0/3"),
-        "Error: --overwrite would remove what the other 2 shards write; "
+        "pipe: --overwrite would remove what the other 2 shards write; "
         "remove the store before they start, and leave --overwrite out",
         code=2,
     )
@@ -29,7 +29,7 @@ def test_overwrite_and_shards_exclude_each_other(run):
 def test_a_shard_must_be_one_of_its_number(run, text):
     fails(
         run(f"--shard={text}"),
-        f"Error: Invalid value for '--shard': expected I/N with 0 <= I < N, such as 0/4, and found '{text}'",
+        f"pipe: Invalid value for '--shard': expected I/N with 0 <= I < N, such as 0/4, and found '{text}'",
         code=2,
     )
 
@@ -39,7 +39,7 @@ def test_a_shard_from_the_environment_is_checked_too(run, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     fails(
         run(),
-        "Error: Invalid value for '--shard': expected I/N with 0 <= I < N, such as 0/4, and found '2/2' "
+        "pipe: Invalid value for '--shard': expected I/N with 0 <= I < N, such as 0/4, and found '2/2' "
         "in the variables RANK and WORLD_SIZE",
         code=2,
     )
@@ -49,7 +49,7 @@ def test_a_shard_from_the_environment_is_checked_too(run, monkeypatch):
 def test_an_input_size_must_be_two_numbers(run, text):
     fails(
         run(f"--input-size={text}"),
-        f"Error: Invalid value for '--input-size': expected HEIGHTxWIDTH, such as 512x1024, and found '{text}'",
+        f"pipe: Invalid value for '--input-size': expected HEIGHTxWIDTH, such as 512x1024, and found '{text}'",
         code=2,
     )
 
@@ -59,7 +59,7 @@ def test_the_command_line_knows_the_networks():
 
 
 def test_an_unknown_device_is_refused(run):
-    fails(run("--device", "tpu"), "pipe: --device tpu: expected auto, cpu, cuda, cuda:INDEX or mps")
+    fails(run("--device", "tpu"), "pipe: --device tpu: expected auto, cpu, cuda, cuda:INDEX or mps", 2)
 
 
 def test_an_absent_device_is_refused(run):

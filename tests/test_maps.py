@@ -221,7 +221,8 @@ def test_unknown_codes_and_their_meaning(tmp_path):
     assert {tuple(colour) for colour in cells(truth).reshape(-1, 3)} == {colours.NORMAL, colours.ANOMALY}
 
 
-INVALID = "Error: Invalid value for "
+INVALID = "pipe: Invalid value for "
+RANGE = "a temperature is a number from 0.001 to 1000, and "
 
 
 @pytest.mark.parametrize(
@@ -229,7 +230,7 @@ INVALID = "Error: Invalid value for "
     [
         (
             "--method rba",
-            1,
+            2,
             "pipe: --method: 'rba' cannot be computed from the pixel store of enet on Tiny; "
             "there are msp, maxlogit, entropy, energy, void",
         ),
@@ -237,14 +238,18 @@ INVALID = "Error: Invalid value for "
         (
             "--images a.png --limit 1",
             2,
-            "Error: --images and --limit exclude each other: name the images, or say how many",
+            "pipe: --images and --limit exclude each other: name the images, or say how many",
         ),
-        ("--label-codes x", 1, "pipe: --label-codes: normal=0,anomaly=1-2,void=255 is the form; found 'x'"),
-        ("--temperature 0", 2, INVALID + "'--temperature': a temperature is a number from 1e-6 to 1e6, and 0 is not"),
+        ("--label-codes x", 2, "pipe: --label-codes: normal=0,anomaly=1-2,void=255 is the form; found 'x'"),
+        (
+            "--temperature 0",
+            2,
+            INVALID + "'--temperature': a temperature is a number from 0.001 to 1000, and 0 is not",
+        ),
         (
             "--temperature nan",
             2,
-            INVALID + "'--temperature': a temperature is a number from 1e-6 to 1e6, and nan is not",
+            INVALID + "'--temperature': a temperature is a number from 0.001 to 1000, and nan is not",
         ),
         ("--temperature hot", 2, INVALID + "'--temperature': 'hot' is not a valid float."),
         ("--protocol x", 2, INVALID + "'--protocol': 'x' is not one of 'standard', 'course', 'legacy'."),
@@ -267,8 +272,12 @@ def test_what_is_no_store(tmp_path):
 def test_a_folder_that_cannot_be_written(pixel):
     out = pixel / "zarr.json" / "out"  # below a file
     result = maps(pixel, out=out)
-    line = f"pipe: --out {out}: 0000_a.png cannot be written (File exists); choose another folder"
+    line = f"pipe: --out {out}: the results cannot be written (Not a directory)"
     fails(result, line)
+
+
+def test_pictures_do_not_go_into_a_store(pixel):
+    fails(maps(pixel, out=pixel), f"pipe: --out {pixel} is a store; name another folder for the results")
 
 
 @pytest.mark.parametrize("shape", [(1, 3000), (3000, 1), (1, 1)])

@@ -18,6 +18,7 @@ from golden_rule import (
 )
 
 from cache.errors import PipeError
+from stages.infer.checkpoints import strip_prefixes
 from stages.infer.networks import NETWORKS
 from stages.infer.networks.fold import fold_batch_norms
 
@@ -90,6 +91,15 @@ def test_a_missing_key_is_named(name):
 def test_a_key_too_many_is_named(name):
     with pytest.raises(PipeError, match=r"1 left over \(surplus\.weight\)"):
         NETWORKS[name].build(WEIGHTS[name]() | {"surplus.weight": torch.zeros(2)}, SIZE)
+
+
+@every_network
+def test_a_key_without_the_prefix_of_the_others_is_named(name):
+    state = strip_prefixes(
+        {f"module.{key}": value for key, value in WEIGHTS[name]().items()} | {"foo": torch.zeros(2)}
+    )
+    with pytest.raises(PipeError, match=r"1 left over \(foo\)"):
+        NETWORKS[name].build(state, SIZE)
 
 
 @every_network

@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -183,15 +185,15 @@ def test_single_choices_of_a_protocol_can_be_set(pixel_store):
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_said_in_one_line(pixel_store, flags, message):
-    fails(score(pixel_store, *flags), message)
+    fails(score(pixel_store, *flags), message, code=2)
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--temperatures", "0"), "a temperature is a number from 1e-6 to 1e6, and 0 is not"),
-        (("--temperatures", "-1"), "a temperature is a number from 1e-6 to 1e6, and -1 is not"),
-        (("--temperatures", "1,nan"), "a temperature is a number from 1e-6 to 1e6, and nan is not"),
+        (("--temperatures", "0"), "a temperature is a number from 0.001 to 1000, and 0 is not"),
+        (("--temperatures", "-1"), "a temperature is a number from 0.001 to 1000, and -1 is not"),
+        (("--temperatures", "1,nan"), "a temperature is a number from 0.001 to 1000, and nan is not"),
         (("--temperatures", "x"), "expected 0.5,1,2 or START:STOP:STEP, and found 'x'"),
         (("--temperatures", "2:1:0.1"), "expected 0.5,1,2 or START:STOP:STEP, and found '2:1:0.1'"),
         (("--threshold", "nan"), "NaN is no threshold"),
@@ -202,9 +204,7 @@ def test_wrong_usage_names_the_flag(pixel_store, flags, message):
     result = score(pixel_store, *flags)
     assert result.exit_code == 2
     last = result.stderr.splitlines()[-1]
-    assert last.startswith("Error: Invalid value for ")
-    assert flags[0] in last
-    assert last.endswith(message)
+    assert last == f"pipe: Invalid value for {flags[0]!r}: {message}"
 
 
 def test_ranges_of_temperatures_include_their_end():
@@ -217,6 +217,28 @@ def test_what_is_no_store_is_refused(tmp_path):
     message = "expected a logit store, but there is no zarr.json; `pipe infer` makes one"
     fails(score(tmp_path), f"pipe: {tmp_path}: {message}")
     assert score().exit_code == 2
+
+
+def test_results_do_not_go_into_a_store(pixel_store):
+    message = f"pipe: --out {pixel_store} is a store; name another folder for the results"
+    fails(score(pixel_store, "--out", pixel_store), message)
+
+
+def test_scores_that_the_bins_do_not_resolve_are_pointed_out(pixel_store):
+    assert "only known to lie" not in score(pixel_store, "--methods", "msp", "--temperatures", "1").stderr
+    flat = fill(pixel_store.with_name("flat.zarr"), make_schema("pixel"), scale=0.0)
+    line = score(flat, "--methods", "msp").stderr.splitlines()[-1]
+    assert line.startswith("enet on Tiny: AuPRC of msp at T = 1 is only known to lie between ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_results_that_cannot_be_printed_end_in_a_line(pixel_store):
+    words = [sys.executable, "-m", "pipeline", "score", str(pixel_store)]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode == 1
+    message = "pipe: the results cannot be written to stdout (No space left on device)"
+    assert result.stderr.splitlines()[-1] == message
 
 
 def test_damage_ends_the_run_and_names_the_image(pixel_store):

@@ -111,7 +111,7 @@ def test_what_is_no_store(tmp_path, flags):
 
 
 def test_no_store_is_wrong_usage():
-    fails(show(), "Error: Missing argument 'STORE...'.", 2)
+    fails(show(), "pipe: Missing argument 'STORE...'.", 2)
 
 
 def test_text():

@@ -56,14 +56,15 @@ def weights_sha256(path: Path | str) -> str:
 
 
 def strip_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take off the wrappers' prefixes, each only where every weight carries it.
+    """Take off the wrappers' prefixes, each where most weights carry it; a key without it stays, to be named later.
 
-    A Lightning module keeps its loss beside its network, so ``criterion.*`` has no say in what "every" is.
+    A Lightning module keeps its loss beside its network, so ``criterion.*`` has no say in what "most" is.
     """
     weights = [key for key in state if not key.startswith("criterion.")]
     for prefix in PREFIXES:
-        if weights and all(key.startswith(prefix) for key in weights):
-            return strip_prefixes({key.removeprefix(prefix): value for key, value in state.items()})
+        stripped = {key.removeprefix(prefix): value for key, value in state.items()}
+        if 2 * sum(key.startswith(prefix) for key in weights) > len(weights) and len(stripped) == len(state):
+            return strip_prefixes(stripped)
     return dict(state)
 
 

@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from cache.errors import PipeError
+from cache.errors import PipeError, UsageError
 
 BATCH_ON_ACCELERATOR = 4
 MOST_BACKGROUND_THREADS = 8
@@ -52,7 +52,7 @@ def _named(name: str) -> torch.device:
     kind, _, index = name.partition(":")
     counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if kind not in counts or not (index or "0").isdecimal():
-        raise PipeError(f"--device {name}: expected auto, cpu, cuda, cuda:INDEX or mps")
+        raise UsageError(f"--device {name}: expected auto, cpu, cuda, cuda:INDEX or mps")
     if int(index or 0) >= counts[kind]:
         raise PipeError(
             f"--device {name}: torch {torch.__version__} finds {counts[kind]} {kind} devices here; "

@@ -64,7 +64,7 @@ def prepare(sample: Sample, input_size: tuple[int, int], preview_size: tuple[int
         pixels=np.asarray(seen),
         preview=np.asarray(_resized(seen, preview_size)),
         labels=masks.codes(mask, sample.mask),
-        sources={"image_sha256": _sha256(picture_data), "mask_sha256": _sha256(mask_data)},
+        sources={"image_sha256": sha256(picture_data), "mask_sha256": sha256(mask_data)},
     )
 
 
@@ -79,5 +79,6 @@ def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     return picture.resize((width, height), Image.Resampling.BILINEAR)
 
 
-def _sha256(data: bytes) -> str:
+def sha256(data: bytes) -> str:
+    """Return the digest that a completion record holds of a file."""
     return hashlib.sha256(data).hexdigest()

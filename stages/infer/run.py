@@ -13,8 +13,9 @@ from cache.commit import StoreWriter
 from cache.errors import PipeError
 from stages.infer.datasets import DataSet
 from stages.infer.device import background_threads
+from stages.infer.imagefile import read_bytes
 from stages.infer.model import Model
-from stages.infer.preprocess import Prepared, prepare
+from stages.infer.preprocess import Prepared, prepare, sha256
 from stages.streams import ahead, batched
 
 
@@ -38,6 +39,26 @@ def remaining(writer: StoreWriter, shard: tuple[int, int] = (0, 1)) -> list[int]
     index, count = shard
     completed = set(writer.completed())
     return [image for image in range(index, len(writer.schema.images), count) if image not in completed]
+
+
+def refuse_changed(writer: StoreWriter, dataset: DataSet) -> None:
+    """Refuse to go on with a store of which a committed image came from other files than lie there now.
+
+    Raises
+    ------
+    PipeError
+        A picture or a mask has changed; the message names it.
+    """
+    if writer.store is None:
+        return
+    for image in writer.store.completed():
+        committed, sample = writer.store.record(image).sources, dataset.samples[image]
+        for source, path in (("image_sha256", sample.image), ("mask_sha256", sample.mask)):
+            if source in committed and sha256(read_bytes(path)) != committed[source]:
+                raise PipeError(
+                    f"{writer.path}: image {sample.name!r} was computed from another {path} than lies there now. "
+                    "Restore the file, choose another --out, or start anew with --overwrite"
+                )
 
 
 def infer_images(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from cache import PipeError
+from cache import PipeError, UsageError
 from stages.score.kernels.counting import ANOMALY, IGNORED, NORMAL
 
 UNKNOWN = 3
@@ -33,20 +33,20 @@ class LabelCodes:
 
         Raises
         ------
-        PipeError
+        UsageError
             Another form, a code above 255, a code with two meanings, or no code for normal or for anomaly.
         """
         sets: dict[str, frozenset[int]] = {}
         for item in text.split(","):
             name, _, codes = item.partition("=")
             if name not in ("normal", "anomaly", "void") or name in sets:
-                raise PipeError(f"--label-codes: normal=0,anomaly=1-2,void=255 is the form; found {item!r}")
+                raise UsageError(f"--label-codes: normal=0,anomaly=1-2,void=255 is the form; found {item!r}")
             sets[name] = frozenset(_codes(codes))
         if not sets.get("normal") or not sets.get("anomaly"):
-            raise PipeError("--label-codes: both `normal` and `anomaly` need a code")
+            raise UsageError("--label-codes: both `normal` and `anomaly` need a code")
         every = [code for codes in sets.values() for code in codes]
         if len(every) != len(set(every)):
-            raise PipeError(f"--label-codes: a code has two meanings in {text!r}")
+            raise UsageError(f"--label-codes: a code has two meanings in {text!r}")
         return cls(sets["normal"], sets["anomaly"], sets.get("void", frozenset()))
 
     def table(self, void_as_anomaly: bool) -> np.ndarray:
@@ -100,5 +100,5 @@ def _codes(text: str) -> Iterable[int]:
         match = _PART.fullmatch(part)
         low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if not low <= high <= 255:
-            raise PipeError(f"--label-codes: a code or a range from 0 to 255 is expected, found {part!r}")
+            raise UsageError(f"--label-codes: a code or a range from 0 to 255 is expected, found {part!r}")
         yield from range(low, high + 1)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cache import PipeError, Schema, Store
+from cache import Schema, Store, UsageError
 from stages.score.ground_truth import GroundTruth
 from stages.score.plan import Plan, make_plan
 from stages.score.protocols import Protocol
@@ -30,14 +30,14 @@ def plan_map(schema: Schema, protocol: Protocol, method: str, temperature: float
 
     Raises
     ------
-    PipeError
+    UsageError
         The store cannot serve the method.
     """
     plan = make_plan(schema, protocol, None, [temperature])
     pairs = tuple(pair for pair in plan.pairs if pair.method == method)
     if not pairs:
         served = dict.fromkeys(pair.method for pair in plan.pairs)
-        raise PipeError(
+        raise UsageError(
             f"--method: {method!r} cannot be computed from the {schema.kind} store of {schema.network} "
             f"on {schema.dataset}; there are {', '.join(served)}"
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cache import PipeError, Schema
+from cache import PipeError, Schema, UsageError
 from stages.score.kernels.counting import Bins
 from stages.score.methods import METHOD_NAMES, METHODS, Method
 from stages.score.protocols import Protocol
@@ -80,10 +80,10 @@ class Plan:
 
 
 def method_names(names: Sequence[str]) -> list[str]:
-    """Return names of methods as they are; PipeError for one that no kind of network has."""
+    """Return names of methods as they are; UsageError for one that no kind of network has."""
     for name in names:
         if name not in METHOD_NAMES:
-            raise PipeError(f"--methods: {name!r} is no method; there are {', '.join(METHOD_NAMES)}")
+            raise UsageError(f"--methods: {name!r} is no method; there are {', '.join(METHOD_NAMES)}")
     return list(names)
 
 

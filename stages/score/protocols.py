@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from cache import PipeError
+from cache import UsageError
 from stages.score.labels import STANDARD_CODES, LabelCodes
 from stages.score.methods import METHOD_NAMES
 
@@ -69,14 +69,14 @@ def with_choices(protocol: Protocol, choices: Mapping[str, str]) -> Protocol:
 
     Raises
     ------
-    PipeError
+    UsageError
         A field or a value that does not exist.
     """
     known = {f.name for f in fields(Protocol)} - {"name"}
     for name, text in choices.items():
         key = name.replace("-", "_")
         if key not in known:
-            raise PipeError(
+            raise UsageError(
                 f"--set {name}: no such field of a protocol; there are {', '.join(sorted(known)).replace('_', '-')}"
             )
         value: Any = _parse(key, text)
@@ -96,13 +96,13 @@ def _parse(key: str, text: str) -> object:
         return LabelCodes.parse(text)
     if key == "thin_above":
         if text != "none" and not text.isdecimal():
-            raise PipeError(f"--set {key}: a number of pixels or `none` is expected, found {text!r}")
+            raise UsageError(f"--set {key}: a number of pixels or `none` is expected, found {text!r}")
         return None if text == "none" else int(text)
     if key in values:
         if text not in values[key]:
-            raise PipeError(f"--set {key}: {' or '.join(values[key])} is expected, found {text!r}")
+            raise UsageError(f"--set {key}: {' or '.join(values[key])} is expected, found {text!r}")
         return values[key][text]
     names = frozenset() if text == "none" else frozenset(text.split(","))
     if key == "min_max" and (unknown := sorted(names.difference(METHOD_NAMES))):
-        raise PipeError(f"--set {key}: {unknown[0]!r} is no method; there are {', '.join(METHOD_NAMES)}")
+        raise UsageError(f"--set {key}: {unknown[0]!r} is no method; there are {', '.join(METHOD_NAMES)}")
     return names

@@ -69,9 +69,9 @@ def shifted(pivot: Callable[[int], float], bins: Bins) -> Scale:
     )
 
 
-LEFT_BINS = Bins(14, negative=(-14, 22), positive=(-14, -13))
-ENTROPY_BINS = Bins(14, negative=(-12, 22), positive=(-12, 6))
-ODDS_BINS = Bins(14, negative=(-12, 22), positive=(-12, 22))
+LEFT_BINS = Bins(14, negative=(-18, 24), positive=(-18, -17))
+ENTROPY_BINS = Bins(14, negative=(-12, 24), positive=(-12, 6))
+ODDS_BINS = Bins(14, negative=(-16, 24), positive=(-16, 24))
 LOGIT_BINS = Bins(14, negative=(3, 17), positive=(3, 17))
 SHIFTED_BINS = Bins(15, negative=(-20, 8), positive=(-20, 8))
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from cache.errors import PipeError
+from cache.errors import UsageError
 from stages.infer.checkpoints import fit, shape
 
 
@@ -22,7 +22,7 @@ PixelNetwork = TypeVar("PixelNetwork", bound=SegmentationNetwork)
 def check_input_size(size: tuple[int, int], multiple: int) -> None:
     """Raise PipeError unless both sides of the (H, W) in pixels are positive multiples of `multiple`."""
     if any(side < 1 or side % multiple for side in size):
-        raise PipeError(
+        raise UsageError(
             f"Both sides of the network's input must be multiples of {multiple} pixels; "
             f"found {size[0]}x{size[1]} (HxW). Change --input-size."
         )
@@ -42,7 +42,7 @@ def build_pixel_network(
     that could be left in it. Raises PipeError for weights or an input size that do not fit, or for a config.
     """
     if config is not None:
-        raise PipeError("--config describes an EoMT; this network is read off its weights. Leave --config out.")
+        raise UsageError("--config describes an EoMT; this network is read off its weights. Leave --config out.")
     check_input_size(input_size, 8)
     with torch.device("meta"):
         module = network(shape(state, head, rank=4)[1])
