@@ -13,6 +13,7 @@ import numpy as np
 from cache.errors import IncompleteError, PipeError
 from cache.files import Folder
 from cache.store import Store, open_store
+from pipeline.options import protocol_option, require_temperature
 from pipeline.output import prepare_folder
 from pipeline.progress import Progress
 from pipeline.text import listed, printable
@@ -27,27 +28,18 @@ PERCENTILES = (1, 99)
 """Where the colours end: a few extreme pixels would leave no colours for the others."""
 
 STEM_LENGTH = 40
-LEAST_TEMPERATURE, MOST_TEMPERATURE = 1e-3, 1e3
 
 
 def parse_temperature(_context: click.Context, _option: click.Parameter, temperature: float) -> float:
     """Refuse what is no temperature; NaN is refused too."""
-    if not LEAST_TEMPERATURE <= temperature <= MOST_TEMPERATURE:
-        raise click.BadParameter(f"a temperature is a number from 0.001 to 1000, and {temperature:g} is not")
-    return temperature
+    return require_temperature(temperature)
 
 
 @click.command()
 @click.argument("path", metavar="STORE", type=click.Path(path_type=Path))
 @click.option("--method", required=True, metavar="ID", help="The score to draw, such as msp or entropy.")
 @click.option("--temperature", type=float, default=1.0, show_default=True, callback=parse_temperature, metavar="T")
-@click.option(
-    "--protocol",
-    "protocol_name",
-    type=click.Choice(["standard", "course", "legacy"]),
-    default="standard",
-    show_default=True,
-)
+@protocol_option
 @click.option("--label-codes", metavar="CODES", help="What the masks' codes mean: normal=0,anomaly=1-2,void=255.")
 @click.option("--images", "names", metavar="NAME,...", help="Draw these images only.")
 @click.option("--limit", type=click.IntRange(min=1), help="Draw only so many images, the first ones.")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cache.errors import IncompleteError, UsageError
+from pipeline.options import protocol_option, require_temperature
 from pipeline.output import prepare_folder
 from pipeline.progress import Progress
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from stages.score.protocols import Protocol
     from stages.score.results import Row
 
-LEAST_TEMPERATURE, MOST_TEMPERATURE = 1e-3, 1e3
 MOST_TEMPERATURES = 10_000
 WIDE_INTERVAL = 0.005
 """A certified interval of AuPRC so wide that the table's digits say more than is known."""
@@ -35,10 +35,7 @@ def parse_temperatures(_context: click.Context, _option: click.Parameter, text: 
         values = _range(text) if ":" in text else tuple(float(part) for part in text.split(","))
     except ValueError:
         raise click.BadParameter(f"expected 0.5,1,2 or START:STOP:STEP, and found {text!r}") from None
-    for T in values:
-        if not LEAST_TEMPERATURE <= T <= MOST_TEMPERATURE:
-            raise click.BadParameter(f"a temperature is a number from 0.001 to 1000, and {T:g} is not")
-    return values
+    return tuple(require_temperature(T) for T in values)
 
 
 def _range(text: str) -> tuple[float, ...]:
@@ -71,14 +68,7 @@ def parse_choices(_context: click.Context, _option: click.Parameter, texts: tupl
     metavar="T,...|START:STOP:STEP",
     help="Temperatures for the methods that have one.",
 )
-@click.option(
-    "--protocol",
-    "protocol_name",
-    type=click.Choice(["standard", "course", "legacy"]),
-    default="standard",
-    show_default=True,
-    help="The named choices that turn scores into figures.",
-)
+@protocol_option
 @click.option(
     "--set", "choices", multiple=True, callback=parse_choices, metavar="FIELD=VALUE", help="One choice anew."
 )
