@@ -9,6 +9,7 @@ import numpy as np
 from cache import records
 from cache.codec import Encoded, decode
 from cache.errors import IncompleteError, IntegrityError, PipeError
+from cache.lock import LOCK
 from cache.records import ArrayRecord, Record, digest
 from cache.schema import ArraySpec, Schema, canonical
 from cache.store import METADATA, Store
@@ -93,7 +94,7 @@ def check_image(store: Store, image: int) -> ImageCheck:
 
 def stray_files(store: Store) -> list[str]:
     """Return the keys of files that are no part of the format, sorted; they do no harm."""
-    known = {METADATA, *(records.key(image) for image in range(len(store.schema.images)))}
+    known = {METADATA, LOCK, *(records.key(image) for image in range(len(store.schema.images)))}
     for array, spec in store.arrays.items():
         known.add(f"{array}/{METADATA}")
         for image in range(len(store.schema.images)):
