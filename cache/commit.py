@@ -14,7 +14,7 @@ from cache.codec import Encoded, decode, encode
 from cache.create import create_store, lock_all, require_free, require_removable, sweep_beside
 from cache.errors import IntegrityError, PipeError
 from cache.files import Folder
-from cache.lock import BusyError, Lock
+from cache.lock import PATIENCE, BusyError, Lock
 from cache.records import ArrayRecord, Record, digest
 from cache.schema import VOID_LABEL, ArraySpec, Schema
 from cache.steps import step
@@ -148,7 +148,7 @@ class StoreWriter:
 
     def _locked_existing(self, images: Collection[int]) -> Lock:
         try:
-            return Lock(self.path, images)
+            return Lock(self.path, images, PATIENCE)
         except BusyError as error:
             raise PipeError(
                 f"{self.path}: {error.owner} is writing image {self.schema.images[error.image]!r}, "
