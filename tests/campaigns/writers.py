@@ -4,7 +4,8 @@
 
 Each run starts four shards of 16 images in random order, and in half of the runs one or two commands too many: a
 shard twice, a half, or the whole. A process may be killed at a random time. Whoever was killed or refused is
-started again, until all have ended well. The store must then be that of a single process, byte for byte. Prints one summary line.
+started again, until all have ended well. The store must then be that of a single process, byte for byte. Prints one
+summary line.
 """
 
 import argparse
