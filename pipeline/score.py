@@ -209,7 +209,8 @@ def _score(store: "Store", plan: "Plan", workers: int, exact: bool) -> "list[Row
     from stages.score.run import compile_kernels, tally_store
 
     images, name = store.completed(), f"{store.schema.network} on {store.schema.dataset}"
-    detail(f"{store.path}: {len(images)} images of {name}, {byte_size(stored_bytes(store))}; {len(plan.pairs)} pairs")
+    size = byte_size(stored_bytes(store))
+    detail(f"{store.path}: {len(images)} images of {name}, {size}; {len(plan.pairs)} pairs of method and temperature")
     with word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
         compile_kernels(store, plan)
     with Progress(f"scoring {name}", len(images)) as progress:

@@ -67,7 +67,9 @@ def test_the_table_puts_networks_side_by_side(pixel_store, mask_store):
     lines = score(pixel_store, mask_store).stdout.splitlines()
     assert lines[0].startswith("Tiny, protocol standard, per cent (3 images, ")
     figures = "{0} AuPRC  {0} FPR95  {0} AUROC"
-    assert re.sub(" {2,}", "  ", lines[2]).rstrip() == f"method  T  {figures.format('enet')}  {figures.format('eomt')}"
+    assert (
+        re.sub(" {2,}", "  ", lines[2]).rstrip() == f"method  T  {figures.format('enet')}  {figures.format('eomt')}"
+    )
     assert [len(line.split()) for line in lines if line.startswith(("msp ", "rba "))] == [8, 5]
 
 
