@@ -240,7 +240,7 @@ def _settings(context: click.Context) -> dict[str, Any]:
     """Return what the command was called with, for whoever reads the results later."""
     from importlib.metadata import version
 
-    file = context.find_root().params["settings"]
+    file = context.find_root().params.get("settings")
     return {
         "command": "pipe score",
         "version": version("logitpipe"),

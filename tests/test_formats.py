@@ -98,10 +98,19 @@ def test_verbose_tells_versions_settings_and_what_is_read(store):
     assert not {"temperatures = [1.0] (default)", lines[0]} & set(plain)
 
 
-def test_infer_tells_what_it_does(run):
-    assert run("--batch-size", "2").stderr.splitlines()[-1].startswith("Tiny: 5 of 5 images (5 new, 0 already there)")
-    words = ["--weights", "no.pth", "--network", "enet", "--dataset", "Tiny", "--data-root", ".", "--out", "o"]
-    assert 'dataset = ["Tiny"] (flag)' in pipe("-v", "infer", *words).stderr.splitlines()
+def test_infer_tells_with_which_settings(data_root):
+    words = ["--weights", "no.pth", "--network", "enet", "--dataset", "Tiny", "--data-root", data_root, "--out", "o"]
+    lines = pipe("-v", "infer", *words).stderr.splitlines()
+    assert 'dataset = ["Tiny"] (flag)' in lines
+    assert "shard = [0, 1] (default)" in lines
+
+
+def test_infer_that_goes_on_counts_what_is_there(run):
+    assert run("--shard", "0/2").stderr.startswith("enet on cpu, Tiny: 0/3 images\n")
+    first, last, summary = run().stderr.splitlines()
+    assert first == "enet on cpu, Tiny: 3/5 images, 3 of them already there"
+    assert last.startswith("enet on cpu, Tiny: 5/5 images, ")
+    assert summary.startswith("Tiny: 5 of 5 images (2 new, 3 already there), ")
 
 
 def test_verbose_and_quiet_contradict_each_other(store):

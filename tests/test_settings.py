@@ -88,9 +88,11 @@ def test_without_a_file_the_results_name_none(here):
     assert json.loads((here / "r/settings.json").read_text())["settings_file"] is None
 
 
-SCORE_KEYS = (
-    "methods, temperatures, protocol, set, label-codes, threshold, exact, workers, out, format, json, summary"
+NO_SUCH = (
+    "there is no such setting; there are methods, temperatures, protocol, set, label-codes, threshold, exact, "
+    "workers, out, format, json, summary"
 )
+COMMANDS = "infer, score, show, verify, labels, maps, completion"
 
 
 @pytest.mark.parametrize(
@@ -98,16 +100,19 @@ SCORE_KEYS = (
     [
         ("[score", "expected a TOML file: Expected ']' at the end of a table declaration (at end of document)"),
         ("temperatures = 2", "temperatures stands outside a table; put it under its command, such as [score]"),
-        ("[scores]", "[scores]: there is no such command; there are infer, score, show, verify, labels, maps, completion"),
-        ("[score]\ntemperature = 2", f"[score] temperature: there is no such setting; there are {SCORE_KEYS}"),
-        ("[score]\nas_json = true", f"[score] as_json: there is no such setting; there are {SCORE_KEYS}"),
-        ("[score]\nstores = ['s.zarr']", f"[score] stores: there is no such setting; there are {SCORE_KEYS}"),
-        ("[score]\nallow-incomplete = true", f"[score] allow-incomplete: there is no such setting; there are {SCORE_KEYS}"),
+        ("[scores]", f"[scores]: there is no such command; there are {COMMANDS}"),
+        ("[score]\ntemperature = 2", f"[score] temperature: {NO_SUCH}"),
+        ("[score]\nas_json = true", f"[score] as_json: {NO_SUCH}"),
+        ("[score]\nstores = ['s.zarr']", f"[score] stores: {NO_SUCH}"),
+        ("[score]\nallow-incomplete = true", f"[score] allow-incomplete: {NO_SUCH}"),
         ("[score]\nworkers = '2'", "[score] workers: a whole number is expected, found '2'"),
         ("[score]\nworkers = true", "[score] workers: a whole number is expected, found True"),
         ("[score]\nworkers = 0", "[score] workers: 0 is not in the range 1<=x<=256."),
         ("[score]\ntemperatures = [1, 2]", "[score] temperatures: a text is expected, found [1, 2]"),
-        ("[score]\ntemperatures = '0'", "[score] temperatures: a temperature is a number from 0.001 to 1000, and 0 is not"),
+        (
+            "[score]\ntemperatures = 0",
+            "[score] temperatures: a temperature is a number from 0.001 to 1000, and 0 is not",
+        ),
         ("[score]\ntemperatures = true", "[score] temperatures: a text is expected, found True"),
         ("[score]\nexact = 'yes'", "[score] exact: true or false is expected, found 'yes'"),
         ("[score]\nthreshold = 0.5", "[score] threshold: a list is expected, as the flag is repeatable, found 0.5"),
@@ -134,7 +139,8 @@ def test_a_file_that_cannot_be_read_is_named(here):
     assert result.stderr.startswith("pipe: pipe.toml: expected a TOML file: ")
 
 
-def test_a_wrong_variable_is_named(here):
+@pytest.mark.usefixtures("here")
+def test_a_wrong_variable_is_named():
     fails(
         pipe("score", "s.zarr", PIPE_SCORE_TEMPERATURES="x"),
         "pipe: Invalid value for '--temperatures': expected 0.5,1,2 or START:STOP:STEP, and found 'x' "
@@ -151,7 +157,8 @@ def test_a_switch_of_the_file_can_be_taken_back(here):
     assert result.stdout.startswith("Tiny, protocol standard")
 
 
-def test_what_nothing_takes_back_comes_from_no_variable(here):
+@pytest.mark.usefixtures("here")
+def test_what_nothing_takes_back_comes_from_no_variable():
     assert pipe("score", "s.zarr", PIPE_SCORE_ALLOW_INCOMPLETE="1", PIPE_QUIET="1", PIPE_VERSION="1").exit_code == 0
     params = {p.name: p for p in cli.commands["infer"].params}
     assert params["overwrite"].envvar is None
@@ -159,7 +166,8 @@ def test_what_nothing_takes_back_comes_from_no_variable(here):
     assert params["data_root"].envvar == "PIPE_INFER_DATA_ROOT"
 
 
-def test_the_variable_of_the_tests_is_no_setting(here):
+@pytest.mark.usefixtures("here")
+def test_the_variable_of_the_tests_is_no_setting():
     assert temperatures(PIPE_REAL_DATA="/nowhere") == [1]
     variables = {p.envvar for command in (cli, *cli.commands.values()) for p in command.params}
     assert "PIPE_REAL_DATA" not in variables
@@ -170,7 +178,7 @@ def test_required_flags_of_infer_come_from_the_file(run, here, data_root):
     result = run()
     assert result.exit_code == 0, result.stderr
     assert "Tiny: 2 of 2 images (2 new, 0 already there)" in result.stderr
-    text = f'[infer]\nnetwork = "enet"\nweights = "weights.pth"\ndataset = ["Tiny"]\ndata-root = "{data_root}"\nout = "o"\n'
-    (here / "pipe.toml").write_text(text)
+    lines = ['network = "enet"', 'weights = "weights.pth"', 'dataset = ["Tiny"]', f'data-root = "{data_root}"']
+    (here / "pipe.toml").write_text("\n".join(["[infer]", *lines, 'out = "o"']))
     assert pipe("infer").exit_code == 0
     assert (here / "o/zarr.json").exists()
