@@ -127,6 +127,12 @@ def test_what_a_file_must_not_hold_is_named(here, text, message):
     fails(pipe("score", "s.zarr"), f"pipe: pipe.toml: {message}", code=2)
 
 
+def test_a_number_is_text_where_a_flag_takes_text(here):
+    (here / "pipe.toml").write_text("[score]\nout = 5\n")
+    assert pipe("score", "s.zarr", "--methods", "msp").exit_code == 0
+    assert (here / "5/results.json").exists()
+
+
 def test_a_file_that_cannot_be_read_is_named(here):
     fails(
         pipe("--settings", "no.toml", "score", "s.zarr"),
