@@ -7,7 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ import cache.bytelock
 import cache.commit
 import cache.create
 import cache.lock
+import stages.infer.run
 from cache import PipeError, StoreWriter, open_store
 from cache.create import remove_store, sweep_beside
 from cache.lock import EVERYTHING, LOCK, BusyError, Lock, _runs
@@ -109,6 +110,23 @@ def test_the_command_line_says_so(run, tmp_path):
     lock.release()
     assert content(path) == before
     assert run().exit_code == 0
+
+
+def test_a_run_holds_all_its_images_from_the_start_and_no_other(run, tmp_path, monkeypatch):
+    run("--shard", "0/3")
+    path, compute, free = tmp_path / "store", stages.infer.run.stored_logits, []
+
+    def compute_and_look(*arguments: object) -> object:
+        for image in range(5):
+            with suppress(BusyError):
+                Lock(path, [image], patience=0).release()
+                free.append(image)
+        return compute(*arguments)
+
+    monkeypatch.setattr(stages.infer.run, "stored_logits", compute_and_look)
+    assert run("--shard", "1/3").exit_code == 0
+    assert free == [0, 2, 3] * 2
+    assert not (path / LOCK).exists()
 
 
 def test_a_store_that_someone_writes_is_not_removed(tmp_path):
