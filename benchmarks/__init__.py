@@ -1,1 +1,1 @@
-"""What this project costs, beside what the plain way costs: `make bench`, or `python -m benchmarks.scoring` for one."""
+"""What this project costs beside the plain way: `make bench`, or `python -m benchmarks.scoring` for one of them."""

@@ -21,7 +21,9 @@ def pixel_store(path: Path, images: int) -> Path:
     writer = StoreWriter(path, schema)
     for image in range(images):
         noise = np.random.default_rng(image)
-        logits = 4 * smooth(noise, (CLASSES + 1, 32, 64), PIXEL_SIZE) + 0.3 * _grain(noise, (CLASSES + 1, *PIXEL_SIZE))
+        logits = 4 * smooth(noise, (CLASSES + 1, 32, 64), PIXEL_SIZE) + 0.3 * _grain(
+            noise, (CLASSES + 1, *PIXEL_SIZE)
+        )
         _commit(writer, image, {"logits": logits.astype(np.float16)})
     return path
 
@@ -41,7 +43,9 @@ def mask_store(path: Path, images: int) -> Path:
 def smooth(noise: np.random.Generator, coarse: tuple[int, int, int], size: tuple[int, int]) -> np.ndarray:
     """Return normal noise on a coarse grid (C, h, w), stretched to float32 (C, H, W)."""
     planes = noise.standard_normal(coarse).astype(np.float32)
-    return np.stack([np.asarray(Image.fromarray(plane).resize(size[::-1], Image.Resampling.BICUBIC)) for plane in planes])
+    return np.stack(
+        [np.asarray(Image.fromarray(plane).resize(size[::-1], Image.Resampling.BICUBIC)) for plane in planes]
+    )
 
 
 def _grain(noise: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

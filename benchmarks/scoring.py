@@ -1,7 +1,8 @@
 """`pipe score` beside plain torch and scikit-learn: both kinds of network, then how it scales."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,9 @@ MASK_IMAGES = 2
 ROUNDS = 5
 
 
-def score(path: Path, protocol: str, methods: Sequence[str], temperatures: Sequence[float], workers: int) -> list[Row]:
+def score(
+    path: Path, protocol: str, methods: Sequence[str], temperatures: Sequence[float], workers: int
+) -> list[Row]:
     """Do all that `pipe score` does: open, read, decode, score, count, compute the figures."""
     store = open_store(path)
     plan = make_plan(store.schema, PROTOCOLS[protocol], methods, temperatures)
@@ -36,8 +39,15 @@ def score(path: Path, protocol: str, methods: Sequence[str], temperatures: Seque
 def scores_alone(path: Path) -> Callable[[], None]:
     """Return the fused loop and nothing else: all scores of a store in memory, none of them counted."""
     store = open_store(path)
-    z = [prepare({"logits": store.read("logits", i)})[: made.CLASSES].reshape(made.CLASSES, -1) for i in store.completed()]
-    blocks = [np.ascontiguousarray(image[:, i : i + kernels.BAND]) for image in z for i in range(0, image.shape[1], kernels.BAND)]
+    z = [
+        prepare({"logits": store.read("logits", i)})[: made.CLASSES].reshape(made.CLASSES, -1)
+        for i in store.completed()
+    ]
+    blocks = [
+        np.ascontiguousarray(image[:, i : i + kernels.BAND])
+        for image in z
+        for i in range(0, image.shape[1], kernels.BAND)
+    ]
     _, distance, top, gap, sums, ranks = kernels.scratch(made.CLASSES, 1, kernels.BAND)
 
     def run() -> None:
@@ -66,7 +76,10 @@ def plain_mask(path: Path) -> Callable[[], None]:
     """Return each method at one temperature over mask logits and class logits that are in memory already."""
     store = open_store(path)
     inputs = [
-        (torch.from_numpy(store.read("mask_logits", i).astype(np.float32)), torch.from_numpy(store.read("class_logits", i)))
+        (
+            torch.from_numpy(store.read("mask_logits", i).astype(np.float32)),
+            torch.from_numpy(store.read("class_logits", i)),
+        )
         for i in store.completed()
     ]
     labels = [store.labels(i) for i in store.completed()]
@@ -81,15 +94,16 @@ def plain_mask(path: Path) -> Callable[[], None]:
 def measure_pixel(sheet: Sheet, folder: Path) -> None:
     """20 temperatures of three methods at the network's size, one core."""
     path, pairs = made.pixel_store(folder / "pixel.zarr", IMAGES), len(PIXEL_METHODS) * len(SWEEP)
-    candidates = {
-        "pipe score": lambda: score(path, "course", PIXEL_METHODS, SWEEP, 1),
+    candidates: dict[str, Callable[[], object]] = {
+        "pipe score": partial(score, path, "course", PIXEL_METHODS, SWEEP, 1),
         "fused loop alone": scores_alone(path),
         "torch + scikit-learn": plain_pixel(path),
     }
     with one_core(), threadpool_limits(1):
         seconds = take_turns(candidates, ROUNDS)
     counts = {"pipe score": pairs, "fused loop alone": pairs, "torch + scikit-learn": len(PIXEL_METHODS)}
-    title = f"Pixel network: {', '.join(PIXEL_METHODS)} at {len(SWEEP)} temperatures, {IMAGES} images of 20x512x1024, one core"
+    sweep = f"{', '.join(PIXEL_METHODS)} at {len(SWEEP)} temperatures"
+    title = f"Pixel network: {sweep}, {IMAGES} images of 20x512x1024, one core"
     pixels = IMAGES * made.PIXEL_SIZE[0] * made.PIXEL_SIZE[1]
     sheet.table(title, PER_PAIR, _per_pair(seconds, counts, pixels, "pipe score"))
 
@@ -97,15 +111,16 @@ def measure_pixel(sheet: Sheet, folder: Path) -> None:
 def measure_mask(sheet: Sheet, folder: Path) -> None:
     """20 temperatures of all methods at 1024x2048, one core."""
     path, methods = made.mask_store(folder / "mask.zarr", MASK_IMAGES), tuple(plain.MASK)
-    candidates = {
-        "pipe score": lambda: score(path, "standard", methods, SWEEP, 1),
+    candidates: dict[str, Callable[[], object]] = {
+        "pipe score": partial(score, path, "standard", methods, SWEEP, 1),
         "torch + scikit-learn": plain_mask(path),
     }
     with one_core(), threadpool_limits(1):
         seconds = take_turns(candidates, ROUNDS)
     pairs = (len(methods) - 1) * len(SWEEP) + 1
     counts = {"pipe score": pairs, "torch + scikit-learn": len(methods)}
-    title = f"Mask network: {len(methods)} methods at {len(SWEEP)} temperatures, {MASK_IMAGES} images of 100 queries, masks 1024x2048, one core"
+    sweep = f"{len(methods)} methods at {len(SWEEP)} temperatures"
+    title = f"Mask network: {sweep}, {MASK_IMAGES} images of 100 queries, masks 1024x2048, one core"
     pixels = MASK_IMAGES * made.FULL_SIZE[0] * made.FULL_SIZE[1]
     sheet.table(title, PER_PAIR, _per_pair(seconds, counts, pixels, "pipe score"))
 
@@ -113,15 +128,15 @@ def measure_mask(sheet: Sheet, folder: Path) -> None:
 def measure_scaling(sheet: Sheet, folder: Path) -> None:
     """More images, more temperatures, more workers."""
     stores = {n: made.pixel_store(folder / f"pixel{n}.zarr", n) for n in (4, 8, 16, 32, 40)}
-    images = {str(n): (lambda p=p: score(p, "course", PIXEL_METHODS, SWEEP, 1)) for n, p in stores.items()}
+    images = {str(n): partial(score, p, "course", PIXEL_METHODS, SWEEP, 1) for n, p in stores.items()}
     _scaling(sheet, "Images (pixel network, 20 temperatures, one worker)", "images", images)
     sweeps = {n: tuple(np.linspace(0.5, 2.4, n).round(4).tolist()) if n > 1 else (1.0,) for n in (1, 5, 20, 80)}
-    temperatures = {str(n): (lambda s=s: score(stores[4], "course", PIXEL_METHODS, s, 1)) for n, s in sweeps.items()}
+    temperatures = {str(n): partial(score, stores[4], "course", PIXEL_METHODS, s, 1) for n, s in sweeps.items()}
     _scaling(sheet, "Temperatures (pixel network, 4 images, one worker)", "temperatures", temperatures)
-    workers = {str(n): (lambda n=n: score(stores[16], "course", PIXEL_METHODS, SWEEP, n)) for n in (1, 2)}
+    workers = {str(n): partial(score, stores[16], "course", PIXEL_METHODS, SWEEP, n) for n in (1, 2)}
     _scaling(sheet, "Workers (pixel network, 16 images, 20 temperatures)", "workers", workers)
     mask, methods = made.mask_store(folder / "mask4.zarr", 4), tuple(plain.MASK)
-    workers = {str(n): (lambda n=n: score(mask, "standard", methods, SWEEP[::4], n)) for n in (1, 2)}
+    workers = {str(n): partial(score, mask, "standard", methods, SWEEP[::4], n) for n in (1, 2)}
     _scaling(sheet, "Workers (mask network, 4 images, 5 temperatures)", "workers", workers)
 
 
@@ -136,7 +151,7 @@ def _per_pair(seconds: Seconds, pairs: dict[str, int], pixels: int, ours: str) -
     ]  # fmt: skip
 
 
-def _scaling(sheet: Sheet, title: str, unit: str, candidates: dict[str, Callable[[], object]]) -> None:
+def _scaling(sheet: Sheet, title: str, unit: str, candidates: Mapping[str, Callable[[], object]]) -> None:
     seconds = take_turns(candidates, ROUNDS)
     first = next(iter(candidates))
     lines = [[name, median(seconds, name), ratio(seconds, name, first)] for name in candidates]
