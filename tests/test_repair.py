@@ -204,9 +204,9 @@ def test_metadata_that_other_software_wrote_is_mended_where_it_can_be_told(run, 
     (store / "zarr.json").write_bytes(b"")
     fails(
         run("--repair"),
-        f"pipe: {store}: zarr.json cannot be parsed (Expecting value: line 1 column 1 (char 0)). The completion "
-        "records belong to other metadata than this run would write, so nothing was mended: call `pipe infer` as when "
-        "the store was made, or start anew with --overwrite",
+        f"pipe: {store}: zarr.json cannot be parsed (Expecting value: line 1 column 1 (char 0)). "
+        "The completion records belong to other metadata than this run would write, so nothing was mended: "
+        "call `pipe infer` as when the store was made, or start anew with --overwrite",
         code=4,
     )
 
