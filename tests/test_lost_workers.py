@@ -2,8 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Callable
-from itertools import count
+from collections.abc import Callable, Iterator
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -106,13 +106,17 @@ def test_what_a_worker_loses_without_a_word_is_noticed(store, monkeypatch, what)
     )
 
 
-def test_an_image_that_never_comes_back_is_noticed(store, monkeypatch):
-    ahead = stages.score.run.ahead
+@pytest.mark.parametrize("stream", [1, 2], ids=["read", "counted"])
+def test_an_image_that_never_comes_back_is_noticed(tmp_path, monkeypatch, stream):
+    store, ahead, calls = (
+        fill(tmp_path / "store", make_schema("pixel", images=NAMES)),
+        stages.score.run.ahead,
+        count(1),
+    )
 
-    def losing(pool, work, items, depth):
-        results = ahead(pool, work, items, depth)
-        next(results)
-        yield from results
+    def losing(*arguments: object) -> Iterator[object]:
+        results = ahead(*arguments)
+        return islice(results, 1, None) if next(calls) == stream else results
 
     monkeypatch.setattr(stages.score.run, "ahead", losing)
     result = score(store)
