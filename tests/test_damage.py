@@ -4,13 +4,13 @@ import re
 
 import numpy as np
 import pytest
-from campaigns import damage
-from campaigns.damage import as_lines, campaign, is_found, judge_score, make_subject, small_chunks
 from click.testing import CliRunner
 
 import cache.codec
 import cache.verify
 from pipeline.cli import cli
+from tests.campaigns import damage
+from tests.campaigns.damage import as_lines, campaign, is_found, judge_score, make_subject, small_chunks
 
 NUMBERS = {"flip": 132, "truncation": 36, "deletion": 36}
 

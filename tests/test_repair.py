@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from campaigns.damage import deleted, flipped, truncated
 from click.testing import CliRunner
 from conftest import content, fails
 from PIL import Image
@@ -18,6 +17,7 @@ import stages.infer.run
 from cache import StoreWriter, open_store
 from pipeline.cli import cli
 from stages.infer.resume import refuse_changed
+from tests.campaigns.damage import deleted, flipped, truncated
 
 NAMES = ("0.png", "1.png", "2.png", "3.png", "10.png")
 

@@ -30,11 +30,6 @@ from unittest import mock
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest does for the tests
-
-from conftest import content
-from stores import fill, make_schema, noise_values
-
 from cache import PipeError, Schema, StoreWriter, open_store
 from cache.pinned import PinnedStore
 from cache.records import digest
@@ -44,6 +39,8 @@ from stages.score.histogram import Tally
 from stages.score.plan import make_plan
 from stages.score.protocols import PROTOCOLS
 from stages.score.run import tally_store
+from tests.conftest import content
+from tests.stores import fill, make_schema, noise_values
 
 CODES = (0, 1, 255)
 NAMES = ("a.png", "größe.png", "c.png", "d.png")
