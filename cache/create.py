@@ -5,18 +5,17 @@ is at it. One that nobody has locked was left by a crash.
 """
 
 import contextlib
-import json
 import re
 import shutil
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 
 from cache import records
 from cache.errors import PipeError
 from cache.files import PARTIAL, Folder, make_folder, make_folders, sync_folder
 from cache.lock import EVERYTHING, PATIENCE, BusyError, Lock
-from cache.schema import FORMAT, Schema
+from cache.schema import FORMAT, Schema, metadata_bytes
 from cache.steps import step
 from cache.store import METADATA
 from cache.tiles import CHUNKS
@@ -137,10 +136,10 @@ def _beside_with_lock(place: Path, images: Collection[int]) -> Lock:
 
 def _build(files: Folder, schema: Schema) -> None:
     for name, spec in schema.arrays().items():
-        files.publish(f"{name}/{METADATA}", _json(spec.metadata()))
+        files.publish(f"{name}/{METADATA}", metadata_bytes(spec.metadata()))
         make_folders(files.root / name / CHUNKS)
     make_folders(files.root / records.FOLDER)
-    files.publish(METADATA, _json(schema.metadata()))
+    files.publish(METADATA, metadata_bytes(schema.metadata()))
 
 
 def _take_place(built: Lock, place: Path) -> bool:
@@ -179,7 +178,3 @@ def _discard(lock: Lock) -> None:
         shutil.rmtree(lock.store, ignore_errors=True)
     finally:
         lock.release()
-
-
-def _json(document: Mapping[str, object]) -> bytes:
-    return json.dumps(document, indent=1).encode()

@@ -2,8 +2,11 @@
 
 import os
 import platform
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -18,7 +21,14 @@ from pipeline.settings import bind_variables, blamed_variable, choose_file, read
 from pipeline.show import show
 from pipeline.verify import verify
 
-EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_DAMAGED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
+EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_DAMAGED, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 3, 4, 130, 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as batch systems send it, ends a run as Ctrl-C does."""
+
+
+DAMAGED_ADVICE = "; `pipe verify` tells all damage, and the same `pipe infer` with --repair mends it"
 
 
 class ErrorsAsLines(click.Group):
@@ -29,15 +39,19 @@ class ErrorsAsLines(click.Group):
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
-            click.echo(f"pipe: {error.format_message()}{blamed_variable(error)}", err=True)
-            ctx.exit(EXIT_USAGE)
+            line, code = f"{error.format_message()}{blamed_variable(error)}", EXIT_USAGE
         except PipeError as error:
-            click.echo(f"pipe: {error}", err=True)
-            ctx.exit(exit_code(error))
-        except KeyboardInterrupt:
-            again = "; the same command again goes on where it stopped" if ctx.invoked_subcommand == "infer" else ""
-            click.echo(f"pipe: interrupted{again}", err=True)
-            ctx.exit(EXIT_INTERRUPTED)
+            damaged = isinstance(error, IntegrityError) and ctx.invoked_subcommand != "infer"
+            line, code = f"{error}{DAMAGED_ADVICE if damaged else ''}", exit_code(error)
+        except MemoryError as error:
+            cause = f" ({error})" if str(error) else ""
+            line = f"there is too little memory{cause}; fewer --workers, or a smaller --batch-size, need less"
+            code = EXIT_FAILED
+        except KeyboardInterrupt as interruption:
+            line = f"interrupted; {str(interruption) or 'the same command again begins anew'}"
+            code = EXIT_TERMINATED if isinstance(interruption, Terminated) else EXIT_INTERRUPTED
+        click.echo(f"pipe: {line}", err=True)
+        raise click.exceptions.Exit(code)
 
 
 def exit_code(error: PipeError) -> int:
@@ -89,9 +103,25 @@ def _versions() -> str:
 
 def main() -> None:
     """Run the command line; where its results cannot be written, say so in a line."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         cli(prog_name=PROGRAM)
     except OSError as error:
         click.echo(f"pipe: the results cannot be written to stdout ({error.strerror})", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)
+    except SystemExit as end:
+        if end.code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
+            _leave(end.code)
+        raise
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once: threads that read or count may be in the middle of it, and an exit would wait for them."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from cache.commit import StoreWriter
-from cache.errors import PipeError
-from cache.schema import Precision
+from cache.errors import IntegrityError, PipeError
+from cache.schema import Precision, Schema
 from cache.store import METADATA, stored_bytes
 from pipeline.completion import complete_datasets
 from pipeline.messages import detail, note
 from pipeline.progress import Progress
+from pipeline.repair import find_damaged, open_mended
+from pipeline.room import warn_of_little_room
 from pipeline.settings import details
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ def parse_shard(_context: click.Context, _option: click.Parameter, text: str | N
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Take only so many images of each data set, for a trial.")
 @click.option("--overwrite", is_flag=True, help="Start anew where a store exists, instead of going on.")
+@click.option("--repair", is_flag=True, help="Read all of the store first, and compute damaged images again.")
 def infer(
     network: str,
     weights: Path,
@@ -90,6 +93,7 @@ def infer(
     shard: tuple[int, int],
     limit: int | None,
     overwrite: bool,
+    repair: bool,
 ) -> None:
     """Run a network over data sets once and keep its logits.
 
@@ -97,16 +101,21 @@ def infer(
     another data set or another setting made is refused; --overwrite starts it anew.
     """
     details(click.get_current_context())
-    _refuse_shared_overwrite(shard, overwrite)
+    _refuse_overwrite(overwrite, shard, repair)
     datasets = _read_datasets(data_root, names, limit)
     paths = _store_paths(out, datasets, several=len(names) > 1 or ALL in names)
-    with _torch_at_hand():
-        from stages.infer.device import choose_device
-        from stages.infer.model import load_model
-    model = load_model(network, weights, config, input_size, choose_device(device))
-    writers = _open_writers(model, datasets, paths, precision, overwrite)
-    for dataset, writer in zip(datasets, writers, strict=True):
-        _fill(model, dataset, writer, shard, batch_size)
+    writers: list[StoreWriter] = []
+    with _told_how_to_go_on(writers):
+        with _torch_at_hand():
+            from stages.infer.device import choose_device
+            from stages.infer.model import load_model
+        model = load_model(network, weights, config, input_size, choose_device(device))
+        writers += _open_writers(model, datasets, paths, precision, overwrite, repair)
+        from stages.infer.resume import remaining
+
+        warn_of_little_room(writers, [len(remaining(writer, shard)) for writer in writers])
+        for dataset, writer in zip(datasets, writers, strict=True):
+            _fill(model, dataset, writer, shard, batch_size, repair)
 
 
 @contextmanager
@@ -120,7 +129,21 @@ def _torch_at_hand() -> Iterator[None]:
         ) from error
 
 
-def _refuse_shared_overwrite(shard: tuple[int, int], overwrite: bool) -> None:
+@contextmanager
+def _told_how_to_go_on(writers: Sequence[StoreWriter]) -> Iterator[None]:
+    """Let an interruption say which command continues; `writers` may still be filled meanwhile."""
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        from stages.infer.resume import how_to_go_on
+
+        interruption.args = (how_to_go_on(writers),)
+        raise
+
+
+def _refuse_overwrite(overwrite: bool, shard: tuple[int, int], repair: bool) -> None:
+    if overwrite and repair:
+        raise click.UsageError("--overwrite removes what --repair would mend; give only one of them")
     if overwrite and shard[1] > 1:
         raise click.UsageError(
             f"--overwrite would remove what the other {shard[1] - 1} shards write; "
@@ -146,23 +169,43 @@ def _store_paths(out: Path, datasets: "Sequence[DataSet]", several: bool) -> lis
 
 
 def _open_writers(
-    model: "Model", datasets: "Sequence[DataSet]", paths: Sequence[Path], precision: Precision, overwrite: bool
+    model: "Model",
+    datasets: "Sequence[DataSet]",
+    paths: Sequence[Path],
+    precision: Precision,
+    overwrite: bool,
+    repair: bool,
 ) -> list[StoreWriter]:
     """Open every store before the first image is computed: a store that must be refused is refused at once."""
     from stages.infer.describe import describe
 
     schemas = [describe(model, dataset, precision) for dataset in datasets]
-    return [StoreWriter(path, schema, overwrite) for path, schema in zip(paths, schemas, strict=True)]
+    if repair:
+        return [open_mended(path, schema) for path, schema in zip(paths, schemas, strict=True)]
+    return [_open_writer(path, schema, overwrite) for path, schema in zip(paths, schemas, strict=True)]
+
+
+def _open_writer(path: Path, schema: Schema, overwrite: bool) -> StoreWriter:
+    try:
+        return StoreWriter(path, schema, overwrite)
+    except IntegrityError as error:
+        raise IntegrityError(f"{error}; the same command with --repair may mend it") from error
 
 
 def _fill(
-    model: "Model", dataset: "DataSet", writer: StoreWriter, shard: tuple[int, int], batch_size: int | None
+    model: "Model",
+    dataset: "DataSet",
+    writer: StoreWriter,
+    shard: tuple[int, int],
+    batch_size: int | None,
+    repair: bool,
 ) -> None:
     from stages.infer.device import default_batch_size
-    from stages.infer.run import infer_images, refuse_changed, remaining
+    from stages.infer.resume import of_shard, refuse_changed, remaining
+    from stages.infer.run import infer_images
 
-    refuse_changed(writer, dataset)
-    images = remaining(writer, shard)
+    refuse_changed(writer, dataset, repair)
+    images = remaining(writer, shard, find_damaged(writer, of_shard(writer, shard)) if repair else ())
     if images:
         batch_size = batch_size or default_batch_size(model.device)
         detail(f"{dataset.name}: {len(images)} images to compute, {batch_size} at a time, into {writer.path}")

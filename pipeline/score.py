@@ -203,11 +203,13 @@ def _missing(plans: "Sequence[tuple[Store, Plan]]", allow_incomplete: bool) -> i
 
 
 def _score(store: "Store", plan: "Plan", workers: int, exact: bool) -> "list[Row]":
+    from cache.pinned import PinnedStore
     from cache.store import stored_bytes
     from stages.score.exact import exact_rows
     from stages.score.results import make_rows
     from stages.score.run import compile_kernels, tally_store
 
+    store = PinnedStore(store.files, store.schema)
     images, name = store.completed(), f"{store.schema.network} on {store.schema.dataset}"
     size = byte_size(stored_bytes(store))
     detail(f"{store.path}: {len(images)} images of {name}, {size}; {len(plan.pairs)} pairs of method and temperature")

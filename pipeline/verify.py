@@ -1,20 +1,16 @@
 """`pipe verify`: every byte of a store is read, and all that is wrong is told."""
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import click
 
 from cache.errors import IntegrityError
-from cache.store import Store, open_store
-from cache.verify import Damage, ImageCheck, check_image, check_metadata, stray_files
+from cache.store import open_store
+from cache.verify import ImageCheck, check_metadata, stray_files
+from pipeline.checking import check_images, damage_line
 from pipeline.messages import note
-from pipeline.progress import Progress
 from pipeline.text import byte_size, counted, listed, printable
-from stages.streams import ahead
 
 SOUND, INCOMPLETE, DAMAGED = 0, 3, 4
 
@@ -31,8 +27,8 @@ def verify(ctx: click.Context, stores: tuple[Path, ...]) -> None:
     code = max(_verify(path) for path in stores)
     if code == DAMAGED:
         click.echo(
-            "pipe: to mend a damaged image, remove its file in records/ and run the same `pipe infer` again; "
-            "where the metadata is damaged, start anew with --overwrite",
+            "pipe: to mend a store, call the `pipe infer` that made it once more, with --repair: "
+            "it computes the damaged images again and touches no others",
             err=True,
         )
     ctx.exit(code)
@@ -46,32 +42,15 @@ def _verify(path: Path) -> int:
         click.echo(printable(str(error)))
         click.echo(printable(f"{path}: damaged, and nothing else was checked, as its metadata says what to check"))
         return DAMAGED
-    checks = _check_images(store)
+    checks = check_images(store, range(len(store.schema.images)))
     damages = check_metadata(store) + [damage for check in checks for damage in check.damages]
     for damage in damages:
-        click.echo(printable(_line(path, damage)))
+        click.echo(damage_line(path, damage))
     for stray in stray_files(store):
         note(f"{path / stray}: not part of a store; it does no harm")
     missing = [check.name for check in checks if not check.committed]
     click.echo(printable(f"{path}: {_amount(checks)}: {_verdict(len(damages), missing, len(checks))}"))
     return DAMAGED if damages else INCOMPLETE if missing else SOUND
-
-
-def _check_images(store: Store) -> list[ImageCheck]:
-    images, workers, checks = range(len(store.schema.images)), os.cpu_count() or 1, []
-    with (
-        Progress(f"reading {printable(str(store.path))}", len(images)) as progress,
-        ThreadPoolExecutor(workers) as pool,
-    ):
-        for check in ahead(pool, partial(check_image, store), images, workers):
-            checks.append(check)
-            progress.advance()
-    return checks
-
-
-def _line(path: Path, damage: Damage) -> str:
-    image = "" if damage.image is None else f"image {damage.image!r}: "
-    return f"{path / damage.file}: {image}{damage.kind}"
 
 
 def _amount(checks: Sequence[ImageCheck]) -> str:

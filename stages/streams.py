@@ -2,7 +2,8 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -10,12 +11,28 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+@contextmanager
+def thread_pool(count: int) -> Iterator[Executor]:
+    """Give a pool of threads whose work is worth nothing once a part of it fails.
+
+    After a failure nothing more of it is begun. After an interruption what is under way is not waited for either: a
+    kernel cannot be stopped, and may take long.
+    """
+    pool = ThreadPoolExecutor(count)
+    try:
+        yield pool
+    except BaseException as error:
+        pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
 def ahead(pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], depth: int) -> Iterator[Result]:
     """Yield `work(item)` for each item in order, while `pool` works on up to `depth` items ahead.
 
     What the work raises is raised here, where its result would have been. The items are drawn in the caller's
-    thread. Whoever owns the pool waits, when closing it, for what was begun ahead: images that a network has already
-    computed are still committed when a later one fails.
+    thread. What was begun ahead belongs to the pool: `thread_pool` drops it after a failure, and a ThreadPoolExecutor
+    finishes it when it is closed, so that images that a network has already computed are still committed.
     """
     pending: deque[Future[Result]] = deque()
     for item in items:

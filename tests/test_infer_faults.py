@@ -158,16 +158,6 @@ def test_an_interruption_ends_in_its_exit_code_and_a_store_to_go_on_with(run, tm
     assert content(tmp_path / "store") == content(tmp_path / "undisturbed")
 
 
-def test_a_full_disk_names_the_image(run, tmp_path, monkeypatch):
-    full = OSError(28, "No space left on device")
-    monkeypatch.setattr(StoreWriter, "commit", fail_at(2, full, StoreWriter.commit))
-    fails(
-        run(),
-        f"pipe: {tmp_path / 'store'}: image '1.png' cannot be written (No space left on device); "
-        "make room or choose another --out. The same command goes on where this one stopped",
-    )
-
-
 def test_too_little_memory_on_the_device_names_the_flag(run, monkeypatch):
     monkeypatch.setattr(stages.infer.run, "_to_device", fail_at(1, torch.OutOfMemoryError(), len))
     fails(

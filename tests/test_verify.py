@@ -19,8 +19,8 @@ from cache.records import ArrayRecord
 from pipeline.cli import cli
 
 REMEDY = (
-    "pipe: to mend a damaged image, remove its file in records/ and run the same `pipe infer` again; "
-    "where the metadata is damaged, start anew with --overwrite"
+    "pipe: to mend a store, call the `pipe infer` that made it once more, with --repair: "
+    "it computes the damaged images again and touches no others"
 )
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -13,10 +12,10 @@ from cache.commit import StoreWriter
 from cache.errors import PipeError
 from stages.infer.datasets import DataSet
 from stages.infer.device import background_threads
-from stages.infer.imagefile import read_bytes
 from stages.infer.model import Model
-from stages.infer.preprocess import Prepared, prepare, sha256
-from stages.streams import ahead, batched
+from stages.infer.preprocess import Prepared, prepare
+from stages.infer.resume import require_committed, unwritable
+from stages.streams import ahead, batched, thread_pool
 
 
 @dataclass(frozen=True)
@@ -26,39 +25,6 @@ class Computed:
     image: int
     values: dict[str, np.ndarray]
     sources: dict[str, str]
-
-
-def remaining(writer: StoreWriter, shard: tuple[int, int] = (0, 1)) -> list[int]:
-    """Return the images that a run has to compute: those of its shard that the store lacks.
-
-    Parameters
-    ----------
-    writer : of the store
-    shard : (I, N): every N-th image from the I-th on, so that shards are of one size and of one mixture
-    """
-    index, count = shard
-    completed = set(writer.completed())
-    return [image for image in range(index, len(writer.schema.images), count) if image not in completed]
-
-
-def refuse_changed(writer: StoreWriter, dataset: DataSet) -> None:
-    """Refuse to go on with a store of which a committed image came from other files than lie there now.
-
-    Raises
-    ------
-    PipeError
-        A picture or a mask has changed; the message names it.
-    """
-    if writer.store is None:
-        return
-    for image in writer.store.completed():
-        committed, sample = writer.store.record(image).sources, dataset.samples[image]
-        for source, path in (("image_sha256", sample.image), ("mask_sha256", sample.mask)):
-            if source in committed and sha256(read_bytes(path)) != committed[source]:
-                raise PipeError(
-                    f"{writer.path}: image {sample.name!r} was computed from another {path} than lies there now. "
-                    "Restore the file, choose another --out, or start anew with --overwrite"
-                )
 
 
 def infer_images(
@@ -71,7 +37,8 @@ def infer_images(
 ) -> None:
     """Compute images and commit them to a store.
 
-    The first failure ends the run, whichever thread it comes from; images that were committed stay.
+    The first failure ends the run, whichever thread it comes from; images that were committed stay, and those that
+    are computed by then are still committed.
 
     Parameters
     ----------
@@ -86,21 +53,30 @@ def infer_images(
     PipeError
         Another process is writing one of the images, a file cannot be decoded, logits are not finite in the store's
         precision, the device has too little memory, or the store cannot be written. The message names the image.
+    IncompleteError
+        An image that was committed is not in the store when all are done.
     """
     schema, threads = writer.schema, background_threads()
 
     def decoded(image: int) -> tuple[int, Prepared]:
         return image, prepare(dataset.samples[image], schema.input_size, schema.preview_shape[:2])
 
+    def commit(computed: Computed) -> None:
+        try:
+            writer.commit(computed.image, computed.values, computed.sources)
+        except OSError as error:
+            raise unwritable(writer, computed.image, images, error) from error
+
     depth = batch_size + threads
     with (
         writer.claimed(images),
-        ThreadPoolExecutor(threads) as decoders,
+        thread_pool(threads) as decoders,
         ThreadPoolExecutor(threads) as encoders,
     ):
         batches = batched(ahead(decoders, decoded, images, depth), batch_size)
-        for _ in ahead(encoders, partial(_commit, writer), _computed(model, writer, batches), depth):
+        for _ in ahead(encoders, commit, _computed(model, writer, batches), depth):
             committed()
+    require_committed(writer, images)
 
 
 def _computed(
@@ -174,14 +150,3 @@ def _not_finite(name: str, logits: Tensor) -> PipeError:
         f"image {name!r}: a logit of magnitude {logits.abs().max().item():g} does not fit float16, which ends at "
         "65504; the image was not stored. Use --precision float32, with another --out or --overwrite"
     )
-
-
-def _commit(writer: StoreWriter, computed: Computed) -> None:
-    try:
-        writer.commit(computed.image, computed.values, computed.sources)
-    except OSError as error:
-        name = writer.schema.images[computed.image]
-        raise PipeError(
-            f"{writer.path}: image {name!r} cannot be written ({error.strerror}); make room or choose another --out. "
-            "The same command goes on where this one stopped"
-        ) from error

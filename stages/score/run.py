@@ -1,7 +1,6 @@
 """A store through a plan into counts: images are read ahead, counted by several workers, and summed."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,14 +9,14 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from cache import IntegrityError, Store
+from cache import IntegrityError, PipeError, Store
 from stages.score import mask, pixel
 from stages.score.ground_truth import GroundTruth
 from stages.score.histogram import Tally
 from stages.score.kernels.counting import count, count_above
 from stages.score.lanes import Lanes
 from stages.score.plan import Plan
-from stages.streams import ahead
+from stages.streams import ahead, thread_pool
 
 PREPARE: dict[str, Callable[..., Any]] = {"pixel": pixel.prepare, "mask": mask.prepare}
 COUNT: dict[str, Callable[..., None]] = {"pixel": pixel.count_image, "mask": mask.count_image}
@@ -61,29 +60,40 @@ def tally_store(store: Store, plan: Plan, images: Sequence[int], workers: int, a
     IntegrityError
         An image is damaged; nothing is scored around it.
     PipeError
-        A mask holds a code that the protocol does not know.
+        A mask holds a code that the protocol does not know, or the counts are not those of all images.
     """
     thresholds, lanes = plan.threshold_ranks(), Lanes(plan, len(images), workers)
     truth = GroundTruth(store, plan.protocol, images)
     # One thread of linear algebra for each worker: sums keep their order, and cores their worker.
     with (
         threadpool_limits(1, "blas"),
-        ThreadPoolExecutor(workers) as readers,
-        ThreadPoolExecutor(workers) as sharers,
-        ThreadPoolExecutor(lanes.count) as counters,
+        thread_pool(workers) as readers,
+        thread_pool(lanes.count) as counters,
+        thread_pool(workers) as sharers,
     ):
 
-        def count_one(picture: Picture | None) -> None:
-            if picture is not None:
-                with lanes.tally() as tally:
-                    share = partial(count_pairs, store, plan, picture, thresholds, tally)
-                    list(sharers.map(share, lanes.parts))
-                    tally.add_image(picture.labels)
+        def count_one(picture: Picture | None) -> bool:
+            """Return whether the image counts: a protocol may skip it."""
+            if picture is None:
+                return False
+            with lanes.tally() as tally:
+                share = partial(count_pairs, store, plan, picture, thresholds, tally)
+                list(sharers.map(share, lanes.parts))
+                tally.add_image(picture.labels)
+            return True
 
+        scored = []
         pictures = ahead(readers, lambda image: read_picture(store, truth, image), images, workers + 1)
-        for _ in ahead(counters, count_one, pictures, lanes.count + 1):
+        for counts in ahead(counters, count_one, pictures, lanes.count + 1):
+            scored.append(counts)
             advance()
-    return lanes.total()
+    tally = lanes.total()
+    if len(scored) != len(images) or not _is_whole(plan, tally, sum(scored)):
+        raise PipeError(
+            f"{store.path}: the counts are not those of all pixels of all {len(images)} images: a worker has failed "
+            "without a word. No figures were computed; call the same command again"
+        )
+    return tally
 
 
 def compile_kernels(store: Store, plan: Plan) -> None:
@@ -140,6 +150,12 @@ def _count_min_max(plan: Plan, pairs: list[int], picture: Picture, thresholds: n
         unit = unit_scores(plan, i, ranks).reshape(-1)
         count(unit, labels, plan.bins(plan.pairs[i]).layout, places, tally.counts[i])
         count_above(np.ascontiguousarray(ranks).reshape(-1), labels, thresholds[i], tally.above[i])
+
+
+def _is_whole(plan: Plan, tally: Tally, images: int) -> bool:
+    """Return whether a tally is of so many images and has every pixel of them in the histogram of every pair."""
+    sums = (tally.histogram(plan, pair).sum(axis=1) for pair in range(len(plan.pairs)))
+    return tally.images == images and all(np.array_equal(found, tally.pixels) for found in sums)
 
 
 @contextmanager

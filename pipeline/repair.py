@@ -1,0 +1,52 @@
+"""`pipe infer --repair`: damaged metadata is written anew, and damaged images are told and found for the run."""
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from cache.commit import StoreWriter
+from cache.errors import PipeError
+from cache.repair import mend_arrays, mend_group
+from cache.schema import Schema
+from cache.verify import Damage
+from pipeline.checking import check_images, damage_line
+from pipeline.messages import caution, note
+from pipeline.text import counted
+
+
+def open_mended(path: Path, schema: Schema) -> StoreWriter:
+    """Open a store for writing after its damaged metadata was written anew, where that can be.
+
+    Raises
+    ------
+    IntegrityError
+        The metadata is damaged beyond that; the message says what to do.
+    PipeError
+        Something else lies at `path`, or a store that another run would have given; or it cannot be written.
+    """
+    try:
+        _tell(path, mend_group(path, schema))
+        writer = StoreWriter(path, schema)
+        _tell(path, mend_arrays(writer.store) if writer.store else [])
+    except OSError as error:
+        raise PipeError(f"{path}: its metadata cannot be written ({error.strerror}); set that right") from error
+    return writer
+
+
+def find_damaged(writer: StoreWriter, images: Collection[int]) -> list[int]:
+    """Return which of the images are in the store and damaged, and say on stderr what is wrong with each."""
+    if writer.store is None:
+        return []
+    committed = [image for image in writer.store.completed() if image in images]
+    checks = dict(zip(committed, check_images(writer.store, committed), strict=True))
+    for check in checks.values():
+        for damage in check.damages:
+            caution(damage_line(writer.path, damage))
+    damaged = [image for image, check in checks.items() if check.damages]
+    verdict = f"{counted(len(damaged), 'image')} damaged and computed again" if damaged else "no image is damaged"
+    note(f"{writer.path}: {counted(len(committed), 'image')} read: {verdict}")
+    return damaged
+
+
+def _tell(path: Path, mended: Iterable[Damage]) -> None:
+    for damage in mended:
+        caution(f"{damage_line(path, damage)}; written anew")

@@ -1,0 +1,105 @@
+"""What a run finds of earlier runs in its store, and how the next one goes on after it."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from cache.commit import StoreWriter
+from cache.errors import IncompleteError, IntegrityError, PipeError
+from cache.space import FULL, free_bytes, most_image_bytes
+from cache.store import Store
+from stages.infer.datasets import DataSet
+from stages.infer.imagefile import read_bytes
+from stages.infer.preprocess import sha256
+
+
+def of_shard(writer: StoreWriter, shard: tuple[int, int]) -> list[int]:
+    """Return the images of a shard (I, N): every N-th from the I-th on, so that shards are of one mixture."""
+    index, count = shard
+    return list(range(index, len(writer.schema.images), count))
+
+
+def remaining(writer: StoreWriter, shard: tuple[int, int] = (0, 1), damaged: Collection[int] = ()) -> list[int]:
+    """Return the images that a run has to compute: those of its shard that the store lacks, and damaged ones."""
+    sound = set(writer.completed()) - set(damaged)
+    return [image for image in of_shard(writer, shard) if image not in sound]
+
+
+def refuse_changed(writer: StoreWriter, dataset: DataSet, repair: bool = False) -> None:
+    """Refuse to go on with a store of which a committed image came from other files than lie there now.
+
+    Parameters
+    ----------
+    repair : pass over records that cannot be read, as their images are to be computed again
+
+    Raises
+    ------
+    PipeError
+        A picture or a mask has changed; the message names it.
+    IntegrityError
+        A record is damaged.
+    """
+    if writer.store is None:
+        return
+    for image in writer.store.completed():
+        committed, sample = _sources(writer.store, image, repair), dataset.samples[image]
+        for source, path in (("image_sha256", sample.image), ("mask_sha256", sample.mask)):
+            if source in committed and sha256(read_bytes(path)) != committed[source]:
+                raise PipeError(
+                    f"{writer.path}: image {sample.name!r} was computed from another {path} than lies there now. "
+                    "Restore the file, choose another --out, or start anew with --overwrite"
+                )
+
+
+def _sources(store: Store, image: int, repair: bool) -> Mapping[str, str]:
+    try:
+        return store.record(image).sources
+    except IncompleteError:  # since it was listed, another process has begun to replace it
+        return {}
+    except IntegrityError as error:
+        if repair:
+            return {}
+        raise IntegrityError(f"{error}; the same command with --repair computes the image again") from error
+
+
+def how_to_go_on(writers: Sequence[StoreWriter]) -> str:
+    """Return which command continues a run: one that overwrites must not do so twice."""
+    begun = any(writer.overwrite and writer.store for writer in writers)
+    return f"the same command{', without --overwrite,' if begun else ' again'} goes on where it stopped"
+
+
+def unwritable(writer: StoreWriter, image: int, images: Collection[int], error: OSError) -> PipeError:
+    """Return what to say when an image cannot be written: on a full disk, how much is needed and how much is left.
+
+    Parameters
+    ----------
+    image : that failed
+    images : all that the run had to compute
+    """
+    name, again = writer.schema.images[image], how_to_go_on([writer])
+    failed = f"{writer.path}: image {name!r} cannot be written ({error.strerror})"
+    if error.errno not in FULL:
+        return PipeError(f"{failed}; set that right, or choose another --out; then {again}")
+    each, left = most_image_bytes(writer.schema), len(set(images) - set(writer.completed()))
+    return PipeError(
+        f"{failed}: {_megabytes(free_bytes(writer.path))} are free, an image takes up to {_megabytes(each)}, and the "
+        f"{left} that are left up to {_megabytes(left * each)}. Make room, or choose another --out; then {again}"
+    )
+
+
+def require_committed(writer: StoreWriter, images: Collection[int]) -> None:
+    """Hold what a run has computed against what the store then has.
+
+    Raises
+    ------
+    IncompleteError
+        An image is missing: another process removed it, or a worker died without a word.
+    """
+    if lost := set(images) - set(writer.completed()):
+        names = ", ".join(repr(writer.schema.images[image]) for image in sorted(lost)[:3])
+        raise IncompleteError(
+            f"{writer.path}: {len(lost)} of {len(images)} images were computed and are not in the store "
+            f"({names}{', ...' if len(lost) > 3 else ''}); {how_to_go_on([writer])}"
+        )
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
