@@ -1,5 +1,6 @@
 """The command `pipe`: its subcommands, and what becomes of an error."""
 
+import io
 import os
 import platform
 import sys
@@ -16,6 +17,7 @@ from pipeline.messages import detail, note
 from pipeline.score import score
 from pipeline.settings import bind_variables, blamed_variable, choose_file, read_settings
 from pipeline.show import show
+from pipeline.text import abridged, printable
 from pipeline.verify import verify
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_DAMAGED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
@@ -29,15 +31,25 @@ class ErrorsAsLines(click.Group):
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
-            click.echo(f"pipe: {error.format_message()}{blamed_variable(error)}", err=True)
+            _say(f"{error.format_message()}{blamed_variable(error)}")
             ctx.exit(EXIT_USAGE)
         except PipeError as error:
-            click.echo(f"pipe: {error}", err=True)
+            _say(str(error))
             ctx.exit(exit_code(error))
+        except OSError as error:
+            if error.filename is None:  # standard output, which is no file of the user's
+                raise
+            _say(f"{error.filename}: {error.strerror}")
+            ctx.exit(EXIT_FAILED)
         except KeyboardInterrupt:
             again = "; the same command again goes on where it stopped" if ctx.invoked_subcommand == "infer" else ""
-            click.echo(f"pipe: interrupted{again}", err=True)
+            _say(f"interrupted{again}")
             ctx.exit(EXIT_INTERRUPTED)
+
+
+def _say(text: str) -> None:
+    """Print one line on stderr, whatever the names and paths in it hold."""
+    click.echo(abridged(printable(f"pipe: {text}")), err=True)
 
 
 def exit_code(error: PipeError) -> int:
@@ -89,6 +101,8 @@ def _versions() -> str:
 
 def main() -> None:
     """Run the command line; where its results cannot be written, say so in a line."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name may hold letters that the terminal's encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         cli(prog_name=PROGRAM)
     except OSError as error:

@@ -70,10 +70,7 @@ def _refuse_bombs(text: str, path: Path | str) -> None:
         alias, tag = isinstance(event, yaml.AliasEvent), getattr(event, "tag", None)
         if alias or tag or depth > MOST_DEPTH:
             what = "an alias" if alias else f"the tag {tag}" if tag else f"more than {MOST_DEPTH} levels"
-            raise PipeError(
-                f"A config must be plain yaml; {path} has {what} in line {event.start_mark.line + 1}. "
-                "Write every value out."
-            )
+            raise PipeError(f"A config must be plain yaml; {path} has {what}. Write every value out.")
 
 
 def lookup(config: object, place: str) -> Any:  # noqa: ANN401 (a yaml value)

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from cache.errors import PipeError
 from stages.infer.plainfile import why_unreadable
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM")
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM")
 """What is decoded, whatever a file's name says; of the rest that Pillow knows, some even start other programs."""
 
 MOST_BYTES = 1 << 30
@@ -50,8 +50,8 @@ def decode(data: bytes, path: Path) -> Image.Image:
     """
     with naming(path):
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > Image.MAX_IMAGE_PIXELS:  # up to twice as many Pillow only warns
-            raise Image.DecompressionBombError
+        if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+            raise Image.DecompressionBombError  # up to twice as many Pillow only warns
         _require_still(image, path)
         image.load()
     return image

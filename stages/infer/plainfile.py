@@ -20,7 +20,7 @@ def why_unreadable(path: Path, most: int) -> str | None:
     try:
         status = path.stat()
     except OSError as error:
-        return error.strerror
+        return error.strerror or type(error).__name__
     if stat.S_ISDIR(status.st_mode):
         return os.strerror(errno.EISDIR)
     if not stat.S_ISREG(status.st_mode):

@@ -157,5 +157,5 @@ def _require_readable(path: Path) -> None:
         raise _unreadable(path, reason)
 
 
-def _unreadable(path: Path | str, reason: str) -> PipeError:
+def _unreadable(path: Path | str, reason: str | None) -> PipeError:
     return PipeError(f"A weight file must be readable; {path}: {reason}. Check --weights.")
