@@ -78,7 +78,7 @@ class _Inventory(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> object:
         """Note a name; whatever is made by it is inert."""
-        self.named[f"{module}.{name}"] = None
+        self.named[f"{module.replace('__builtin__', 'builtins')}.{name}"] = None  # protocol 2 has Python 2's name
         return self._made
 
     def persistent_load(self, pid: object) -> object:  # noqa: ARG002 (a storage, which lies elsewhere)
