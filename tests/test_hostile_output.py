@@ -15,11 +15,13 @@ from click.testing import CliRunner, Result
 from hostile import ESCAPES, RAW
 from stores import fill, make_schema
 
+import pipeline.messages
 from cache import open_dataset
 from pipeline.cli import cli
+from pipeline.render import markdown
 from pipeline.results import as_csv
-from pipeline.tables import comparison_tables, markdown
-from pipeline.text import shortened
+from pipeline.tables import comparison_tables
+from pipeline.text import abridged
 from stages.score.results import Row
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +59,12 @@ def plain(tmp_path_factory) -> Path:
     return named(tmp_path_factory.mktemp("plain"), "")
 
 
+@pytest.fixture(autouse=True)
+def without_haste(monkeypatch):
+    """Keep the command from telling that compiling takes long, which it may or may not."""
+    monkeypatch.setattr(pipeline.messages, "SECONDS_BEFORE_WORD", 1e6)
+
+
 def pipe(*words: object) -> Result:
     return CliRunner().invoke(cli, [str(word) for word in words])
 
@@ -67,6 +75,10 @@ COMMANDS = {
     "verify": ("verify",),
     "score what is incomplete": ("score",),
     "score": ("score", "--allow-incomplete", "--temperatures", "0.001,1"),
+    "score, in words": ("-v", "score", "--allow-incomplete"),
+    "score as Markdown": ("score", "--allow-incomplete", "--format", "markdown"),
+    "score as LaTeX": ("score", "--allow-incomplete", "--format", "latex"),
+    "score as CSV": ("score", "--allow-incomplete", "--format", "csv"),
     "score as JSON": ("score", "--allow-incomplete", "--json"),
     "codes that are not known": ("score", "--allow-incomplete", "--label-codes", "normal=7,anomaly=8"),
     "a method that is none": ("score", "--allow-incomplete", "--methods", "rba"),
@@ -78,8 +90,8 @@ COMMANDS = {
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_command_prints_what_a_name_would_do(evil, plain, tmp_path, name):
-    command, *flags = [str(tmp_path / word) if word == "OUT" else word for word in COMMANDS[name]]
-    ours, theirs = pipe(command, evil, *flags), pipe(command, plain, *flags)
+    words = [str(tmp_path / word) if word == "OUT" else word for word in COMMANDS[name]]
+    ours, theirs = pipe(*words, evil), pipe(*words, plain)
     assert ours.exit_code == theirs.exit_code
     assert not set(ours.output.replace("\n", "")) & set(RAW + "\n")
     if name not in ("show", "show as JSON"):  # these break long lines
@@ -151,7 +163,7 @@ def test_markdown_keeps_its_columns_and_its_text(results):
 
 def test_markdown_takes_no_link_no_html_and_no_code_from_a_name():
     (table,) = comparison_tables([row(network="[x](http://a) <b> `c` *d* ~e~ &amp; f_g | h", dataset="a_b")])
-    assert "\\[x\\](http://a) \\<b\\> \\`c\\` \\*d\\* \\~e\\~ \\&amp; f_g \\| h AuPRC" in markdown(table)
+    assert "\\[x](http://a) \\<b> \\`c\\` \\*d\\* \\~e\\~ \\&amp; f_g \\| h AuPRC" in markdown(table)
     assert markdown(table).startswith("**a_b, ")
 
 
@@ -177,5 +189,5 @@ def test_letters_that_the_terminal_lacks_are_escaped(tmp_path, command, code):
 
 
 def test_long_text_keeps_its_ends():
-    assert shortened("a" * 2000) == "a" * 2000
-    assert shortened("what" + "x" * 10**6 + "remedy", 20) == "whatxxxxxx ... xxxxremedy"
+    assert abridged("a" * 2000) == "a" * 2000
+    assert abridged("what" + "x" * 10**6 + "remedy", 20) == "whatxxxxxx ... xxxxremedy"
