@@ -2,14 +2,19 @@
 
 import errno
 import os
+import stat
 import uuid
 from pathlib import Path
 
-from cache.errors import PipeError
+from cache.documents import MAX_JSON_BYTES
+from cache.errors import IntegrityError, PipeError
 from cache.steps import step
 
 PARTIAL = ".partial"
 """Ending of a file or folder that is being written; whatever still has it after a crash is swept."""
+
+MAX_FILE_BYTES = (2 << 30) + (1 << 10)
+"""No file of a store is larger: a chunk decodes to less than 2 GiB, and its codec adds a few bytes."""
 
 NO_FOLDER_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)
 """What systems answer that can sync files but not folders."""
@@ -28,13 +33,17 @@ class Folder:
         ------
         PipeError
             The file exists and cannot be read.
+        IntegrityError
+            What lies there is no file, or a larger one than a store has.
         """
+        path = self.root / key
         try:
-            return (self.root / key).read_bytes()
+            _require_file(path, MAX_JSON_BYTES if key.endswith(".json") else MAX_FILE_BYTES)
+            return path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise PipeError(f"{self.root / key}: cannot be read ({error.strerror})") from error
+            raise PipeError(f"{path}: cannot be read ({error.strerror})") from error
 
     def size(self, key: str) -> int | None:
         """Return the number of bytes under `key`, or None if there are none."""
@@ -80,6 +89,15 @@ class Folder:
     def partials(self, key: str) -> list[Path]:
         """Return the files that interrupted writes left in the folder `key` and below it."""
         return list((self.root / key).rglob(f"*{PARTIAL}"))
+
+
+def _require_file(path: Path, most: int) -> None:
+    """Refuse what would never end, or make its reader wait: nobody needs to believe what lies in a store."""
+    status = path.stat()
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise IntegrityError(f"{path}: cannot be read (a device, pipe or socket and no file)")
+    if status.st_size > most:
+        raise IntegrityError(f"{path}: cannot be read ({status.st_size} bytes, and {most} are the most)")
 
 
 def make_folders(path: Path) -> None:

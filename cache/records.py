@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cache.documents import loads
 from cache.errors import IntegrityError
 from cache.schema import canonical
 
@@ -68,16 +69,27 @@ def parse(data: bytes, where: str) -> Record:
         The bytes are not a record whose digest matches.
     """
     try:
-        document: dict[str, Any] = json.loads(data)
+        document: dict[str, Any] = loads(data)
         digest = document.pop("sha256")
         if hashlib.sha256(canonical(document)).hexdigest() != digest:
             raise ValueError("its digest does not match")
         arrays = {name: ArrayRecord(**fields) for name, fields in document.pop("arrays").items()}
-        if not all(isinstance(array.chunks, dict) for array in arrays.values()):
-            raise TypeError("its chunks are no object")
-        return Record(arrays=arrays, **document)
+        record = Record(arrays=arrays, **document)
+        _check_types(record)
+        return record
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(f"{where}: the completion record is damaged ({error})") from error
+
+
+def _check_types(record: Record) -> None:
+    """Refuse what JSON may hold and a dataclass does not check."""
+    arrays = record.arrays.values()
+    objects = [record.sources, *(array.chunks for array in arrays)]
+    if type(record.image) is not int or not all(isinstance(texts, dict) for texts in objects):
+        raise TypeError("its image is no integer, or its sources or chunks are no object")
+    texts = [record.name, record.fingerprint, *(array.sha256 for array in arrays)]
+    if not all(isinstance(text, str) for text in [*texts, *(text for inner in objects for text in inner.values())]):
+        raise TypeError("its names and digests must be text")
 
 
 def digest(values: np.ndarray) -> str:

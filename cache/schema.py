@@ -172,12 +172,7 @@ def parse(metadata: Any, where: str) -> Schema:  # noqa: ANN401 - JSON is of any
     attributes = metadata.get("attributes") if isinstance(metadata, dict) else None
     if not isinstance(attributes, dict) or attributes.get("format") != FORMAT:
         raise PipeError(f"{where}: expected a logit store, but the attribute `format` is not {FORMAT!r}")
-    version = attributes.get("format_version")
-    if version != FORMAT_VERSION:
-        raise PipeError(
-            f"{where}: format version {version!r} was found, this release reads version {FORMAT_VERSION}; "
-            "a newer logitpipe may read it"
-        )
+    _check_version(attributes.get("format_version"), where)
     rest = {name: value for name, value in attributes.items() if name != "fingerprint"}
     if fingerprint(rest) != attributes.get("fingerprint"):
         raise IntegrityError(f"{where}: the attributes in zarr.json do not match their fingerprint")
@@ -187,14 +182,24 @@ def parse(metadata: Any, where: str) -> Schema:  # noqa: ANN401 - JSON is of any
     return schema
 
 
+def _check_version(version: object, where: str) -> None:
+    if type(version) is int and version > FORMAT_VERSION:
+        raise PipeError(
+            f"{where}: written by a newer version of logitpipe, in format version {version}, and this one reads "
+            f"version {FORMAT_VERSION}; upgrade logitpipe"
+        )
+    if type(version) is not int or version < FORMAT_VERSION:
+        raise PipeError(f"{where}: format version {FORMAT_VERSION} was expected, and {version!r} was found")
+
+
 def fingerprint(attributes: Mapping[str, Any]) -> str:
     """SHA-256 over the canonical JSON of the attributes."""
     return hashlib.sha256(canonical(attributes)).hexdigest()
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:
-    """JSON with sorted keys and no spaces: equal documents give equal bytes."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+    """JSON with sorted keys and no spaces: equal documents give equal bytes; a ValueError for NaN and infinity."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
 def metadata_bytes(metadata: Mapping[str, Any]) -> bytes:

@@ -1,6 +1,5 @@
 """A store opened for reading: every value that leaves it was checked against its completion record."""
 
-import json
 from math import prod
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from cache import records
 from cache.codec import Encoded, decode
+from cache.documents import loads
 from cache.errors import IncompleteError, IntegrityError, PipeError
 from cache.files import Folder
 from cache.records import Record
@@ -153,7 +153,7 @@ def open_store(path: Path | str) -> Store:
     if data is None:
         raise PipeError(f"{path}: expected a logit store, but there is no {METADATA}; `pipe infer` makes one")
     try:
-        return Store(files, parse(json.loads(data), str(path)))
+        return Store(files, parse(loads(data), str(path)))
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{path}: {METADATA} cannot be parsed ({error})") from error
 

@@ -1,6 +1,5 @@
 """Reading every byte of a store and telling all that is wrong with it, where reading for use ends at the first."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from cache import records
 from cache.codec import Encoded, decode
+from cache.documents import loads
 from cache.errors import IncompleteError, IntegrityError, PipeError
 from cache.lock import LOCK
 from cache.records import ArrayRecord, Record, digest
@@ -108,7 +108,7 @@ def _metadata_fault(store: Store, key: str, spec: ArraySpec) -> str | None:
         data = store.files.read(key)
         if data is None:
             return "the file is missing"
-        if canonical(json.loads(data)) == canonical(spec.metadata()):  # as text, since 1 == 1.0 == True
+        if canonical(loads(data)) == canonical(spec.metadata()):  # as text, since 1 == 1.0 == True
             return None
     except PipeError as error:
         return str(error)

@@ -1,5 +1,6 @@
 """The command `pipe`: its subcommands, and what becomes of an error."""
 
+import io
 import os
 import platform
 import signal
@@ -19,6 +20,7 @@ from pipeline.messages import detail, note
 from pipeline.score import score
 from pipeline.settings import bind_variables, blamed_variable, choose_file, read_settings
 from pipeline.show import show
+from pipeline.text import abridged, printable
 from pipeline.verify import verify
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_DAMAGED, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 3, 4, 130, 143
@@ -43,6 +45,10 @@ class ErrorsAsLines(click.Group):
         except PipeError as error:
             damaged = isinstance(error, IntegrityError) and ctx.invoked_subcommand != "infer"
             line, code = f"{error}{DAMAGED_ADVICE if damaged else ''}", exit_code(error)
+        except OSError as error:
+            if error.filename is None:  # standard output, which is no file of the user's
+                raise
+            line, code = f"{error.filename}: {error.strerror}", EXIT_FAILED
         except MemoryError as error:
             cause = f" ({error})" if str(error) else ""
             line = f"there is too little memory{cause}; fewer --workers, or a smaller --batch-size, need less"
@@ -50,8 +56,13 @@ class ErrorsAsLines(click.Group):
         except KeyboardInterrupt as interruption:
             line = f"interrupted; {str(interruption) or 'the same command again begins anew'}"
             code = EXIT_TERMINATED if isinstance(interruption, Terminated) else EXIT_INTERRUPTED
-        click.echo(f"pipe: {line}", err=True)
+        _say(line)
         raise click.exceptions.Exit(code)
+
+
+def _say(text: str) -> None:
+    """Print one line on stderr, whatever the names and paths in it hold."""
+    click.echo(abridged(printable(f"pipe: {text}")), err=True)
 
 
 def exit_code(error: PipeError) -> int:
@@ -104,6 +115,8 @@ def _versions() -> str:
 def main() -> None:
     """Run the command line; where its results cannot be written, say so in a line."""
     signal.signal(signal.SIGTERM, _terminate)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name may hold letters that the terminal's encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         cli(prog_name=PROGRAM)
     except OSError as error:

@@ -44,7 +44,7 @@ def parse_shard(_context: click.Context, _option: click.Parameter, text: str | N
     rank, world = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
     where = "" if text or not (rank and world) else " in the variables RANK and WORLD_SIZE"
     text = text or (f"{rank}/{world}" if where else "0/1")
-    match = re.fullmatch(r"(\d+)/(\d+)", text, re.ASCII)
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
     if not (match and int(match[1]) < int(match[2])):
         raise click.BadParameter(f"expected I/N with 0 <= I < N, such as 0/4, and found {text!r}{where}")
     return int(match[1]), int(match[2])

@@ -9,7 +9,7 @@ from typing import Self
 
 from pipeline.messages import is_quiet
 from pipeline.terminal import columns, is_terminal
-from pipeline.text import cells, shortened
+from pipeline.text import cells, printable, shortened
 
 BAR_CELLS = 24
 SECONDS_BETWEEN_REDRAWS = 0.1
@@ -39,7 +39,7 @@ class Progress:
         already: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.label, self.total, self.unit, self.already, self.clock = label, total, unit, already, clock
+        self.label, self.total, self.unit, self.already, self.clock = printable(label), total, unit, already, clock
         self.done, self.drawn = already, 0
         self.started = self.shown = clock()
         self.steps = deque([(self.started, already)])

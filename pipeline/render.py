@@ -10,7 +10,7 @@ from pipeline.text import aligned, cells
 RULE = "-"
 ARROWS: dict[object, str] = {max: r"$\uparrow$", min: r"$\downarrow$"}
 
-_MARKDOWN = {ord(character): f"\\{character}" for character in "\\|*<`["}
+_MARKDOWN = {ord(character): f"\\{character}" for character in "\\|*<`[&~"}
 _LATEX = {ord(character): f"\\{character}" for character in "{}$&#%_"} | {
     ord("\\"): r"\textbackslash{}",
     ord("^"): r"\textasciicircum{}",

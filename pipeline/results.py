@@ -16,6 +16,7 @@ import xarray
 from cache.errors import PipeError
 from pipeline.render import markdown
 from pipeline.tables import comparison_tables
+from pipeline.text import printable
 from stages.score.results import SCHEMA_VERSION, Row
 
 MEASURED = ("auprc", "auprc_lower", "auprc_upper", "fpr95", "auroc", "best_f1", "best_f1_threshold")
@@ -46,7 +47,10 @@ def write_results(folder: Path, rows: Sequence[Row], settings: Mapping[str, Any]
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """Return one line for each row, fractions; an IoU has columns for its threshold and its three figures."""
+    """Return one line for each row, fractions; an IoU has columns for its threshold and its three figures.
+
+    Names are as `_cell` gives them; results.json has them as they are.
+    """
     thresholds = max((len(row.iou) for row in rows), default=0)
     plain = [field.name for field in fields(Row) if field.name != "iou"]
     names = ("threshold", "normal", "anomaly", "mean")
@@ -54,8 +58,17 @@ def as_csv(rows: Sequence[Row]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*plain, *(f"iou_{i}_{name}" for i in range(thresholds) for name in names)])
     for row in rows:
-        writer.writerow([*(getattr(row, name) for name in plain), *(iou[name] for iou in row.iou for name in names)])
+        facts = (_cell(getattr(row, name)) for name in plain)
+        writer.writerow([*facts, *(iou[name] for iou in row.iou for name in names)])
     return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    """Return a name as text of one line that no spreadsheet takes for a formula: stores come from others, too."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def as_dataset(rows: Sequence[Row]) -> xarray.Dataset:
@@ -77,12 +90,18 @@ def as_dataset(rows: Sequence[Row]) -> xarray.Dataset:
     dims = ("store", "method", "temperature")
     facts = {row.store: row for row in rows}
     per_store = {
-        name: ("store", [getattr(facts[s], name) for s in stores]) for name in ("network", "dataset", "kind")
+        name: ("store", [printable(getattr(facts[s], name)) for s in stores])
+        for name in ("network", "dataset", "kind")
     }
     return xarray.Dataset(
         {name: (dims, array) for name, array in values.items()},
-        coords={"store": stores, "method": methods, "temperature": temperatures, **per_store},
-        attrs={"schema_version": SCHEMA_VERSION, "protocol": rows[0].protocol if rows else ""},
+        coords={
+            "store": [printable(store) for store in stores],
+            "method": methods,
+            "temperature": temperatures,
+            **per_store,
+        },
+        attrs={"schema_version": SCHEMA_VERSION, "protocol": printable(rows[0].protocol) if rows else ""},
     )
 
 

@@ -34,7 +34,7 @@ def parse_temperatures(_context: click.Context, _option: click.Parameter, text: 
     """Read `0.5,1,2` or `START:STOP:STEP`, the end included where a step reaches it."""
     try:
         values = _range(text) if ":" in text else tuple(float(part) for part in text.split(","))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise click.BadParameter(f"expected 0.5,1,2 or START:STOP:STEP, and found {text!r}") from None
     return tuple(require_temperature(T) for T in values)
 

@@ -13,6 +13,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def abridged(text: str, most: int = 2000) -> str:
+    """Return text without its middle where it is too long to be read: what failed comes first, the remedy last."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"
+
+
 def ascii_only(text: str) -> str:
     """Return printable text with all but ASCII escaped too, for fonts that have no more."""
     return printable(text).encode("ascii", "backslashreplace").decode()
@@ -27,7 +33,7 @@ def shortened(text: str, width: int) -> str:
     """Return text that takes at most so many cells, `...` for what its middle loses; empty where nothing fits."""
     if cells(text) <= width:
         return text
-    head, tail = text[: len(text) // 2], text[len(text) // 2 :]
+    head, tail = text[: len(text) // 2][:width], text[len(text) // 2 :][-width:]
     while head and cells(f"{head}...{tail}") > width:
         head, tail = (head[:-1], tail) if len(head) >= len(tail) else (head, tail[1:])
     return f"{head}...{tail}" if head else ""

@@ -116,7 +116,10 @@ def test_an_empty_data_set_is_refused(tmp_path):
 def test_a_file_that_is_no_picture_is_named(data_root):
     notes = data_root / "Tiny" / "images" / "notes.txt"
     notes.write_text("to do")
-    with refused(f"{notes}: expected an image, and this file is none; take it out or fetch it anew"):
+    with refused(
+        f"{notes}: expected an image (PNG, JPEG, WEBP, TIFF, BMP, PPM), and this file is none; "
+        "take it out or fetch it anew"
+    ):
         read_dataset(data_root, "Tiny")
 
 
@@ -135,7 +138,7 @@ def test_two_pictures_may_not_share_a_mask(tmp_path, first, second):
         pytest.skip("this file system ignores case")
     with refused(
         f"{tmp_path / 'Twins' / 'images'}: each picture needs a mask of its own, but {first} and {second} "
-        "differ only in ending or case; rename or remove one"
+        "differ only in ending, case or Unicode form; rename or remove one"
     ):
         read_dataset(tmp_path, "Twins")
 

@@ -124,8 +124,9 @@ def test_no_masks(tmp_path):
 def test_a_mask_that_cannot_be_read(tmp_path):
     masks(tmp_path, [0], [1])
     (tmp_path / "1.png").write_text("none")
-    line = f"pipe: {tmp_path}/1.png: expected an image, and this file is none; take it out or fetch it anew"
-    fails(labels(tmp_path), line)
+    formats = "PNG, JPEG, WEBP, TIFF, BMP, PPM"
+    line = f"{tmp_path}/1.png: expected an image ({formats}), and this file is none; take it out or fetch it anew"
+    fails(labels(tmp_path), f"pipe: {line}")
 
 
 def test_a_mask_in_colours(tmp_path):

@@ -132,11 +132,18 @@ def test_array_metadata_is_what_the_attributes_imply(name, value):
     assert damage(metadata) == "here: zarr.json describes other arrays than its attributes imply"
 
 
-@pytest.mark.parametrize("version", [2, 0, "1", None])
-def test_another_format_version_says_so(version):
+@pytest.mark.parametrize("version", [2, 10**30])
+def test_a_newer_format_version_says_so(version):
     with refused(
-        f"here: format version {version!r} was found, this release reads version 1; a newer logitpipe may read it"
+        f"here: written by a newer version of logitpipe, in format version {version}, and this one reads version 1; "
+        "upgrade logitpipe"
     ):
+        parse(sealed(PIXEL, format_version=version), "here")
+
+
+@pytest.mark.parametrize("version", [0, -1, "1", "2", None, 1.0, 2.5, True, [1], {}])
+def test_what_is_no_format_version_says_so(version):
+    with refused(f"here: format version 1 was expected, and {version!r} was found"):
         parse(sealed(PIXEL, format_version=version), "here")
 
 

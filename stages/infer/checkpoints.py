@@ -1,22 +1,27 @@
-"""Weight files: from bytes that nobody vouches for to a state dict that fits a network, or a clear error."""
+"""Checkpoints: from whatever a weight file holds to a state dict that fits a network, or a clear error."""
 
-import hashlib
-import pickle
-import re
-import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from cache.errors import PipeError
+from stages.infer.weightfile import read_weight_file
 
 CONTAINERS = ("state_dict", "model_state_dict", "model", "network")
 PREFIXES = ("module.", "model.", "network.", "_orig_mod.")
 SHOWN = 4
+NESTED = 8
+"""Containers within containers and wrappers around wrappers; a file may have its content contain itself."""
+MOST_ENTRIES = 10_000
+
+PLAIN = (
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+)
+"""Numbers that any device computes with; what is quantised or complex is no weight of the networks known here."""
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -24,8 +29,8 @@ Module = TypeVar("Module", bound=nn.Module)
 def load_state_dict(path: Path | str) -> dict[str, Tensor]:
     """Read a weight file as plain tensors; no code in it is ever run.
 
-    Takes what ``torch.save`` wrote (read with ``weights_only=True``) or safetensors, bare or inside a container
-    such as ``{"state_dict": ...}``. Prefixes that wrappers leave on every key (``module.``, ``model.``,
+    Takes what ``torch.save`` wrote or safetensors, bare or inside a container such as ``{"state_dict": ...}``.
+    Prefixes that wrappers leave on every key (``module.``, ``model.``,
     ``network.``, ``_orig_mod.``, in any order and number) are stripped.
 
     Returns
@@ -39,20 +44,11 @@ def load_state_dict(path: Path | str) -> dict[str, Tensor]:
         Where the file is missing, damaged, not a weight file, or holds anything but tensors.
     """
     path = Path(path)
-    _refuse_impostors(path)
-    state = _tensors(_unwrap(_read(path)), path)
+    state = _tensors(_unwrap(read_weight_file(path)), path)
+    _require_real(state, path)
     weights = {key: _float32(value) for key, value in state.items()}
     _require_finite(weights, path)
     return strip_prefixes(weights)
-
-
-def weights_sha256(path: Path | str) -> str:
-    """SHA-256 of the file's bytes, as 64 hexadecimal digits; PipeError where it cannot be read."""
-    try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise _unreadable(path, error) from error
 
 
 def strip_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -60,12 +56,19 @@ def strip_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     A Lightning module keeps its loss beside its network, so ``criterion.*`` has no say in what "most" is.
     """
+    stripped = dict(state)
+    for _ in range(NESTED):
+        shorter = (_without(prefix, stripped) for prefix in PREFIXES)
+        stripped = next((state for state in shorter if state), stripped)
+    return stripped
+
+
+def _without(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """Take off one prefix; None where few weights carry it, or two keys would become one."""
     weights = [key for key in state if not key.startswith("criterion.")]
-    for prefix in PREFIXES:
-        stripped = {key.removeprefix(prefix): value for key, value in state.items()}
-        if 2 * sum(key.startswith(prefix) for key in weights) > len(weights) and len(stripped) == len(state):
-            return strip_prefixes(stripped)
-    return dict(state)
+    stripped = {key.removeprefix(prefix): value for key, value in state.items()}
+    common = 2 * sum(key.startswith(prefix) for key in weights) > len(weights)
+    return stripped if common and len(stripped) == len(state) else None
 
 
 def shape(state: Mapping[str, Tensor], key: str, rank: int) -> tuple[int, ...]:
@@ -141,84 +144,47 @@ def _some(keys: Collection[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _refuse_impostors(path: Path) -> None:
-    """Name the files that downloads leave in place of weights; their unpickling errors would explain nothing."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(64)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if not head:
-        raise PipeError(f"A weight file must hold weights; {path} is empty. Download it again.")
-    if head.startswith(b"version https://git-lfs"):
-        raise PipeError(f"A weight file must hold weights; {path} is a git-lfs pointer. Run `git lfs pull`.")
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise PipeError(f"A weight file must hold weights; {path} is a web page. Download the file itself.")
-
-
-def _read(path: Path) -> object:
-    try:
-        if _is_safetensors(path):
-            return safetensors.torch.load_file(path)
-        # What torch warns of here, such as an unusual pickle protocol, becomes an error anyway where it matters.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    # Damaged bytes can make either parser raise anything at all, and every one of them means the same.
-    except Exception as error:
-        raise _refusal(path, error) from error
-
-
-def _is_safetensors(path: Path) -> bool:
-    """Safetensors open with the length of a JSON header in 8 bytes, then the header."""
-    with path.open("rb") as file:
-        return path.suffix == ".safetensors" or file.read(9)[8:] == b"{"
-
-
-def _refusal(path: Path, error: Exception) -> PipeError:
-    code = re.search(r"GLOBAL (\S+)", str(error))
-    if isinstance(error, pickle.UnpicklingError) and code:
-        return PipeError(
-            f"A weight file must hold plain tensors; {path} also holds the Python object {code[1]}, and loading "
-            "that could run code. Save the state dict alone, where you trust the file: "
-            "torch.save(model.state_dict(), path)."
-        )
-    return PipeError(
-        f"A weight file must be what torch.save or safetensors wrote; {path} is not, or is cut short "
-        f"({_reason(error)}). Download or copy it again."
-    )
-
-
-def _reason(error: Exception) -> str:
-    """First sentence of the parser's own words; an unpickler's are left out, as they advise to run the code."""
-    if isinstance(error, pickle.UnpicklingError):
-        return "no pickle of tensors in torch.save's default protocol"
-    return re.split(r"[.\n]", str(error))[0] or type(error).__name__
-
-
-def _unreadable(path: Path | str, error: OSError) -> PipeError:
-    return PipeError(f"A weight file must be readable; {path}: {error.strerror}. Check --weights.")
-
-
 def _unwrap(content: object) -> object:
-    for name in CONTAINERS:
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            return _unwrap(content[name])
+    for _ in range(NESTED):
+        inner = [content[name] for name in CONTAINERS if isinstance(content, dict) and name in content]
+        content = next((value for value in inner if isinstance(value, dict)), content)
     return content
 
 
-def _tensors(state: object, path: Path) -> Mapping[str, Tensor]:
+def _tensors(state: object, path: Path) -> dict[str, Tensor]:
     remedy = "Save model.state_dict()."
-    if not isinstance(state, Mapping):
+    if not isinstance(state, dict):
         raise PipeError(f"A weight file must hold a state dict; {path} holds a {type(state).__name__}. {remedy}")
-    if not state:
-        raise PipeError(f"A state dict must hold weights; the one in {path} is empty. {remedy}")
-    for key, value in state.items():
+    if not 0 < len(state) <= MOST_ENTRIES:
+        found = f"has {len(state)} entries, and {MOST_ENTRIES} are the most" if state else "is empty"
+        raise PipeError(f"A state dict must hold weights; the one in {path} {found}. {remedy}")
+    entries = dict(dict.items(state))  # a pickle may set attributes of an OrderedDict, `items` for one
+    for key, value in entries.items():
         if not (isinstance(key, str) and isinstance(value, Tensor)):
             raise PipeError(
                 f"A state dict must map names to tensors; in {path}, {key!r} is a {type(value).__name__}. {remedy}"
             )
-    return state
+    return entries
+
+
+def _require_real(state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse numbers of unusual kinds, and tensors that are larger than the file that they came from.
+
+    A stride of 0 repeats one stored number as often as the shape says, up to any size. Tied weights share numbers,
+    so twice the file is granted.
+    """
+    odd = [key for key, value in state.items() if value.dtype not in PLAIN]
+    if odd:
+        raise PipeError(
+            f"Weights must be plain numbers; in {path}, {len(odd)} of {len(state)} entries are not ({_some(odd)}: "
+            f"{state[odd[0]].dtype}). Save the weights as float32."
+        )
+    claimed, size = sum(value.nbytes for value in state.values()), path.stat().st_size
+    if claimed > 2 * size:
+        raise PipeError(
+            f"A weight file must store its tensors whole; {path} has {size} bytes, and its tensors claim {claimed}. "
+            "Save contiguous tensors."
+        )
 
 
 def _float32(tensor: Tensor) -> Tensor:

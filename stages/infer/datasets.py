@@ -1,9 +1,10 @@
 """Data sets as everyone has them: `ROOT/NAME/images/*` and `ROOT/NAME/labels_masks/STEM.png` (or `.webp`)."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 from cache.errors import PipeError
@@ -128,21 +129,25 @@ def _hidden(entry: Path) -> bool:
 
 
 def _refuse_shared_masks(folder: Path, pictures: Iterable[Path]) -> None:
-    """A mask belongs to a stem, and on many file systems to a stem in any case."""
-    for one, other in pairwise(sorted(pictures, key=lambda picture: picture.stem.casefold())):
-        if one.stem.casefold() == other.stem.casefold():
+    """A mask belongs to a stem, and on many file systems to a stem in any case and any form of its letters."""
+    for one, other in pairwise(sorted(pictures, key=_stem)):
+        if _stem(one) == _stem(other):
             raise PipeError(
                 f"{folder / IMAGES}: each picture needs a mask of its own, but {one.name} and {other.name} "
-                "differ only in ending or case; rename or remove one"
+                "differ only in ending, case or Unicode form; rename or remove one"
             )
+
+
+def _stem(picture: Path) -> str:
+    return unicodedata.normalize("NFC", picture.stem.casefold())
 
 
 def _masks(folder: Path, pictures: Iterable[Path]) -> list[Path]:
     found, missing = [], []
     for picture in pictures:
         candidates = [folder / MASKS / f"{picture.stem}{suffix}" for suffix in MASK_SUFFIXES]
-        existing = [mask for mask in candidates if mask.is_file()]
-        found += existing[:1]
+        existing = list(islice((mask for mask in candidates if mask.is_file()), 1))
+        found += existing
         missing += [] if existing else [f"{IMAGES}/{picture.name} needs {candidates[0]}"]
     if missing:
         raise PipeError(

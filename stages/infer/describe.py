@@ -7,6 +7,7 @@ import numpy as np
 import PIL
 import torch
 
+from cache.errors import PipeError
 from cache.schema import Precision, Schema
 from stages.infer.datasets import DataSet
 from stages.infer.device import device_name
@@ -38,27 +39,33 @@ VOID = "void"
 
 
 def describe(model: Model, dataset: DataSet, precision: Precision) -> Schema:
-    """Return the schema of a network's logits over a data set."""
+    """Return the schema of a network's logits over a data set; PipeError where no store could hold them."""
     shapes = model.output_shapes()
     channels, height, width = shapes["mask_logits" if model.kind == "mask" else "logits"]
     count = shapes["class_logits"][-1] - 1 if model.kind == "mask" else channels
     classes = class_names(count, with_void=model.kind == "pixel")
-    return Schema(
-        kind=model.kind,
-        network=model.name,
-        facts=model.module.facts,
-        weights_sha256=model.weights_sha256,
-        dataset=dataset.name,
-        classes=classes,
-        void_class=classes.index(VOID) if VOID in classes else None,
-        input_size=model.input_size,
-        logits_shape=(channels, height, width),
-        precision=precision,
-        preprocessing=PREPROCESSING,
-        images=tuple(sample.name for sample in dataset.samples),
-        label_shape=dataset.label_shape,
-        software=software(model.device),
-    )
+    try:
+        return Schema(
+            kind=model.kind,
+            network=model.name,
+            facts=model.module.facts,
+            weights_sha256=model.weights_sha256,
+            dataset=dataset.name,
+            classes=classes,
+            void_class=classes.index(VOID) if VOID in classes else None,
+            input_size=model.input_size,
+            logits_shape=(channels, height, width),
+            precision=precision,
+            preprocessing=PREPROCESSING,
+            images=tuple(sample.name for sample in dataset.samples),
+            label_shape=dataset.label_shape,
+            software=software(model.device),
+        )
+    except ValueError as error:
+        raise PipeError(
+            f"{model.name} over {dataset.name}: no store can hold these logits ({error}); "
+            "choose a smaller --input-size, or take the largest pictures out"
+        ) from error
 
 
 def class_names(count: int, with_void: bool) -> tuple[str, ...]:

@@ -7,6 +7,13 @@ from typing import Any
 import yaml
 
 from cache.errors import PipeError
+from stages.infer.plainfile import why_unreadable
+
+MOST_BYTES = 64 << 10
+"""Trainings write a few kilobytes."""
+
+MOST_DEPTH = 32
+MOST_SIDE = 100_000
 
 NETWORK = "model.init_args.network.init_args"
 ENCODER = f"{NETWORK}.encoder.init_args"
@@ -33,11 +40,15 @@ BACKBONES = {
 
 def load_config(path: Path | str) -> Mapping[str, Any]:
     """Parse a training's yaml file, as data only; PipeError where it is no readable mapping for an EoMT."""
+    if reason := why_unreadable(Path(path), MOST_BYTES):
+        raise PipeError(f"A config must be readable; {path}: {reason}. Check --config.")
     try:
-        config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        _refuse_bombs(text, path)
+        config = yaml.safe_load(text)
     except OSError as error:
         raise PipeError(f"A config must be readable; {path}: {error.strerror}. Check --config.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # a number or date may be none
         reason = " ".join(str(error).split())
         raise PipeError(f"A config must be plain yaml; {path} is not ({reason}). Check --config.") from error
     if not isinstance(lookup(config, NETWORK), Mapping):
@@ -46,6 +57,20 @@ def load_config(path: Path | str) -> Mapping[str, Any]:
             "Give --config the yaml file that the EoMT was trained with."
         )
     return config
+
+
+def _refuse_bombs(text: str, path: Path | str) -> None:
+    """Refuse what makes much of little: aliases, of which nine lines grow to gigabytes, tags, and deep nesting.
+
+    The events of yaml are looked at one by one; nothing is built of them.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        alias, tag = isinstance(event, yaml.AliasEvent), getattr(event, "tag", None)
+        if alias or tag or depth > MOST_DEPTH:
+            what = "an alias" if alias else f"the tag {tag}" if tag else f"more than {MOST_DEPTH} levels"
+            raise PipeError(f"A config must be plain yaml; {path} has {what}. Write every value out.")
 
 
 def lookup(config: object, place: str) -> Any:  # noqa: ANN401 (a yaml value)
@@ -73,8 +98,12 @@ def stated_size(config: Mapping[str, Any] | None) -> tuple[int, int] | None:
     size = stated(config, "img_size")
     if size is None:
         return None
-    if not (isinstance(size, list) and len(size) == 2 and all(type(side) is int for side in size)):
-        raise PipeError(f"img_size must be two whole numbers, [H, W]; --config has {size!r}. Correct it.")
+    if not (
+        isinstance(size, list)
+        and len(size) == 2
+        and all(type(side) is int and 0 < side <= MOST_SIDE for side in size)
+    ):
+        raise PipeError(f"img_size must be two whole numbers, [H, W]; --config has {shown(size)}. Correct it.")
     return size[0], size[1]
 
 
@@ -90,14 +119,20 @@ def check_config(config: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> 
         if value is False:
             _agree(place, value, "masked_attention", facts)
     for place, name in statements(config, "backbone"):
-        promises = [item for part, promise in BACKBONES.items() if part in str(name) for item in promise.items()]
-        for fact, value in promises:
+        parts = [part for part in BACKBONES if isinstance(name, str) and part in name]
+        for fact, value in (item for part in parts for item in BACKBONES[part].items()):
             _agree(f"{place} {name}, {fact}", value, fact, facts)
+
+
+def shown(value: object) -> str:
+    """Text for a yaml value in an error: the value where it is short, else what kind of thing it is."""
+    short = value is None or isinstance(value, (bool, float, str)) or (isinstance(value, int) and abs(value) < 10**9)
+    return repr(value) if short else f"a {type(value).__name__}"
 
 
 def _agree(place: str, value: object, fact: str, facts: Mapping[str, Any]) -> None:
     if value != facts[fact]:
         raise PipeError(
-            f"--config and the weights must describe the same network; {place} is {value!r} in the config, "
+            f"--config and the weights must describe the same network; {place} is {shown(value)} in the config, "
             f"and the weights have {fact} {facts[fact]!r}. Give the config that these weights were trained with."
         )

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from cache.errors import PipeError
-from stages.infer.imagefile import decode, read_bytes
+from stages.infer.imagefile import decode, image_size, read_bytes
 
 INDEXED_MODES = ("L", "P", "1")
 WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
@@ -22,6 +22,7 @@ def read_codes(path: Path) -> np.ndarray:
     PipeError
         The file cannot be read or decoded, or does not hold one 8-bit code per pixel.
     """
+    image_size(path)  # by the header alone, before anything is decoded
     return codes(decode(read_bytes(path), path), path)
 
 

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from cache.schema import Kind
-from stages.infer.checkpoints import load_state_dict, weights_sha256
+from stages.infer.checkpoints import load_state_dict
 from stages.infer.eomt_config import load_config
 from stages.infer.networks import NETWORKS
 from stages.infer.networks.base import SegmentationNetwork
 from stages.infer.networks.fold import fold_batch_norms
+from stages.infer.weightfile import weights_sha256
 
 
 @dataclass(frozen=True)

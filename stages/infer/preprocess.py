@@ -71,6 +71,7 @@ def prepare(sample: Sample, input_size: tuple[int, int], preview_size: tuple[int
 def _as_rgb(picture: Image.Image, path: Path) -> Image.Image:
     if picture.mode.startswith(DEEP_MODES):  # a conversion would clip the values, not scale them
         raise PipeError(f"{path}: expected a picture with 8 bits per channel, its mode is {picture.mode}; convert it")
+    picture.info.pop("transparency", None)  # it is dropped anyway, and Pillow would warn of it
     return picture.convert("RGB")
 
 

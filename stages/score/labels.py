@@ -11,7 +11,7 @@ from cache import PipeError, UsageError
 from stages.score.kernels.counting import ANOMALY, IGNORED, NORMAL
 
 UNKNOWN = 3
-_PART = re.compile(r"(\d+)(?:-(\d+))?")
+_PART = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
 
 @dataclass(frozen=True)

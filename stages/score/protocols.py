@@ -95,7 +95,7 @@ def _parse(key: str, text: str) -> object:
     if key == "label_codes":
         return LabelCodes.parse(text)
     if key == "thin_above":
-        if text != "none" and not text.isdecimal():
+        if text != "none" and not (text.isdecimal() and len(text) < 16):
             raise UsageError(f"--set {key}: a number of pixels or `none` is expected, found {text!r}")
         return None if text == "none" else int(text)
     if key in values:

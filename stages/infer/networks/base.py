@@ -16,15 +16,23 @@ class SegmentationNetwork(nn.Module):
     facts: dict[str, Any]
 
 
+MOST_PIXELS = 1 << 26
+"""Of a network's input, 8192x8192: what is beyond no store could hold, and few machines compute."""
+
 PixelNetwork = TypeVar("PixelNetwork", bound=SegmentationNetwork)
 
 
 def check_input_size(size: tuple[int, int], multiple: int) -> None:
-    """Raise PipeError unless both sides of the (H, W) in pixels are positive multiples of `multiple`."""
+    """Raise UsageError unless both sides of the (H, W) in pixels are positive multiples, within what can be held."""
     if any(side < 1 or side % multiple for side in size):
         raise UsageError(
             f"Both sides of the network's input must be multiples of {multiple} pixels; "
             f"found {size[0]}x{size[1]} (HxW). Change --input-size."
+        )
+    if size[0] * size[1] > MOST_PIXELS:
+        raise UsageError(
+            f"The network's input may have at most {MOST_PIXELS} pixels; found {size[0]}x{size[1]} (HxW). "
+            "Change --input-size."
         )
 
 

@@ -8,10 +8,13 @@ from torch import Tensor
 
 from cache.errors import PipeError
 from stages.infer.checkpoints import shape
-from stages.infer.eomt_config import check_config, stated
+from stages.infer.eomt_config import check_config, shown, stated
 from stages.infer.networks.vit import HEAD_WIDTH
 
 BACKBONE = "encoder.backbone"
+
+MOST_BLOCKS = 100
+"""The deepest published vision transformers have 40; a file may name as many as it has keys."""
 
 
 def read_facts(state: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -68,23 +71,25 @@ def attention_mask_probs(state: Mapping[str, Tensor], config: Mapping[str, Any] 
 
 def _stated_probs(config: Mapping[str, Any] | None) -> list[float]:
     blocks, masked = stated(config, "query_blocks"), stated(config, "masked_attention")
-    if type(blocks) is not int or type(masked) is not bool:
+    if not (type(blocks) is int and 0 < blocks <= MOST_BLOCKS and type(masked) is bool):
         raise PipeError(
-            "The weights must hold attn_mask_probs, or --config must state num_blocks (a number) and "
+            f"The weights must hold attn_mask_probs, or --config must state num_blocks (1 to {MOST_BLOCKS}) and "
             f"masked_attn_enabled (True or False) for the network; found neither attn_mask_probs nor both of these "
-            f"(num_blocks {blocks}, masked_attn_enabled {masked}). Give a --config that states them."
+            f"(num_blocks {shown(blocks)}, masked_attn_enabled {shown(masked)}). Give a --config that states them."
         )
     return [float(masked)] * blocks
 
 
 def _check_sizes(facts: Mapping[str, Any]) -> None:
+    if empty := [name for name in ("width", "patch_size", "queries", "classes") if facts[name] < 1]:
+        raise PipeError(f"EoMT's {empty[0]} must be positive; the weights have {facts[empty[0]]}. Check --weights.")
     if facts["width"] % HEAD_WIDTH:
         raise PipeError(
             f"EoMT's attention heads are {HEAD_WIDTH} wide, so its width must be a multiple of that; "
             f"the weights have width {facts['width']}. Check --weights."
         )
-    if not 1 <= facts["query_blocks"] <= facts["depth"]:
+    if not 1 <= facts["query_blocks"] <= facts["depth"] <= MOST_BLOCKS:
         raise PipeError(
-            "Query blocks must be some of the backbone's blocks; the weights have "
+            f"Query blocks must be some of the backbone's blocks, at most {MOST_BLOCKS}; the weights have "
             f"{facts['query_blocks']} query blocks and {facts['depth']} blocks. Check --weights and --config."
         )
