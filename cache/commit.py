@@ -36,6 +36,7 @@ class StoreWriter:
 
     def __init__(self, path: Path, schema: Schema, overwrite: bool = False) -> None:
         self.path, self.schema, self.overwrite = path, schema, overwrite
+        self.files = Folder(path)
         self.store: Store | None = None
         if overwrite:
             _require_removable(path)
@@ -66,10 +67,10 @@ class StoreWriter:
         parts = self._with_padded_labels(values)
         for name, spec in store.arrays.items():
             _require_fit(name, parts[name], spec)
-        store.files.remove(records.key(image))  # while its chunks are replaced, the image must not count as there
-        written = {name: _write(store.files, name, image, parts[name], spec) for name, spec in store.arrays.items()}
+        self.files.remove(records.key(image))  # while its chunks are replaced, the image must not count as there
+        written = {name: _write(self.files, name, image, parts[name], spec) for name, spec in store.arrays.items()}
         record = Record(image, self.schema.images[image], store.fingerprint, dict(sources), written)
-        store.files.publish(records.key(image), record.to_bytes())
+        self.files.publish(records.key(image), record.to_bytes())
 
     def _with_padded_labels(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         labels = values["labels"]

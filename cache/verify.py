@@ -11,7 +11,7 @@ from cache.codec import Encoded, decode
 from cache.errors import IncompleteError, IntegrityError, PipeError
 from cache.records import ArrayRecord, Record, digest
 from cache.schema import ArraySpec, Schema, canonical
-from cache.store import METADATA, Store
+from cache.store import METADATA, Store, chunk_keys
 from cache.tiles import CHUNKS, image_chunks
 
 
@@ -92,14 +92,15 @@ def check_image(store: Store, image: int) -> ImageCheck:
 
 
 def stray_files(store: Store) -> list[str]:
-    """Return the keys of files that are no part of the format, sorted; they do no harm."""
-    known = {METADATA, *(records.key(image) for image in range(len(store.schema.images)))}
+    """Return the keys of files that are no part of the format, sorted; they do no harm.
+
+    A web server cannot be asked for them.
+    """
+    images = range(len(store.schema.images))
+    known = {METADATA, *map(records.key, images)}
     for array, spec in store.arrays.items():
-        known.add(f"{array}/{METADATA}")
-        for image in range(len(store.schema.images)):
-            known.update(f"{array}/{key}" for key, _ in image_chunks(image, spec.shape, spec.chunks))
-    found = (path.relative_to(store.path).as_posix() for path in store.path.rglob("*") if not path.is_dir())
-    return sorted(set(found) - known)
+        known |= {f"{array}/{METADATA}", *chunk_keys(array, spec, images)}
+    return sorted(set(store.files.keys()) - known)
 
 
 def _metadata_fault(store: Store, key: str, spec: ArraySpec) -> str | None:

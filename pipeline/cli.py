@@ -9,6 +9,7 @@ from cache.errors import IncompleteError, IntegrityError, PipeError, UsageError
 from pipeline.infer import infer
 from pipeline.labels import labels
 from pipeline.maps import maps
+from pipeline.pack import pack
 from pipeline.score import score
 from pipeline.show import show
 from pipeline.verify import verify
@@ -53,6 +54,7 @@ cli.add_command(show)
 cli.add_command(verify)
 cli.add_command(labels)
 cli.add_command(maps)
+cli.add_command(pack)
 
 
 def main() -> None:

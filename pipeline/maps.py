@@ -12,8 +12,9 @@ import numpy as np
 
 from cache.errors import IncompleteError, PipeError
 from cache.files import Folder
+from cache.places import Place
 from cache.store import Store, open_store
-from pipeline.options import protocol_option, require_temperature
+from pipeline.options import STORE, protocol_option, require_temperature
 from pipeline.output import prepare_folder
 from pipeline.progress import Progress
 from pipeline.text import listed, printable
@@ -36,7 +37,7 @@ def parse_temperature(_context: click.Context, _option: click.Parameter, tempera
 
 
 @click.command()
-@click.argument("path", metavar="STORE", type=click.Path(path_type=Path))
+@click.argument("path", metavar="STORE", type=STORE)
 @click.option("--method", required=True, metavar="ID", help="The score to draw, such as msp or entropy.")
 @click.option("--temperature", type=float, default=1.0, show_default=True, callback=parse_temperature, metavar="T")
 @protocol_option
@@ -47,7 +48,7 @@ def parse_temperature(_context: click.Context, _option: click.Parameter, tempera
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the pictures."
 )
 def maps(
-    path: Path,
+    path: Place,
     method: str,
     temperature: float,
     protocol_name: str,

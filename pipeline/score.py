@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cache.errors import IncompleteError, UsageError
-from pipeline.options import protocol_option, require_temperature
+from pipeline.options import STORE, protocol_option, require_temperature
 from pipeline.output import prepare_folder
 from pipeline.progress import Progress
 
 if TYPE_CHECKING:
+    from cache.places import Place
     from cache.store import Store
     from stages.score.plan import Plan
     from stages.score.protocols import Protocol
@@ -58,7 +59,7 @@ def parse_choices(_context: click.Context, _option: click.Parameter, texts: tupl
 
 
 @click.command()
-@click.argument("stores", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="STORE...")
+@click.argument("stores", nargs=-1, required=True, type=STORE, metavar="STORE...")
 @click.option("--methods", default="all", show_default=True, metavar="all|ID,...", help="Methods to compute.")
 @click.option(
     "--temperatures",
@@ -82,7 +83,7 @@ def parse_choices(_context: click.Context, _option: click.Parameter, texts: tupl
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results as files.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def score(
-    stores: tuple[Path, ...],
+    stores: "tuple[Place, ...]",
     methods: str,
     temperatures: tuple[float, ...],
     protocol_name: str,
@@ -139,7 +140,7 @@ def _protocol(name: str, choices: dict[str, str]) -> "Protocol":
 
 
 def _plans(
-    paths: Sequence[Path],
+    paths: "Sequence[Place]",
     methods: str,
     temperatures: Sequence[float],
     protocol: "Protocol",

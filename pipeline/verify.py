@@ -4,13 +4,14 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import click
 
 from cache.errors import IntegrityError
+from cache.places import Place
 from cache.store import Store, open_store
 from cache.verify import Damage, ImageCheck, check_image, check_metadata, stray_files
+from pipeline.options import STORE
 from pipeline.progress import Progress
 from pipeline.text import byte_size, counted, listed, printable
 from stages.streams import ahead
@@ -19,9 +20,9 @@ SOUND, INCOMPLETE, DAMAGED = 0, 3, 4
 
 
 @click.command()
-@click.argument("stores", metavar="STORE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("stores", metavar="STORE...", nargs=-1, required=True, type=STORE)
 @click.pass_context
-def verify(ctx: click.Context, stores: tuple[Path, ...]) -> None:
+def verify(ctx: click.Context, stores: tuple[Place, ...]) -> None:
     """Read every byte of stores and check it.
 
     Each damage is one line: file, image, what is wrong. The exit code is 0 if all is sound, 3 if images are
@@ -37,7 +38,7 @@ def verify(ctx: click.Context, stores: tuple[Path, ...]) -> None:
     ctx.exit(code)
 
 
-def _verify(path: Path) -> int:
+def _verify(path: Place) -> int:
     """Check one store, print what was found, and return the exit code that it deserves."""
     try:
         store = open_store(path)
@@ -50,7 +51,7 @@ def _verify(path: Path) -> int:
     for damage in damages:
         click.echo(printable(_line(path, damage)))
     for stray in stray_files(store):
-        click.echo(printable(f"{path / stray}: not part of a store; it does no harm"), err=True)
+        click.echo(printable(f"{path}/{stray}: not part of a store; it does no harm"), err=True)
     missing = [check.name for check in checks if not check.committed]
     click.echo(printable(f"{path}: {_amount(checks)}: {_verdict(len(damages), missing, len(checks))}"))
     return DAMAGED if damages else INCOMPLETE if missing else SOUND
@@ -68,9 +69,9 @@ def _check_images(store: Store) -> list[ImageCheck]:
     return checks
 
 
-def _line(path: Path, damage: Damage) -> str:
+def _line(path: Place, damage: Damage) -> str:
     image = "" if damage.image is None else f"image {damage.image!r}: "
-    return f"{path / damage.file}: {image}{damage.kind}"
+    return f"{path}/{damage.file}: {image}{damage.kind}"
 
 
 def _amount(checks: Sequence[ImageCheck]) -> str:
