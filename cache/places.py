@@ -59,6 +59,6 @@ def _open_url(url: str) -> Files:
         from cache.remote import open_url  # the only module that needs the extra
     except ModuleNotFoundError as error:
         raise PipeError(
-            f"{url}: reading from URLs needs {error.name}, which is not installed: pip install 'logitpipe[cloud]'"
+            f"{url}: reading from URLs needs obstore, which is not installed: pip install 'logitpipe[cloud]'"
         ) from error
     return open_url(url)

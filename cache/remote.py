@@ -17,7 +17,7 @@ from obstore.store import from_url
 
 from cache.archive import Archive
 from cache.causes import cause_of, first_line
-from cache.errors import PipeError
+from cache.errors import PipeError, UnreachableError
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
@@ -36,7 +36,7 @@ CLIENT: "ClientConfig" = {
     "timeout": "60s",
 }
 RETRY: "RetryConfig" = {
-    "max_retries": 5,
+    "max_retries": 8,
     "retry_timeout": timedelta(seconds=PATIENCE),
     "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=5), "base": 2},
 }
@@ -64,7 +64,7 @@ class Remote:
 
         Raises
         ------
-        PipeError
+        UnreachableError
             The server cannot be reached, refuses, or breaks off again and again.
         """
         return self.ask(key, lambda: bytes(self.objects.get(key).bytes()))
@@ -87,7 +87,8 @@ class Remote:
                 if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in account:
                     return None
                 if "body error" not in account or time.monotonic() - started > PATIENCE:
-                    raise PipeError(f"{self.root}/{key}: {cause_of(account, urlsplit(self.root).scheme)}") from error
+                    cause = cause_of(account, urlsplit(self.root).scheme)
+                    raise UnreachableError(f"{self.root}/{key}: {cause}") from error
                 time.sleep(1)
 
 
@@ -142,8 +143,7 @@ def open_url(url: str) -> "Files":
     PipeError
         The URL is of an unknown kind or has parts that have no meaning here, or the zip cannot be read.
     """
-    plain = url.rstrip("/")
-    kind = _kind(plain)
+    kind, plain = _kind(url), url.rstrip("/")
     if not plain.endswith(".zip"):
         return kind(plain)
     folder, _, name = plain.rpartition("/")
@@ -159,6 +159,8 @@ def _kind(url: str) -> "type[Bucket] | type[Web]":
             f"{parts.scheme}://{parts.hostname}: a URL with a password, `?` or `#` in it is not read; "
             "download the store"
         )
+    if not parts.netloc:
+        raise PipeError(f"{url}: the URL names no host and no bucket")
     return KINDS[parts.scheme]
 
 
@@ -166,7 +168,7 @@ def _open_zip(files: "Bucket | Web", name: str) -> Archive:
     def fetch(start: int, stop: int) -> bytes:
         data = files.ask(name, lambda: bytes(files.objects.get_range(name, start=start, end=stop)))
         if data is None:
-            raise PipeError(f"{files.root}/{name}: the zip is gone")
+            raise UnreachableError(f"{files.root}/{name}: the zip is gone")
         return data
 
     size = files.size(name)

@@ -8,7 +8,7 @@ import numpy as np
 
 from cache import records
 from cache.codec import Encoded, decode
-from cache.errors import IncompleteError, IntegrityError, PipeError
+from cache.errors import IncompleteError, IntegrityError, PipeError, UnreachableError
 from cache.records import ArrayRecord, Record, digest
 from cache.schema import ArraySpec, Schema, canonical
 from cache.store import METADATA, Store, chunk_keys
@@ -67,7 +67,8 @@ def check_metadata(store: Store) -> list[Damage]:
 def check_image(store: Store, image: int) -> ImageCheck:
     """Read all of one image and hold it against its completion record and against what a store may contain.
 
-    A damaged record is the only finding where there is one, as nothing is left to hold the chunks against.
+    A damaged record is the only finding where there is one, as nothing is left to hold the chunks against. A server
+    that does not answer is no finding but an error: the image may be sound.
 
     Parameters
     ----------
@@ -80,6 +81,8 @@ def check_image(store: Store, image: int) -> ImageCheck:
     except IncompleteError:
         check.committed = False
         return check
+    except UnreachableError:
+        raise
     except PipeError as error:
         check.add(records.key(image), error)
         return check
@@ -110,6 +113,8 @@ def _metadata_fault(store: Store, key: str, spec: ArraySpec) -> str | None:
             return "the file is missing"
         if canonical(json.loads(data)) == canonical(spec.metadata()):  # as text, since 1 == 1.0 == True
             return None
+    except UnreachableError:
+        raise
     except PipeError as error:
         return str(error)
     except (ValueError, RecursionError) as error:
@@ -145,6 +150,8 @@ def _read_all(store: Store, check: ImageCheck, array: str, image: int, committed
             target = out[extent]
             chunk = _read_chunk(store, check, file, committed.chunks[key], spec)
             target[...] = chunk[tuple(slice(0, size) for size in target.shape)]
+        except UnreachableError:
+            raise
         except PipeError as error:
             check.add(file, error)
     return out if len(check.damages) == before else None
