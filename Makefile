@@ -12,8 +12,8 @@ dev: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
-.venv/installed-user: EXTRAS := infer
-.venv/installed-dev: EXTRAS := infer,dev
+.venv/installed-user: EXTRAS := infer,cloud
+.venv/installed-dev: EXTRAS := infer,cloud,dev
 
 test: dev
 	$(BIN)/python -m pytest --quiet

@@ -9,7 +9,7 @@ import re
 import struct
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -88,6 +88,10 @@ class Archive:
         if (signature, block[HEADER.size : name_end], len(data)) != (SIGNATURE, member.name, member.size):
             raise IntegrityError(f"{self.root}/{key}: the zip does not hold it where its directory says")
         return data
+
+    def read_all(self, keys: Sequence[str]) -> Iterator[bytes | None]:
+        """Yield the bytes under each of the keys, or None where there are none; raises as `read` does."""
+        return map(self.read, keys)
 
     def sizes(self, keys: Collection[str]) -> dict[str, int]:
         """Return the number of bytes of each of the members that exist."""

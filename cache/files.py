@@ -3,7 +3,7 @@
 import errno
 import os
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from cache.errors import PipeError
@@ -35,6 +35,10 @@ class Folder:
             return None
         except OSError as error:
             raise PipeError(f"{self.root / key}: cannot be read ({error.strerror})") from error
+
+    def read_all(self, keys: Sequence[str]) -> Iterator[bytes | None]:
+        """Yield the bytes under each of the keys, or None where there are none; raises as `read` does."""
+        return map(self.read, keys)
 
     def sizes(self, keys: Collection[str]) -> dict[str, int]:
         """Return the number of bytes under each of the keys that exist."""

@@ -3,7 +3,7 @@
 import os
 import uuid
 import zipfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -81,6 +81,9 @@ class _Kept:
         if data is not None:
             self.found[key] = data
         return data
+
+    def read_all(self, keys: Sequence[str]) -> Iterable[bytes | None]:
+        return map(self.read, keys)
 
     def sizes(self, keys: Collection[str]) -> dict[str, int]:
         return self._files.sizes(keys)

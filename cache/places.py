@@ -1,6 +1,6 @@
 """Where a store may lie, and what each place must be able to do: a folder, a zip file, a bucket, a web server."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +27,9 @@ class Files(Protocol):
         PipeError
             There may be some, but they cannot be read.
         """
+
+    def read_all(self, keys: Sequence[str]) -> Iterable[bytes | None]:
+        """Return what `read` gives for each of the keys, in their order: at once where waiting is what takes long."""
 
     def sizes(self, keys: Collection[str]) -> dict[str, int]:
         """Return the number of bytes under each of the keys that exist."""

@@ -101,23 +101,26 @@ class Store:
         spec = self.arrays[array]
         committed = self._chunks_of(record or self.record(image), array)
         out = np.empty(spec.image_shape, spec.dtype)
-        for key, extent in image_chunks(image, spec.shape, spec.chunks):
+        chunks = dict(image_chunks(image, spec.shape, spec.chunks))
+        found = self.files.read_all([f"{array}/{key}" for key in chunks])
+        for (key, extent), data in zip(chunks.items(), found, strict=True):
             part = out[extent]  # an edge chunk reaches past the image
-            part[...] = self._chunk(image, f"{array}/{key}", committed.get(key), spec)[tuple(map(slice, part.shape))]
+            chunk = self._chunk(image, f"{array}/{key}", data, committed.get(key), spec)
+            part[...] = chunk[tuple(map(slice, part.shape))]
         return out
 
     def labels(self, image: int, record: Record | None = None) -> np.ndarray:
         """Read the mask of an image at its own size: uint8 (height, width), raw codes."""
+        record = record or self.record(image)
         height, width = (int(n) for n in self.read("label_size", image, record))
         full = self.read("labels", image, record)
         if not (0 < height <= full.shape[0] and 0 < width <= full.shape[1]):
             raise IntegrityError(f"{self._where(image)}: a mask of {height}x{width} does not fit {full.shape}")
         return full[:height, :width]
 
-    def _chunk(self, image: int, key: str, checksum: str | None, spec: ArraySpec) -> np.ndarray:
-        """Return one decoded chunk without the image dimension."""
+    def _chunk(self, image: int, key: str, data: bytes | None, checksum: str | None, spec: ArraySpec) -> np.ndarray:
+        """Return one chunk, decoded, without the image dimension."""
         where = f"{self._where(image)}: {key}"
-        data = self.files.read(key)
         if data is None:
             raise IntegrityError(f"{where} is gone")
         encoded = Encoded(data)

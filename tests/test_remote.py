@@ -5,8 +5,8 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import numpy as np
 import obstore
@@ -36,7 +36,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(cache.remote, "PATIENCE", 2.0)
     monkeypatch.setitem(cache.remote.CLIENT, "read_timeout", "500ms")
     monkeypatch.setitem(cache.remote.RETRY, "max_retries", 3)
-    for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_"))]:
+    for name in [n for n in os.environ if n.startswith(("AWS_", "GOOGLE_")) or n.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
 
 
@@ -65,11 +65,8 @@ def s3(s3_url, monkeypatch) -> str:
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    import boto3
-
-    client = boto3.client("s3", endpoint_url=s3_url)
-    with suppress(client.exceptions.BucketAlreadyOwnedByYou):
-        client.create_bucket(Bucket=BUCKET)
+    with urlopen(Request(f"{s3_url}/{BUCKET}", method="PUT")):  # again and again it is made only once
+        pass
     objects = cache.remote.Bucket(f"s3://{BUCKET}").objects
     objects.delete([meta["path"] for page in objects.list() for meta in page])
     return f"s3://{BUCKET}"
