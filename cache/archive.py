@@ -97,7 +97,7 @@ class Archive:
         """Return the number of bytes of each of the members that exist."""
         return {key: self._members[key].size for key in keys if key in self._members}
 
-    def keys(self) -> Iterable[str]:
+    def all_keys(self) -> Iterable[str]:
         """Return the names of all members."""
         return self._members.keys()
 

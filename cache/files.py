@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from cache.errors import PipeError
+from cache.steps import step
 
 PARTIAL = ".partial"
-"""Ending of a file that is being written; whatever still has it after a crash is swept."""
+"""Ending of a file or folder that is being written; whatever still has it after a crash is swept."""
 
 NO_FOLDER_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)
 """What systems answer that can sync files but not folders."""
@@ -45,7 +46,7 @@ class Folder:
         paths = {key: self.root / key for key in keys}
         return {key: path.stat().st_size for key, path in paths.items() if path.is_file()}
 
-    def keys(self) -> Iterator[str]:
+    def all_keys(self) -> Iterator[str]:
         """Yield the key of every file."""
         return (path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if not path.is_dir())
 
@@ -58,10 +59,14 @@ class Folder:
         make_folders(path.parent)
         partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
         try:
+            step("file.create", key)
             with partial.open("xb") as file:
+                step("file.write", key)
                 file.write(data)
                 file.flush()
+                step("file.sync", key)
                 os.fsync(file.fileno())
+            step("file.rename", key)
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)
@@ -72,18 +77,26 @@ class Folder:
         """Remove the file under `key`, if there is one, and make that durable."""
         path = self.root / key
         if path.exists():
+            step("file.remove", key)
             path.unlink(missing_ok=True)
             sync_folder(path.parent)
 
-    def partials(self) -> Iterator[Path]:
-        """Yield the files that an interrupted write left behind."""
-        yield from self.root.rglob(f"*{PARTIAL}")
+    def partials(self, key: str) -> list[Path]:
+        """Return the files that interrupted writes left in the folder `key` and below it."""
+        return list((self.root / key).rglob(f"*{PARTIAL}"))
 
 
 def make_folders(path: Path) -> None:
     """Create a folder and its missing ancestors, each durable before the next."""
     if not path.is_dir():
         make_folders(path.parent)
+        make_folder(path)
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder in one that exists, and make it durable."""
+    if not path.is_dir():
+        step("folder.make", path)
         path.mkdir(exist_ok=True)
         sync_folder(path.parent)
 
@@ -92,6 +105,7 @@ def sync_folder(path: Path) -> None:
     """Make renames within a folder durable, where the system can: Windows and some network drives cannot."""
     if os.name == "nt":
         return
+    step("folder.sync", path)
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -88,8 +88,8 @@ class _Kept:
     def sizes(self, keys: Collection[str]) -> dict[str, int]:
         return self._files.sizes(keys)
 
-    def keys(self) -> Iterable[str]:
-        return self._files.keys()
+    def all_keys(self) -> Iterable[str]:
+        return self._files.all_keys()
 
 
 def _require_sound(store: Store, damages: list[Damage]) -> None:

@@ -1,6 +1,7 @@
 """Where a store may lie, and what each place must be able to do: a folder, a zip file, a bucket, a web server."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -34,13 +35,18 @@ class Files(Protocol):
     def sizes(self, keys: Collection[str]) -> dict[str, int]:
         """Return the number of bytes under each of the keys that exist."""
 
-    def keys(self) -> Iterable[str]:
+    def all_keys(self) -> Iterable[str]:
         """Return every key there is, in any order; none where the place cannot be listed."""
 
 
 def is_url(place: Place) -> bool:
     """Return whether a place is a URL."""
     return isinstance(place, str) and "://" in place
+
+
+def below(place: Place, name: str) -> Place:
+    """Return the place of that name in a folder."""
+    return place / name if isinstance(place, Path) else f"{place.rstrip('/')}/{name}"
 
 
 def open_files(place: Place) -> Files:
@@ -52,16 +58,19 @@ def open_files(place: Place) -> Files:
         A zip file or URL that no store can be read from, or the extra `[cloud]` is not installed.
     """
     if is_url(place):
-        return _open_url(str(place))
+        with need_cloud(str(place)):
+            from cache.remote import open_url
+        return open_url(str(place))
     path = Path(place)
     return open_archive(path) if path.is_file() else Folder(path)
 
 
-def _open_url(url: str) -> Files:
+@contextmanager
+def need_cloud(url: str) -> Iterator[None]:
+    """Say in one line what to install where an import of the extra `[cloud]` fails."""
     try:
-        from cache.remote import open_url  # the only module that needs the extra
+        yield
     except ModuleNotFoundError as error:
         raise PipeError(
-            f"{url}: reading from URLs needs obstore, which is not installed: pip install 'logitpipe[cloud]'"
+            f"{url}: URLs need obstore, which is not installed: pip install 'logitpipe[cloud]'"
         ) from error
-    return open_url(url)

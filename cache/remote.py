@@ -106,7 +106,7 @@ class Bucket(Remote):
         listed = {key: size for folder in folders for key, size in self._list(folder)}
         return {key: listed[key] for key in keys if key in listed}
 
-    def keys(self) -> Iterable[str]:
+    def all_keys(self) -> Iterable[str]:
         """Return the keys of all objects."""
         return [key for key, _ in self._list("")]
 
@@ -132,7 +132,7 @@ class Web(Remote):
             self._known |= {key: size for key, size in found if size is not None}
         return {key: self._known[key] for key in keys if key in self._known}
 
-    def keys(self) -> Iterable[str]:
+    def all_keys(self) -> Iterable[str]:
         """Return nothing, as nothing can be listed."""
         return ()
 
@@ -148,14 +148,16 @@ def open_url(url: str) -> "Files":
     PipeError
         The URL is of an unknown kind or has parts that have no meaning here, or the zip cannot be read.
     """
-    kind, plain = _kind(url), url.rstrip("/")
+    require_plain(url)
+    kind, plain = KINDS[urlsplit(url).scheme], url.rstrip("/")
     if not plain.endswith(".zip"):
         return kind(plain)
     folder, _, name = plain.rpartition("/")
     return _open_zip(kind(folder), name)
 
 
-def _kind(url: str) -> "type[Bucket] | type[Web]":
+def require_plain(url: str) -> None:
+    """Refuse a URL of an unknown kind, or with parts that have no meaning here."""
     parts = urlsplit(url)
     if parts.scheme not in KINDS:
         raise PipeError(f"{url}: a store has a path or a URL of {', '.join(f'{kind}://' for kind in KINDS)}")
@@ -166,7 +168,6 @@ def _kind(url: str) -> "type[Bucket] | type[Web]":
         )
     if not parts.netloc:
         raise PipeError(f"{url}: the URL names no host and no bucket")
-    return KINDS[parts.scheme]
 
 
 def _open_zip(files: "Bucket | Web", name: str) -> Archive:

@@ -197,6 +197,11 @@ def canonical(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
+def metadata_bytes(metadata: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a `zarr.json`: always the same for the same metadata, so that one can be written anew."""
+    return json.dumps(metadata, indent=1).encode()
+
+
 def _common_arrays(schema: Schema) -> dict[str, ArraySpec]:
     byte = np.dtype(np.uint8)
     preview_dims = ("image", "preview_y", "preview_x", "rgb")

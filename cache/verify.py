@@ -9,6 +9,7 @@ import numpy as np
 from cache import records
 from cache.codec import Encoded, decode
 from cache.errors import IncompleteError, IntegrityError, PipeError, UnreachableError
+from cache.lock import LOCK
 from cache.records import ArrayRecord, Record, digest
 from cache.schema import ArraySpec, Schema, canonical
 from cache.store import METADATA, Store, chunk_keys
@@ -100,10 +101,10 @@ def stray_files(store: Store) -> list[str]:
     A web server cannot be asked for them.
     """
     images = range(len(store.schema.images))
-    known = {METADATA, *map(records.key, images)}
+    known = {METADATA, LOCK, *map(records.key, images)}
     for array, spec in store.arrays.items():
         known |= {f"{array}/{METADATA}", *chunk_keys(array, spec, images)}
-    return sorted(set(store.files.keys()) - known)
+    return sorted(set(store.files.all_keys()) - known)
 
 
 def _metadata_fault(store: Store, key: str, spec: ArraySpec) -> str | None:

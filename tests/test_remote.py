@@ -378,5 +378,5 @@ def test_without_the_extra_the_line_says_what_to_install(monkeypatch):
     for name in [name for name in sys.modules if name == "cache.remote" or name.split(".")[0] == "obstore"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "obstore", None)
-    line = "s3://a/b: reading from URLs needs obstore, which is not installed: pip install 'logitpipe[cloud]'"
+    line = "s3://a/b: URLs need obstore, which is not installed: pip install 'logitpipe[cloud]'"
     fails(call("score", "s3://a/b"), f"pipe: {line}")

@@ -84,8 +84,8 @@ def infer_images(
     Raises
     ------
     PipeError
-        A file cannot be decoded, logits are not finite in the store's precision, the device has too little
-        memory, or the store cannot be written. The message names the image.
+        Another process is writing one of the images, a file cannot be decoded, logits are not finite in the store's
+        precision, the device has too little memory, or the store cannot be written. The message names the image.
     """
     schema, threads = writer.schema, background_threads()
 
@@ -93,7 +93,11 @@ def infer_images(
         return image, prepare(dataset.samples[image], schema.input_size, schema.preview_shape[:2])
 
     depth = batch_size + threads
-    with ThreadPoolExecutor(threads) as decoders, ThreadPoolExecutor(threads) as encoders:
+    with (
+        writer.claimed(images),
+        ThreadPoolExecutor(threads) as decoders,
+        ThreadPoolExecutor(threads) as encoders,
+    ):
         batches = batched(ahead(decoders, decoded, images, depth), batch_size)
         for _ in ahead(encoders, partial(_commit, writer), _computed(model, writer, batches), depth):
             committed()

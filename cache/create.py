@@ -1,0 +1,178 @@
+"""How a store comes to its place, how it leaves it, and what is swept up where either was cut short.
+
+A store that is built, and one that is removed, lies beside its place, under a name of its own and locked by whoever
+is at it. One that nobody has locked was left by a crash.
+"""
+
+import contextlib
+import re
+import shutil
+import uuid
+from collections.abc import Collection
+from pathlib import Path
+
+from cache import records
+from cache.errors import PipeError
+from cache.files import PARTIAL, Folder, make_folder, make_folders, sync_folder
+from cache.lock import EVERYTHING, BusyError, Lock
+from cache.schema import FORMAT, Schema, metadata_bytes
+from cache.steps import step
+from cache.store import METADATA
+from cache.tiles import CHUNKS
+
+
+def create_store(path: Path, schema: Schema, images: Collection[int], overwrite: bool) -> Lock | None:
+    """Build a store without images beside its place and rename it there, so that no one ever sees half of it.
+
+    Parameters
+    ----------
+    path : where it goes
+    schema : what it is
+    images : what to lock of it from the beginning
+    overwrite : remove the store that is there
+
+    Returns
+    -------
+    The lock on its images; None where another process of the same run was first, and its store serves
+    """
+    place = path.resolve()
+    make_folders(place.parent)
+    built = _beside_with_lock(place, images)
+    try:
+        _build(Folder(built.store), schema)
+        old = _retired(path) if overwrite else None
+        try:
+            taken = _take_place(built, place)
+        finally:
+            if old:
+                _discard(old)
+    except BaseException:
+        _discard(built)
+        raise
+    if not taken:
+        _discard(built)
+    return built if taken and built.guards(place) else None
+
+
+def remove_store(path: Path) -> None:
+    """Remove a store, damaged or not, and nothing else.
+
+    Raises
+    ------
+    PipeError
+        Someone is writing it, or something else lies at `path`; an empty folder may, and stays.
+    """
+    if old := _retired(path):
+        _discard(old)
+
+
+def require_removable(path: Path) -> bool:
+    """Return whether there is a store to remove; refuse a place where anything else lies."""
+    place = path.resolve()
+    metadata = Folder(place).read(METADATA)
+    if metadata is None or place == Path.cwd():
+        require_free(path)
+        return False
+    if FORMAT.encode() not in metadata:
+        raise PipeError(f"{path}: the folder was expected to be a logit store and is none, so it was not removed")
+    return True
+
+
+def require_free(path: Path) -> None:
+    """Refuse a place where no store can be made; the working folder cannot be replaced under its processes."""
+    if (path.exists() and not (path.is_dir() and not any(path.iterdir()))) or path.resolve() == Path.cwd():
+        raise PipeError(
+            f"{path}: a store can only be made where nothing or an empty folder lies, and not in the working folder "
+            "itself; choose another --out"
+        )
+
+
+def lock_all(path: Path) -> Lock:
+    """Lock a whole store, so that it may be moved or removed.
+
+    Raises
+    ------
+    PipeError
+        Someone is writing it.
+    """
+    try:
+        return Lock(path.resolve(), EVERYTHING)
+    except BusyError as error:
+        raise PipeError(
+            f"{path}: {error.owner} is writing this store, so it was not removed; "
+            "wait for it or stop it, and call this command again"
+        ) from error
+
+
+def sweep_beside(path: Path) -> None:
+    """Remove what processes that have died left beside the place of a store, and nothing of a living one."""
+    place = path.resolve()
+    ours = re.compile(re.escape(place.name) + r"\.[0-9a-f]{32}" + re.escape(PARTIAL))
+    left = [p for p in place.parent.iterdir() if ours.fullmatch(p.name)] if place.parent.is_dir() else []
+    for folder in left:
+        with contextlib.suppress(BusyError, OSError):
+            lock = Lock(folder, EVERYTHING, patience=0)
+            if lock.effective:
+                step("sweep.folder", folder)
+                shutil.rmtree(folder, ignore_errors=True)
+            lock.release()
+
+
+def _beside(place: Path) -> Path:
+    """Return a fresh name in the same folder, from and to which a rename is one step."""
+    return place.with_name(f"{place.name}.{uuid.uuid4().hex}{PARTIAL}")
+
+
+def _beside_with_lock(place: Path, images: Collection[int]) -> Lock:
+    """Make a folder and lock it: another process may have swept it away before that, or be about to."""
+    while True:
+        folder = _beside(place)
+        make_folder(folder)
+        with contextlib.suppress(BusyError, FileNotFoundError):
+            return Lock(folder, images, patience=0)
+
+
+def _build(files: Folder, schema: Schema) -> None:
+    for name, spec in schema.arrays().items():
+        files.publish(f"{name}/{METADATA}", metadata_bytes(spec.metadata()))
+        make_folders(files.root / name / CHUNKS)
+    make_folders(files.root / records.FOLDER)
+    files.publish(METADATA, metadata_bytes(schema.metadata()))
+
+
+def _take_place(built: Lock, place: Path) -> bool:
+    """Rename a finished store to its place; return whether no other was there first."""
+    with contextlib.suppress(OSError):
+        place.rmdir()  # an empty folder may lie there, and not every system renames onto one
+    step("store.place", place)
+    try:
+        built.move(place)
+    except OSError:
+        if not (place / METADATA).exists():
+            raise
+        return False
+    sync_folder(place.parent)
+    return True
+
+
+def _retired(path: Path) -> Lock | None:
+    """Lock the store at a place and rename it away, where there is one."""
+    if not require_removable(path):
+        return None
+    lock = lock_all(path)
+    try:
+        step("store.retire", path)
+        lock.move(_beside(lock.store))
+    except BaseException:
+        lock.release()
+        raise
+    return lock
+
+
+def _discard(lock: Lock) -> None:
+    """Remove a folder that lies beside, as far as that is possible: the next run tries again."""
+    try:
+        step("store.discard", lock.store)
+        shutil.rmtree(lock.store, ignore_errors=True)
+    finally:
+        lock.release()
