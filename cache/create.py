@@ -14,7 +14,7 @@ from pathlib import Path
 from cache import records
 from cache.errors import PipeError
 from cache.files import PARTIAL, Folder, make_folder, make_folders, sync_folder
-from cache.lock import EVERYTHING, BusyError, Lock
+from cache.lock import EVERYTHING, PATIENCE, BusyError, Lock
 from cache.schema import FORMAT, Schema, metadata_bytes
 from cache.steps import step
 from cache.store import METADATA
@@ -96,7 +96,7 @@ def lock_all(path: Path) -> Lock:
         Someone is writing it.
     """
     try:
-        return Lock(path.resolve(), EVERYTHING)
+        return Lock(path.resolve(), EVERYTHING, PATIENCE)
     except BusyError as error:
         raise PipeError(
             f"{path}: {error.owner} is writing this store, so it was not removed; "
@@ -142,9 +142,9 @@ def _build(files: Folder, schema: Schema) -> None:
 
 def _take_place(built: Lock, place: Path) -> bool:
     """Rename a finished store to its place; return whether no other was there first."""
+    step("store.place", place)
     with contextlib.suppress(OSError):
         place.rmdir()  # an empty folder may lie there, and not every system renames onto one
-    step("store.place", place)
     try:
         built.move(place)
     except OSError:

@@ -2,9 +2,10 @@
 
 import os
 import time
+from bisect import bisect_left
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from itertools import groupby, product
+from itertools import groupby
 from pathlib import Path
 from threading import Lock as Mutex
 
@@ -51,9 +52,10 @@ class _File:
 
     def take(self, ranges: list[range]) -> bool:
         """Lock all of the ranges, or none and raise BusyError; return False where files cannot be locked."""
-        for asked, held in product(ranges, self.held):
-            if both := range(max(asked.start, held.start), min(asked.stop, held.stop)):
-                raise BusyError("this process", both.start)
+        for asked in ranges:
+            before = bisect_left(self.held, asked.stop, key=lambda held: held.start)  # these begin before its end
+            if before and (last := self.held[before - 1]).stop > asked.start:
+                raise BusyError("this process", max(asked.start, last.start))
         locked, done = True, list[range]()
         for asked in ranges:
             try:
@@ -63,12 +65,13 @@ class _File:
                 pid, image = holder(self.descriptors[0], asked)
                 raise BusyError(f"another process, pid {pid}," if pid else "another process", image) from error
             done.append(asked)
-        self.held += ranges
+        self.held = sorted(self.held + ranges, key=lambda held: held.start)
         return locked
 
     def give(self, ranges: list[range]) -> None:
         """Let go of ranges that were taken."""
-        self.held = [held for held in self.held if held not in ranges]
+        given = set(ranges)
+        self.held = [held for held in self.held if held not in given]
         self._unlock(ranges)
 
     def close(self, path: Path) -> None:
@@ -111,7 +114,7 @@ class Lock:
         There is no such folder.
     """
 
-    def __init__(self, store: Path, images: Collection[int], patience: float = PATIENCE) -> None:
+    def __init__(self, store: Path, images: Collection[int], patience: float) -> None:
         self.store, self.effective, self._held = store, False, False
         self._ranges = [EVERYTHING] if images is EVERYTHING else list(_runs(images))
         deadline = time.monotonic() + patience
@@ -143,9 +146,10 @@ class Lock:
 
     def _acquired(self, last: bool) -> bool:
         """Try once; that someone else has an image is an error when it is the last time."""
+        make_folder((self.store / LOCK).parent)
         step("lock.take", self.store)
         with _mutex:
-            self._file = _opened(self.store)
+            self._file = _opened(self.store / LOCK)
             try:
                 self.effective = _files[self._file].take(self._ranges)
                 self._held = True
@@ -164,12 +168,10 @@ class Lock:
             _files.pop(self._file).close(self.store / LOCK)
 
 
-def _opened(store: Path) -> tuple[int, int]:
-    """Open a store's lock file, unless this process has it open; return what it is known by."""
-    path = store / LOCK
-    if path.exists() and _identity(path) in _files:
-        return _identity(path)
-    make_folder(path.parent)
+def _opened(path: Path) -> tuple[int, int]:
+    """Open a lock file, unless this process has it open; return what it is known by."""
+    if path.exists() and (known := _identity(path)) in _files:
+        return known
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     _files.setdefault(_identity(descriptor), _File()).descriptors.append(descriptor)
     return _identity(descriptor)

@@ -12,7 +12,7 @@ from cache import records
 from cache.create import create_store, lock_all, require_free, require_removable, sweep_beside
 from cache.errors import PipeError
 from cache.files import Folder
-from cache.lock import Lock
+from cache.lock import PATIENCE, Lock
 from cache.places import Files, Place, is_url, need_cloud
 from cache.schema import Schema
 from cache.steps import step
@@ -123,7 +123,7 @@ class FolderSite:
     def claim(self, images: Collection[int]) -> Lock:
         """See `Site`."""
         try:
-            return Lock(self.path, images)
+            return Lock(self.path, images, PATIENCE)
         except OSError as error:
             raise PipeError(f"{self.path}: the store cannot be written ({error.strerror})") from error
 

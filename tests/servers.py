@@ -3,6 +3,8 @@
 import logging
 import os
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -131,14 +133,23 @@ def hangs(request: Handler) -> bool:
 
 @contextmanager
 def s3_server() -> Iterator[str]:
-    """Run moto's S3 server; yields its URL. Listings come in pages of five."""
-    os.environ["MOTO_S3_DEFAULT_MAX_KEYS"] = "5"
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    """Run moto's S3 server in a process of its own; yields its URL. Listings come in pages of five."""
+    command = [sys.executable, "-c", "import servers; servers.serve_s3()"]
+    environment = os.environ | {"MOTO_S3_DEFAULT_MAX_KEYS": "5"}
+    here = Path(__file__).parent
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=here, env=environment, **pipes) as process:
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+
+
+def serve_s3() -> None:
+    """Serve until stdin ends, as it does when the tests do."""
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
-    try:
-        yield "http://{}:{}".format(*server.get_host_and_port())
-    finally:
-        server.stop()
+    print("http://{}:{}".format(*server.get_host_and_port()), flush=True)
+    sys.stdin.read()
+    server.stop()

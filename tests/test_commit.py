@@ -30,8 +30,8 @@ from cache.files import Folder, sync_folder
 
 CODES = (0, 1, 255)
 PIXEL = make_schema("pixel")
-STEPS = {os: ("fsync", "replace", "rename", "mkdir", "unlink", "rmdir"), io: ("open",)}
-"""Everything through which a commit changes the disk; `io.open` also reads."""
+STEPS = {os: ("fsync", "replace", "rename", "mkdir", "unlink", "rmdir", "open"), io: ("open",)}
+"""Everything through which a commit changes the disk, but writing itself; both kinds of `open` also read."""
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +69,15 @@ def failing(first: int, forever: bool) -> Iterator[list[int]]:
         yield failed
 
 
+class Torn(io.FileIO):
+    """A file that writes nothing through a buffer."""
+
+
+def torn_open(path: Path, mode: str) -> io.FileIO:
+    """Open as `Path.open` does, each write a call of its own."""
+    return Torn(path, mode.replace("b", ""))
+
+
 def fail(error: BaseException, *_: object) -> None:
     raise error
 
@@ -96,10 +105,37 @@ def test_a_commit_that_fails_at_any_step_leaves_the_image_whole_or_absent_and_ca
             is_as_committed(path, 0)
         fill(path, PIXEL, images=[0])
         assert is_as_committed(path, 0)
-        assert {name: data for name, data in content(path).items() if not name.endswith(".partial")} == undisturbed
+        assert content(path) == undisturbed
+        assert list(path.parent.iterdir()) == [path]
         if not failed:
             break
     assert first > 80
+
+
+@pytest.mark.parametrize("written", [0, 1, 0.5])
+def test_a_write_that_fails_leaves_no_trace_and_can_be_repeated(tmp_path, monkeypatch, written):
+    undisturbed = content(fill(tmp_path / "undisturbed", PIXEL, images=[0, 1]))
+    for first in count(1):
+        path, calls = tmp_path / str(first) / "store", count(1)
+
+        def write(self: Torn, data: bytes, first: int = first, calls: Iterator[int] = calls) -> int:
+            if next(calls) != first:
+                return io.FileIO.write(self, data)
+            io.FileIO.write(self, data[: int(written * len(data))])
+            raise OSError(errno.ENOSPC, "full")
+
+        monkeypatch.setattr(Torn, "write", write)
+        with monkeypatch.context() as patch, suppress(OSError):
+            patch.setattr(Path, "open", torn_open)
+            fill(path, PIXEL, images=[0, 1])
+        assert not list(path.parent.rglob("*.partial"))
+        if path.exists():
+            assert is_as_committed(path, 0) or open_store(path).completed() == []
+        fill(path, PIXEL, images=[0, 1])
+        assert content(path) == undisturbed
+        if next(calls) <= first:
+            break
+    assert first > 10
 
 
 def test_an_image_that_is_replaced_is_never_a_mixture(tmp_path):
@@ -138,6 +174,7 @@ def test_leftovers_of_a_crash_do_no_harm(tmp_path):
     assert len(Folder(path).partials("")) == 5
     assert open_store(path).completed() == [0]
     assert is_as_committed(fill(path, PIXEL, images=[1]), 1)
+    assert is_as_committed(path, 0)
 
 
 def test_what_does_not_read_back_is_not_committed(tmp_path, monkeypatch):

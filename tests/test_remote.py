@@ -1,19 +1,17 @@
 """Stores behind URLs: the figures of the folder, or an error that names the URL, the key and the cause."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 import numpy as np
 import obstore
 import pytest
 from click.testing import CliRunner, Result
 from conftest import content, fails, refused
-from servers import WebServer, answers, breaks_off, closes, first, hangs, s3_server, web_server
+from servers import WebServer, answers, breaks_off, closes, first, hangs, web_server
 from stores import fill, make_schema
 
 import cache.remote
@@ -22,22 +20,12 @@ from cache.errors import UnreachableError
 from cache.verify import check_image, check_metadata, stray_files
 from pipeline.cli import cli
 
-BUCKET = "bucket"
+pytestmark = pytest.mark.usefixtures("impatient")
 ADVICE = "run the same `pipe infer` again to finish it, or take what is there with --allow-incomplete"
 
 
 def call(command: str, *words: object) -> Result:
     return CliRunner().invoke(cli, [command, *map(str, words)])
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    """Wait for tenths of seconds where users wait for seconds; start from an environment without credentials."""
-    monkeypatch.setattr(cache.remote, "PATIENCE", 2.0)
-    monkeypatch.setitem(cache.remote.CLIENT, "read_timeout", "500ms")
-    monkeypatch.setitem(cache.remote.RETRY, "max_retries", 3)
-    for name in [n for n in os.environ if n.startswith(("AWS_", "GOOGLE_")) or n.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
 
 
 @pytest.fixture(params=["pixel", "mask"])
@@ -50,26 +38,6 @@ def web(tmp_path) -> Iterator[WebServer]:
     """Give a server of what lies in the test's folder."""
     with web_server(tmp_path) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def s3_url() -> Iterator[str]:
-    with s3_server() as url:
-        yield url
-
-
-@pytest.fixture
-def s3(s3_url, monkeypatch) -> str:
-    """Name an empty bucket, the way to which is in the environment."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_url)
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    with urlopen(Request(f"{s3_url}/{BUCKET}", method="PUT")):  # again and again it is made only once
-        pass
-    objects = cache.remote.Bucket(f"s3://{BUCKET}").objects
-    objects.delete([meta["path"] for page in objects.list() for meta in page])
-    return f"s3://{BUCKET}"
 
 
 def upload(folder: Path, url: str) -> str:

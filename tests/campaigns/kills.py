@@ -1,0 +1,138 @@
+"""Kill `pipe infer` at random times, again and again, and hold what it finally makes against an undisturbed run.
+
+    python -m tests.campaigns.kills --runs 300
+
+Each run fills a store of its own. Its process is killed one to three times, after a random part of the time that an
+undisturbed run takes; what was reported as committed must be there and whole each time, and the same command at last
+must give the undisturbed store, byte for byte, with nothing left beside it. Prints one summary line, then the steps
+that the kills came after.
+"""
+
+import argparse
+import os
+import random
+import signal
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cache import open_store
+from cache.lock import LOCK
+from cache.verify import check_image, check_metadata
+from tests.children import Watch, finish, make_data, pipe_infer, start, taken
+from tests.conftest import content
+
+COUNT = 8
+MOST_KILLS = 3
+
+
+@dataclass
+class Tally:
+    """What the kills hit, and what became of the stores."""
+
+    runs: int = 0
+    kills: int = 0
+    in_a_commit: int = 0
+    while_made: int = 0
+    lost: int = 0
+    damaged: int = 0
+    different: int = 0
+    left: int = 0
+    after: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.runs} runs, {self.kills} kills, {self.in_a_commit} of them inside a commit and {self.while_made} "
+            f"while the store was made; images lost: {self.lost}, damaged: {self.damaged}; "
+            f"stores that differ: {self.different}; leftovers: {self.left}"
+        )
+
+    def note_kill(self, steps: list[tuple[str, str]]) -> None:
+        """Count a kill by the last step that was taken before it."""
+        names = Counter(name for name, _ in steps)
+        committing = names["image.begin"] > names["image.end"]
+        self.kills += 1
+        self.in_a_commit += committing
+        self.while_made += bool(steps) and not names["image.begin"] and not names["store.place"]
+        name, where = steps[-1] if steps else ("nothing", "")
+        kind = "" if name.startswith(("image", "folder", "lock", "store", "sweep")) else f" {kind_of(where)}"
+        self.after[f"{name}{kind}"] += 1
+
+    def note_store(self, store: Path, committed: set[int]) -> None:
+        """Count what was reported as committed and is not there, and what is there and not whole."""
+        if store.exists():
+            opened = open_store(store)
+            self.damaged += len(check_metadata(opened))
+            self.damaged += sum(bool(check_image(opened, image).damages) for image in opened.completed())
+            self.lost += len(committed - set(opened.completed()))
+        else:
+            self.lost += len(committed)
+
+
+def kind_of(key: str) -> str:
+    """Tell what a key of a store names."""
+    return "metadata" if key.endswith("zarr.json") else "record" if key.startswith("records/") else "chunk"
+
+
+def run_kills(runs: int, seed: int, folder: Path, sync: bool) -> Tally:
+    """Fill `runs` stores, killing what fills them.
+
+    Parameters
+    ----------
+    runs : stores to fill
+    seed : of the times
+    folder : where to
+    sync : whether the children wait for the disk
+    """
+    tally, times = Tally(), random.Random(seed)
+    make_data(folder, COUNT)
+    watch = Watch(folder / "log", folder / "trace", sync=sync)
+    for name in ("warm", "undisturbed"):
+        begin = time.perf_counter()
+        assert finish(pipe_infer, folder, folder / name, watch=watch) == 0
+        duration = time.perf_counter() - begin
+    expected = content(folder / "undisturbed")
+    for number in range(runs):
+        place = folder / str(number) / "store"
+        place.parent.mkdir()
+        committed = set[int]()
+        for _ in range(times.randint(1, MOST_KILLS)):
+            if _killed(folder, place, watch, times.uniform(0, duration)):
+                steps = taken(watch.trace) if watch.trace.exists() else []
+                tally.note_kill(steps)
+                committed |= {int(where) for name, where in steps if name == "image.end"}
+                tally.note_store(place, committed)
+        assert finish(pipe_infer, folder, place, watch=watch) == 0, watch.log.read_text()
+        tally.runs += 1
+        tally.different += {key: data for key, data in content(place).items() if key != LOCK} != expected
+        tally.left += len([*place.parent.iterdir()]) - 1
+    return tally
+
+
+def _killed(folder: Path, place: Path, watch: Watch, after: float) -> bool:
+    """Start the command and kill it; return whether it was still running."""
+    watch.trace.unlink(missing_ok=True)
+    process = start(pipe_infer, folder, place, watch=watch)
+    process.join(after)
+    if process.exitcode is None:
+        os.kill(process.pid, signal.SIGKILL)
+    process.join(120)
+    return process.exitcode == -signal.SIGKILL
+
+
+def main() -> None:
+    """Run the campaign and print what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        tally = run_kills(arguments.runs, arguments.seed, Path(folder), sync=True)
+    print(tally)
+    print(", ".join(f"{name}: {count}" for name, count in tally.after.most_common()))
+
+
+if __name__ == "__main__":
+    main()
