@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,9 @@ def test_equal_stores_give_equal_zips(store, tmp_path):
     assert call("pack", tmp_path / "a.zip", "--out", tmp_path / "c.zip").exit_code == 0
     a, b, c = ((tmp_path / name).read_bytes() for name in ("a.zip", "b.zip", "c.zip"))
     assert a == b == c
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        facts = {(info.date_time, info.create_system, info.external_attr >> 16) for info in archive.infolist()}
+    assert facts == {((1980, 1, 1, 0, 0, 0), 3, 0o644)}
 
 
 @pytest.mark.parametrize("flags", [["--json"], ["--json", "--exact"], ["--json", "--protocol", "legacy"]])

@@ -231,6 +231,15 @@ def test_a_server_that_dies_half_way_ends_in_an_error_and_no_figure(web, far, co
     assert not list(tmp_path.glob("packed.zip*"))
 
 
+@pytest.mark.parametrize("key", ["logits/zarr.json", "records/1.json", "labels/c/1/0/0"])
+def test_what_cannot_be_read_is_not_taken_for_damage(web, far, key):
+    store = open_store(far)
+    web.fault = lambda request: request.path.endswith(key) and answers(403)(request)
+    with refused(f"{far}/{key}: the server answered 403 Forbidden"):
+        check_metadata(store)
+        check_image(store, 1)
+
+
 @pytest.mark.parametrize(
     ("prefix", "error"), [("/enet.zarr/records", IncompleteError), ("/enet.zarr/logits", IntegrityError)]
 )
