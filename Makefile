@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install dev test lint clean
+.PHONY: install dev test lint bench clean
 
 install: .venv/installed-user
 
@@ -14,6 +14,7 @@ dev: .venv/installed-dev
 
 .venv/installed-user: EXTRAS := infer,cloud
 .venv/installed-dev: EXTRAS := infer,cloud,dev
+.venv/installed-bench: EXTRAS := infer,cloud,dev,bench
 
 test: dev
 	$(BIN)/python -m pytest --quiet
@@ -22,6 +23,9 @@ lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: .venv/installed-bench
+	for name in scoring metrics store infer; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

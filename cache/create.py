@@ -108,7 +108,9 @@ def sweep_beside(path: Path) -> None:
     """Remove what processes that have died left beside the place of a store, and nothing of a living one."""
     place = path.resolve()
     ours = re.compile(re.escape(place.name) + r"\.[0-9a-f]{32}" + re.escape(PARTIAL))
-    left = [p for p in place.parent.iterdir() if ours.fullmatch(p.name)] if place.parent.is_dir() else []
+    left: list[Path] = []
+    with contextlib.suppress(OSError):  # who may not list the folder may still write the store
+        left = [entry for entry in place.parent.iterdir() if ours.fullmatch(entry.name)]
     for folder in left:
         with contextlib.suppress(BusyError, OSError):
             lock = Lock(folder, EVERYTHING, patience=0)

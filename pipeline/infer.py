@@ -14,8 +14,11 @@ from cache.errors import PipeError
 from cache.places import Place, below, open_files
 from cache.schema import Precision
 from cache.store import METADATA, stored_bytes
+from pipeline.completion import complete_datasets
+from pipeline.messages import detail, note
 from pipeline.options import STORE
 from pipeline.progress import Progress
+from pipeline.settings import details
 
 if TYPE_CHECKING:
     from stages.infer.datasets import DataSet
@@ -51,7 +54,13 @@ def parse_shard(_context: click.Context, _option: click.Parameter, text: str | N
 @click.option("--network", required=True, type=click.Choice(NETWORK_NAMES), help="The network's architecture.")
 @click.option("--weights", required=True, type=click.Path(path_type=Path), help="Its checkpoint file.")
 @click.option(
-    "--dataset", "names", required=True, multiple=True, metavar="NAME|all", help="Data set; may be repeated."
+    "--dataset",
+    "names",
+    required=True,
+    multiple=True,
+    metavar="NAME|all",
+    shell_complete=complete_datasets,
+    help="Data set; may be repeated.",
 )
 @click.option("--data-root", required=True, type=click.Path(path_type=Path), help="Folder that holds the data sets.")
 @click.option(
@@ -89,6 +98,7 @@ def infer(
     The same command again goes on where the last one stopped. A store that another network, other weights,
     another data set or another setting made is refused; --overwrite starts it anew.
     """
+    details(click.get_current_context())
     _refuse_shared_overwrite(shard, overwrite)
     datasets = _read_datasets(data_root, names, limit)
     paths = _store_paths(out, datasets, several=len(names) > 1 or ALL in names)
@@ -156,11 +166,14 @@ def _fill(
     refuse_changed(writer, dataset)
     images = remaining(writer, shard)
     if images:
-        with Progress(f"{model.name} on {model.device}, {dataset.name}", len(images)) as progress:
-            infer_images(
-                model, dataset, writer, images, batch_size or default_batch_size(model.device), progress.advance
-            )
-    click.echo(_summary(writer, len(images)), err=True)
+        batch_size = batch_size or default_batch_size(model.device)
+        detail(f"{dataset.name}: {len(images)} images to compute, {batch_size} at a time, into {writer.path}")
+        index, count = shard
+        total = len(range(index, len(writer.schema.images), count))
+        label = f"{model.name} on {model.device}, {dataset.name}"
+        with Progress(label, total, already=total - len(images)) as progress:
+            infer_images(model, dataset, writer, images, batch_size, progress.advance)
+    note(_summary(writer, len(images)))
 
 
 def _summary(writer: StoreWriter, new: int) -> str:

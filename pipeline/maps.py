@@ -14,6 +14,8 @@ from cache.errors import IncompleteError, PipeError
 from cache.files import Folder
 from cache.places import Place
 from cache.store import Store, open_store
+from pipeline.completion import complete_methods
+from pipeline.messages import note
 from pipeline.options import STORE, protocol_option, require_temperature
 from pipeline.output import prepare_folder
 from pipeline.progress import Progress
@@ -38,7 +40,13 @@ def parse_temperature(_context: click.Context, _option: click.Parameter, tempera
 
 @click.command()
 @click.argument("path", metavar="STORE", type=STORE)
-@click.option("--method", required=True, metavar="ID", help="The score to draw, such as msp or entropy.")
+@click.option(
+    "--method",
+    required=True,
+    metavar="ID",
+    help="The score to draw, such as msp or entropy.",
+    shell_complete=complete_methods,
+)
 @click.option("--temperature", type=float, default=1.0, show_default=True, callback=parse_temperature, metavar="T")
 @protocol_option
 @click.option("--label-codes", metavar="CODES", help="What the masks' codes mean: normal=0,anomaly=1-2,void=255.")
@@ -135,7 +143,7 @@ def _draw_all(store: Store, plan: "Plan", truth: "GroundTruth", images: Sequence
         click.echo(path)
     if skipped:
         reason = f"protocol {plan.protocol.name} skips images without an anomaly"
-        click.echo(printable(f"not drawn, as {reason}: {listed(skipped)}"), err=True)
+        note(f"not drawn, as {reason}: {listed(skipped)}")
 
 
 def _draw(store: Store, plan: "Plan", image: int, scored: "ScoreMap") -> bytes:

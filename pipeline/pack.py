@@ -13,6 +13,7 @@ from cache.errors import IncompleteError, PipeError
 from cache.pack import image_members, metadata_members, write_zip
 from cache.places import Place
 from cache.store import Store, open_store
+from pipeline.messages import note
 from pipeline.options import STORE
 from pipeline.progress import Progress
 from pipeline.text import byte_size, counted, printable
@@ -34,7 +35,7 @@ def pack(place: Place, out: Path | None, allow_incomplete: bool) -> None:
         store.require_complete()
     images, missing = store.completed(), len(store.missing())
     size = _write(store, images, out)
-    click.echo(f"{store.schema.dataset}: {counted(len(images), 'image')}, {byte_size(size)}", err=True)
+    note(f"{store.schema.dataset}: {counted(len(images), 'image')}, {byte_size(size)}")
     click.echo(printable(str(out)))
     if missing:
         raise IncompleteError(f"{missing} images were missing; the zip holds the others")

@@ -14,7 +14,8 @@ import numpy as np
 import xarray
 
 from cache.errors import PipeError
-from pipeline.tables import comparison_tables, markdown
+from pipeline.render import markdown
+from pipeline.tables import comparison_tables
 from stages.score.results import SCHEMA_VERSION, Row
 
 MEASURED = ("auprc", "auprc_lower", "auprc_upper", "fpr95", "auroc", "best_f1", "best_f1_threshold")

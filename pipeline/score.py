@@ -1,21 +1,22 @@
 """`pipe score`: stores in, every method at every temperature out."""
 
-import json
 import math
 import os
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cache.errors import IncompleteError, UsageError
+from pipeline.completion import complete_methods
+from pipeline.formats import FORMATS, choose_format, formatted
+from pipeline.messages import caution, detail, note, word_if_slow
 from pipeline.options import STORE, protocol_option, require_temperature
 from pipeline.output import prepare_folder
 from pipeline.progress import Progress
+from pipeline.settings import details, resolved
+from pipeline.text import byte_size
 
 if TYPE_CHECKING:
     from cache.places import Place
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 MOST_TEMPERATURES = 10_000
 WIDE_INTERVAL = 0.005
 """A certified interval of AuPRC so wide that the table's digits say more than is known."""
-SECONDS_BEFORE_WORD = 2.0
+MOST_WORKERS = 256
 
 
 def parse_temperatures(_context: click.Context, _option: click.Parameter, text: str) -> tuple[float, ...]:
@@ -60,7 +61,14 @@ def parse_choices(_context: click.Context, _option: click.Parameter, texts: tupl
 
 @click.command()
 @click.argument("stores", nargs=-1, required=True, type=STORE, metavar="STORE...")
-@click.option("--methods", default="all", show_default=True, metavar="all|ID,...", help="Methods to compute.")
+@click.option(
+    "--methods",
+    default="all",
+    show_default=True,
+    metavar="all|ID,...",
+    shell_complete=complete_methods,
+    help="Methods to compute.",
+)
 @click.option(
     "--temperatures",
     callback=parse_temperatures,
@@ -77,12 +85,31 @@ def parse_choices(_context: click.Context, _option: click.Parameter, texts: tupl
 @click.option(
     "--threshold", "thresholds", multiple=True, type=float, metavar="X", help="IoU at this score; repeatable."
 )
-@click.option("--exact", is_flag=True, help="Let scikit-learn compute the figures from every single score.")
-@click.option("--workers", type=click.IntRange(1, 256), help="Threads that score  [default: number of cores]")
+@click.option("--exact/--no-exact", help="Let scikit-learn compute the figures from every single score.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MOST_WORKERS),
+    default=lambda: min(os.cpu_count() or 1, MOST_WORKERS),
+    show_default="number of cores",
+    help="Threads that score.",
+)
 @click.option("--allow-incomplete", is_flag=True, help="Score what a store has, and exit with 3.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results as files.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="How to print the results.",
+)
+@click.option("--json/--no-json", "as_json", help="The same as --format json: one JSON object.")
+@click.option(
+    "--summary/--no-summary", help="In tables, of each method only T = 1 and the temperature of the best AuPRC."
+)
+@click.pass_context
 def score(
+    ctx: click.Context,
     stores: "tuple[Place, ...]",
     methods: str,
     temperatures: tuple[float, ...],
@@ -91,25 +118,29 @@ def score(
     label_codes: str | None,
     thresholds: tuple[float, ...],
     exact: bool,
-    workers: int | None,
+    workers: int,
     allow_incomplete: bool,
     out: Path | None,
+    format_name: str,
     as_json: bool,
+    summary: bool,
 ) -> None:
     """Score stores with every method at every temperature."""
+    printed_as = choose_format(ctx, format_name, as_json)
+    details(ctx)
     _refuse_what_is_no_number(thresholds)
     protocol = _protocol(protocol_name, choices | ({"label-codes": label_codes} if label_codes else {}))
     plans = _plans(stores, methods, temperatures, protocol, thresholds)
     missing = _missing(plans, allow_incomplete)
     if out:
         prepare_folder(out)
-    rows = [row for store, plan in plans for row in _score(store, plan, workers or os.cpu_count() or 1, exact)]
+    rows = [row for store, plan in plans for row in _score(store, plan, workers, exact)]
     if out:
         from pipeline.results import write_results
 
-        write_results(out, rows, _settings(click.get_current_context()))
+        write_results(out, rows, _settings(ctx))
     _warn_of_wide_intervals(rows)
-    click.echo(_shown(rows, as_json))
+    click.echo(formatted(rows, printed_as, summary), nl=False)
     if missing:
         raise IncompleteError(f"{missing} images were missing; the figures are those of the others")
 
@@ -120,10 +151,9 @@ def _warn_of_wide_intervals(rows: "Sequence[Row]") -> None:
         lower, upper = row.auprc_lower or 0.0, row.auprc_upper or 0.0
         if upper - lower > WIDE_INTERVAL:
             at = "" if row.temperature is None else f" at T = {row.temperature:g}"
-            click.echo(
+            caution(
                 f"{row.network} on {row.dataset}: AuPRC of {row.method}{at} is only known to lie between "
-                f"{100 * lower:.3f} and {100 * upper:.3f} per cent; --exact resolves it",
-                err=True,
+                f"{100 * lower:.3f} and {100 * upper:.3f} per cent; --exact resolves it"
             )
 
 
@@ -174,12 +204,15 @@ def _missing(plans: "Sequence[tuple[Store, Plan]]", allow_incomplete: bool) -> i
 
 
 def _score(store: "Store", plan: "Plan", workers: int, exact: bool) -> "list[Row]":
+    from cache.store import stored_bytes
     from stages.score.exact import exact_rows
     from stages.score.results import make_rows
     from stages.score.run import compile_kernels, tally_store
 
     images, name = store.completed(), f"{store.schema.network} on {store.schema.dataset}"
-    with _word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
+    size = byte_size(stored_bytes(store))
+    detail(f"{store.path}: {len(images)} images of {name}, {size}; {len(plan.pairs)} pairs of method and temperature")
+    with word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
         compile_kernels(store, plan)
     with Progress(f"scoring {name}", len(images)) as progress:
         rows = make_rows(store, plan, tally_store(store, plan, images, workers, progress.advance))
@@ -188,7 +221,7 @@ def _score(store: "Store", plan: "Plan", workers: int, exact: bool) -> "list[Row
     passes = len({pair.temperature for pair in plan.pairs})
     with Progress(f"scoring {name} exactly", passes * len(images), unit="readings") as progress:
         found = exact_rows(store, plan, images, rows, progress.advance)
-    click.echo(_agreement(rows, found), err=True)
+    note(_agreement(rows, found))
     return found
 
 
@@ -204,36 +237,14 @@ def _agreement(streamed: "Sequence[Row]", exact: "Sequence[Row]") -> str:
 _COMPARED = {"AuPRC": "auprc", "FPR95": "fpr95", "AUROC": "auroc"}
 
 
-@contextmanager
-def _word_if_slow(what: str) -> Iterator[None]:
-    """Say on stderr what takes so long, if it takes long, and how long it took."""
-    started, timer = (
-        time.monotonic(),
-        threading.Timer(SECONDS_BEFORE_WORD, click.echo, (f"{what} ...",), {"err": True}),
-    )
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-    if time.monotonic() - started > SECONDS_BEFORE_WORD:
-        click.echo(f"... done in {time.monotonic() - started:.0f} s", err=True)
-
-
-def _shown(rows: "Sequence[Row]", as_json: bool) -> str:
-    if as_json:
-        from pipeline.results import as_document
-
-        return json.dumps(as_document(rows), allow_nan=False)
-    from pipeline.tables import comparison_tables, plain
-
-    return "\n\n".join(plain(table) for table in comparison_tables(rows))
-
-
 def _settings(context: click.Context) -> dict[str, Any]:
     """Return what the command was called with, for whoever reads the results later."""
     from importlib.metadata import version
 
-    values = {name: list(map(str, v)) if isinstance(v, tuple) else v for name, v in context.params.items()}
-    plain = {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
-    return {"command": "pipe score", "version": version("logitpipe"), **plain}
+    file = context.find_root().params.get("settings")
+    return {
+        "command": "pipe score",
+        "version": version("logitpipe"),
+        "settings_file": None if file is None else str(file),
+        "settings": resolved(context),
+    }

@@ -1,5 +1,7 @@
 """Text for people: names made harmless, columns aligned, sizes in units."""
 
+import re
+import unicodedata
 from collections.abc import Collection, Sequence
 
 
@@ -16,6 +18,21 @@ def ascii_only(text: str) -> str:
     return printable(text).encode("ascii", "backslashreplace").decode()
 
 
+def cells(text: str) -> int:
+    """Return how many cells of a terminal a line of text takes; escapes for bold take none."""
+    return sum(map(_cells_of, re.sub(r"\x1b\[\d*m", "", text)))
+
+
+def shortened(text: str, width: int) -> str:
+    """Return text that takes at most so many cells, `...` for what its middle loses; empty where nothing fits."""
+    if cells(text) <= width:
+        return text
+    head, tail = text[: len(text) // 2], text[len(text) // 2 :]
+    while head and cells(f"{head}...{tail}") > width:
+        head, tail = (head[:-1], tail) if len(head) >= len(tail) else (head, tail[1:])
+    return f"{head}...{tail}" if head else ""
+
+
 def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
     """Return one line for each row, its cells in columns two spaces apart.
 
@@ -24,14 +41,19 @@ def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[
     rows : cells, as many in each row
     right : indices of the columns that end, rather than begin, at one place
     """
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(_padded(row[i], width, i in right) for i, width in enumerate(widths)).rstrip() for row in rows]
+
+
+def _padded(text: str, width: int, right: bool) -> str:
+    blank = " " * (width - cells(text))
+    return blank + text if right else text + blank
+
+
+def _cells_of(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def counted(count: int, thing: str) -> str:

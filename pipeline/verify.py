@@ -11,6 +11,7 @@ from cache.errors import IntegrityError
 from cache.places import Place
 from cache.store import Store, open_store
 from cache.verify import Damage, ImageCheck, check_image, check_metadata, stray_files
+from pipeline.messages import note
 from pipeline.options import STORE
 from pipeline.progress import Progress
 from pipeline.text import byte_size, counted, listed, printable
@@ -51,7 +52,7 @@ def _verify(path: Place) -> int:
     for damage in damages:
         click.echo(printable(_line(path, damage)))
     for stray in stray_files(store):
-        click.echo(printable(f"{path}/{stray}: not part of a store; it does no harm"), err=True)
+        note(f"{path}/{stray}: not part of a store; it does no harm")
     missing = [check.name for check in checks if not check.committed]
     click.echo(printable(f"{path}: {_amount(checks)}: {_verdict(len(damages), missing, len(checks))}"))
     return DAMAGED if damages else INCOMPLETE if missing else SOUND

@@ -16,7 +16,8 @@ import cache.bytelock
 import cache.create
 import cache.lock
 import cache.site
-from cache import StoreWriter, open_store
+import stages.infer.run
+from cache import PipeError, StoreWriter, open_store
 from cache.create import remove_store, sweep_beside
 from cache.lock import EVERYTHING, LOCK, BusyError, Lock, _runs
 from tests.children import CODES, Watch, build, commit, finish, linger, start
@@ -111,6 +112,23 @@ def test_the_command_line_says_so(run, tmp_path):
     assert run().exit_code == 0
 
 
+def test_a_run_holds_all_its_images_from_the_start_and_no_other(run, tmp_path, monkeypatch):
+    run("--shard", "0/3")
+    path, compute, free = tmp_path / "store", stages.infer.run.stored_logits, []
+
+    def compute_and_look(*arguments: object) -> object:
+        for image in range(5):
+            with suppress(BusyError):
+                Lock(path, [image], patience=0).release()
+                free.append(image)
+        return compute(*arguments)
+
+    monkeypatch.setattr(stages.infer.run, "stored_logits", compute_and_look)
+    assert run("--shard", "1/3").exit_code == 0
+    assert free == [0, 2, 3] * 2
+    assert not (path / LOCK).exists()
+
+
 def test_a_store_that_someone_writes_is_not_removed(tmp_path):
     path = fill(tmp_path / "store", PIXEL, images=[3])
     waiting = StoreWriter(path, PIXEL, overwrite=True)
@@ -180,9 +198,11 @@ def test_a_lock_file_that_was_removed_before_it_was_locked_is_no_lock(tmp_path, 
 def test_who_fails_to_get_all_images_holds_none(tmp_path):
     path = fill(tmp_path / "store", PIXEL, images=[3])
     with living(tmp_path, linger, path, NAMES, [2]):
+        other = Lock(path, [1], patience=0)  # keeps the file open, which would else end all locks
         with pytest.raises(BusyError):
             Lock(path, [0, 2], patience=0)
         assert can_be_locked_elsewhere(path, 0, tmp_path)
+        other.release()
 
 
 @pytest.mark.parametrize(
@@ -231,13 +251,28 @@ def test_a_store_that_is_taken_away_while_it_is_written_is_an_error(tmp_path, mo
         assert not path.exists()
 
 
+def test_a_store_that_is_taken_away_in_the_midst_of_a_commit_is_an_error(tmp_path, monkeypatch):
+    path = fill(tmp_path / "store", PIXEL, images=[0])
+    write = cache.commit._write
+
+    def write_and_move(*arguments: object) -> object:
+        if not (moved := tmp_path / "elsewhere").exists():
+            path.rename(moved)
+        return write(*arguments)
+
+    monkeypatch.setattr(cache.commit, "_write", write_and_move)
+    with pytest.raises(PipeError, match="the store was moved or removed while it was written"):
+        commit_one(StoreWriter(path, PIXEL), 1)
+    assert open_store(tmp_path / "elsewhere").completed() == [0]
+
+
 def test_a_store_that_was_replaced_by_another_run_is_not_written(tmp_path):
     path = fill(tmp_path / "store", PIXEL, images=[3])
     late = StoreWriter(path, PIXEL)
     other = make_schema("pixel", images=("x.png",))
     StoreWriter(path, other, overwrite=True).commit(0, noise_values(other, 0, CODES), {})
     before = content(path)
-    with pytest.raises(cache.PipeError, match="holds the logits of another run: images"):
+    with pytest.raises(PipeError, match="holds the logits of another run: images"):
         commit_one(late, 0)
     assert content(path) == before
 
@@ -344,10 +379,12 @@ def test_an_owner_that_is_not_known_is_not_named(tmp_path, monkeypatch):
 def test_nothing_stays_open(tmp_path):
     path = fill(tmp_path / "store", PIXEL, images=[3])
     before = len([*Path("/proc/self/fd").iterdir()])
+    lock = Lock(path, [0], patience=0)
     for _ in range(3):
-        lock = Lock(path, [0], patience=0)
-        with suppress(BusyError):
+        with pytest.raises(BusyError):
             Lock(path, [0, 1], patience=0)
-        lock.release()
+        Lock(path, [2], patience=0).release()
+        assert len([*Path("/proc/self/fd").iterdir()]) == before + 1
+    lock.release()
     assert len([*Path("/proc/self/fd").iterdir()]) == before
     assert cache.lock._files == {}

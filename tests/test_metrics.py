@@ -8,6 +8,7 @@ from reference import Pool, best_f1, fpr95, iou
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from stages.score import metrics
+from stages.score.kernels.precision import precision_sum
 from stages.score.metrics import Curve
 
 BINS = 12
@@ -92,8 +93,7 @@ def test_the_figure_takes_the_order_within_bins_as_random():
 def test_counts_as_large_as_data_sets_keep_their_digits(TP, FP, n, p):
     """The bounds of one bin behind a large one, against sums over its single pixels."""
     j = np.arange(1, p + 1, dtype=np.longdouble)
-    A, B = np.array([float(TP)]), np.array([float(TP + FP + n)])
-    found = metrics._precision_sum(A, B, np.ones(1), np.array([float(p)]))[0]
+    found = precision_sum(TP, TP + FP + n, 1.0, p)
     exact = float(((TP + j) / (np.longdouble(TP + FP + n) + j)).sum())
     assert found == pytest.approx(exact, rel=1e-9, abs=1e-11)
 

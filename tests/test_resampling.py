@@ -19,9 +19,9 @@ def sample(planes, size, bands):
     held, stretched = np.full(2, -1), np.empty((2, len(planes), size[1]), np.float32)
     pieces = []
     for start, stop in zip([0, *bands], [*bands, size[0]], strict=True):
-        out = np.full((len(planes), (stop - start) * size[1]), np.nan, np.float32)
+        out = np.full((len(planes), stop - start, size[1]), np.nan, np.float32)
         sample_band(planes, np.arange(len(planes)), start, stop, rows, columns, held, stretched, out)
-        pieces.append(out.reshape(len(planes), stop - start, size[1]))
+        pieces.append(out)
     return np.concatenate(pieces, axis=1)
 
 
@@ -52,6 +52,6 @@ def test_the_same_size_is_copied():
 def test_planes_may_be_chosen():
     planes = np.random.default_rng(0).normal(0, 5, (3, 6, 9)).astype(np.float32)
     rows, columns = axes((6, 9), (8, 7))
-    out = np.empty((2, 56), np.float32)
+    out = np.empty((2, 8, 7), np.float32)
     sample_band(planes, np.array([2, 0]), 0, 8, rows, columns, np.full(2, -1), np.empty((2, 2, 7), np.float32), out)
-    assert np.array_equal(out.reshape(2, 8, 7), sample(planes[[2, 0]], (8, 7), []))
+    assert np.array_equal(out, sample(planes[[2, 0]], (8, 7), []))

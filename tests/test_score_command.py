@@ -67,7 +67,9 @@ def test_the_table_puts_networks_side_by_side(pixel_store, mask_store):
     lines = score(pixel_store, mask_store).stdout.splitlines()
     assert lines[0].startswith("Tiny, protocol standard, per cent (3 images, ")
     figures = "{0} AuPRC  {0} FPR95  {0} AUROC"
-    assert re.sub(" {2,}", "  ", lines[2]) == f"method  T  {figures.format('enet')}  {figures.format('eomt')}"
+    assert (
+        re.sub(" {2,}", "  ", lines[2]).rstrip() == f"method  T  {figures.format('enet')}  {figures.format('eomt')}"
+    )
     assert [len(line.split()) for line in lines if line.startswith(("msp ", "rba "))] == [8, 5]
 
 
@@ -96,8 +98,8 @@ def test_files_agree_with_what_is_printed(pixel_store, mask_store, tmp_path):
     assert [float(line["iou_0_mean"]) for line in lines] == [row["iou"][0]["mean"] for row in rows]
     text = (tmp_path / "out/results.md").read_text()
     assert f"{100 * rows[0]['auprc']:.3f}" in text
-    settings = json.loads((tmp_path / "out/settings.json").read_text())
-    assert settings["temperatures"] == ["0.5", "1.0"]
+    settings = json.loads((tmp_path / "out/settings.json").read_text())["settings"]
+    assert settings["temperatures"] == {"value": [0.5, 1.0], "from": "flag"}
 
 
 def test_results_open_in_xarray(pixel_store, mask_store, tmp_path):

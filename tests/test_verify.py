@@ -73,7 +73,7 @@ def test_a_sound_store(tmp_path, kind, precision):
     chunks = 3 * (4 if kind == "pixel" else 5)
     assert result.exit_code == 0
     assert result.stdout == f"{path}: 3 images, {chunks} chunks, {stored / 1000:.1f} kB: sound\n"
-    assert re.fullmatch(rf"reading {path}: 0/3 images\nreading {path}: 3/3 images, .* images/s\n", result.stderr)
+    assert re.fullmatch(rf"reading {path}: 0/3 images\nreading {path}: 3/3 images, .*, done in .*\n", result.stderr)
     assert content(path) == before
 
 

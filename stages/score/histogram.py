@@ -57,9 +57,9 @@ class Tally:
         self.pixels += other.pixels
 
     def histogram(self, plan: Plan, pair: int) -> np.ndarray:
-        """Return the histogram of a pair: int64 (2, bins), normal and anomaly, by rising score."""
+        """Return the histogram of a pair: a view (2, bins), normal and anomaly, by rising score."""
         bins = plan.bins(plan.pairs[pair]).count
-        return self.counts[pair, : 2 * bins].reshape(2, bins).astype(np.int64)
+        return self.counts[pair, : 2 * bins].reshape(2, bins)
 
 
 def _untouched(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

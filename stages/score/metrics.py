@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.special import digamma
+
+from stages.score.kernels.precision import precision_sums
 
 TPR = 0.95
 ROUNDING = 1e-9
@@ -27,9 +28,9 @@ class Curve:
 
     @classmethod
     def of(cls, histogram: np.ndarray) -> "Curve":
-        """Return the curve of int64 (2, bins) counts of normal and anomalous pixels."""
-        filled = np.flatnonzero(histogram.any(axis=0))[::-1]
-        return cls(filled, histogram[1, filled], histogram[0, filled])
+        """Return the curve of integer (2, bins) counts of normal and anomalous pixels."""
+        filled = np.flatnonzero(histogram[0] | histogram[1])[::-1]
+        return cls(filled, histogram[1, filled].astype(np.int64), histogram[0, filled].astype(np.int64))
 
     @property
     def positives(self) -> int:
@@ -54,32 +55,9 @@ def auprc(curve: Curve) -> tuple[float, float, float] | None:
     P = curve.positives
     if not P or not curve.negatives:
         return None
-    p, n = curve.p.astype(np.float64), curve.n.astype(np.float64)
-    TP, FP = np.cumsum(p) - p, np.cumsum(n) - n
-    some = p > 0
-    p, n, TP, FP = p[some], n[some], TP[some], FP[some]
-    expected = _precision_sum(TP, TP + FP, 1 + n / (p + 1), p)
-    lower = _precision_sum(TP, TP + FP + n, np.ones_like(p), p)
-    upper = p * (TP + p) / (TP + p + FP)
-    low, high = max(float(lower.sum() / P) - ROUNDING, 0.0), min(float(upper.sum() / P) + ROUNDING, 1.0)
-    return min(max(float(expected.sum() / P), low), high), low, high
-
-
-def _precision_sum(A: np.ndarray, B: np.ndarray, D: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """Return sum over j = 1..p of (A + j) / (B + D j)."""
-    ratio = B / D
-    return (p + (A - ratio) * _harmonic_sum(ratio, p)) / D
-
-
-def _harmonic_sum(x: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """Return sum over j = 1..p of 1 / (x + j), to the last digits.
-
-    It is digamma(x + p + 1) - digamma(x + 1), which cancels where x is large; there the two asymptotic series are
-    subtracted term by term, and the first one left out is below 1e-14.
-    """
-    low, high = x + 0.5, x + p + 0.5
-    far = np.log1p(p / low) + (1 / high**2 - 1 / low**2) / 24
-    return np.where(x > 1000, far, digamma(x + p + 1) - digamma(x + 1))
+    expected, least, greatest = precision_sums(curve.p, curve.n)
+    low, high = max(least / P - ROUNDING, 0.0), min(greatest / P + ROUNDING, 1.0)
+    return min(max(expected / P, low), high), low, high
 
 
 def auroc(curve: Curve) -> float | None:

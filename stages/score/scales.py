@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.score.kernels.counting import Bins
-from stages.score.kernels.pixel import LOGIT_OFFSET
+from stages.score.kernels.pixel import ENTROPY_OFFSET, LOGIT_OFFSET
 
 Curve = Callable[[np.ndarray, float, int], np.ndarray]
 """(values, temperature, number of classes) -> values"""
@@ -49,12 +49,12 @@ def _share(log2_odds: np.ndarray) -> np.ndarray:
         return 1 / (1 + np.exp2(-np.asarray(log2_odds, np.float64)))
 
 
-def _offset(value: np.ndarray) -> np.ndarray:
-    return value + np.where(value >= 0, LOGIT_OFFSET, -LOGIT_OFFSET)
+def _offset(value: np.ndarray, by: np.float32) -> np.ndarray:
+    return value + np.where(value >= 0, by, -by)
 
 
-def _no_offset(rank: np.ndarray) -> np.ndarray:
-    return np.sign(rank) * np.maximum(np.abs(rank) - LOGIT_OFFSET, 0)
+def _no_offset(rank: np.ndarray, by: np.float32) -> np.ndarray:
+    return np.sign(rank) * np.maximum(np.abs(rank) - by, 0)
 
 
 def shifted(pivot: Callable[[int], float], bins: Bins) -> Scale:
@@ -70,7 +70,7 @@ def shifted(pivot: Callable[[int], float], bins: Bins) -> Scale:
 
 
 LEFT_BINS = Bins(14, negative=(-18, 24), positive=(-18, -17))
-ENTROPY_BINS = Bins(14, negative=(-12, 24), positive=(-12, 6))
+ENTROPY_BINS = Bins(14, negative=(0, 24), positive=(0, 5))
 ODDS_BINS = Bins(14, negative=(-16, 24), positive=(-16, 24))
 LOGIT_BINS = Bins(14, negative=(3, 17), positive=(3, 17))
 SHIFTED_BINS = Bins(15, negative=(-20, 8), positive=(-20, 8))
@@ -90,22 +90,22 @@ PROBABILITY = Scale(
 """The probability of one channel beside K others, counted as log2 of its odds over those of equal channels."""
 
 ENTROPY = Scale(
-    rank=lambda s, _T, K: _log2(_odds(np.asarray(s) / np.log(K))),
-    formula=lambda rank, _T, K: np.log(K) * _share(rank),
+    rank=lambda s, _T, K: _offset(_log2(_odds(np.asarray(s) / np.log(K))), ENTROPY_OFFSET),
+    formula=lambda rank, _T, K: np.log(K) * _share(_no_offset(np.asarray(rank, np.float64), ENTROPY_OFFSET)),
     bins=ENTROPY_BINS,
 )
-"""Entropy H, counted as log2 of H / (ln K - H)."""
+"""Entropy H, counted as log2 of H / (ln K - H), away from zero."""
 
 LOGIT = Scale(
-    rank=lambda s, _T, _K: _offset(np.asarray(s, np.float64)),
-    formula=lambda rank, _T, _K: _no_offset(np.asarray(rank, np.float64)),
+    rank=lambda s, _T, _K: _offset(np.asarray(s, np.float64), LOGIT_OFFSET),
+    formula=lambda rank, _T, _K: _no_offset(np.asarray(rank, np.float64), LOGIT_OFFSET),
     bins=LOGIT_BINS,
 )
 """A logit."""
 
 FREE_ENERGY = Scale(
-    rank=lambda s, T, K: _offset(np.asarray(s, np.float64) + T * np.log(K)),
-    formula=lambda rank, T, K: _no_offset(np.asarray(rank, np.float64)) - T * np.log(K),
+    rank=lambda s, T, K: _offset(np.asarray(s, np.float64) + T * np.log(K), LOGIT_OFFSET),
+    formula=lambda rank, T, K: _no_offset(np.asarray(rank, np.float64), LOGIT_OFFSET) - T * np.log(K),
     bins=LOGIT_BINS,
 )
 """-T logsumexp(z/T), counted as -T log mean exp(z/T): at high T its spread is small beside T log K."""

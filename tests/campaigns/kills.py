@@ -56,9 +56,8 @@ class Tally:
         self.kills += 1
         self.in_a_commit += committing
         self.while_made += bool(steps) and not names["image.begin"] and not names["store.place"]
-        name, where = steps[-1] if steps else ("nothing", "")
-        kind = "" if name.startswith(("image", "folder", "lock", "store", "sweep")) else f" {kind_of(where)}"
-        self.after[f"{name}{kind}"] += 1
+        name, where = steps[-1] if steps else ("no step", "")
+        self.after[f"{name} {kind_of(where)}" if name.startswith("file") else name] += 1
 
     def note_store(self, store: Path, committed: set[int]) -> None:
         """Count what was reported as committed and is not there, and what is there and not whole."""

@@ -37,16 +37,19 @@ as_int = _bitcast(types.float32, types.int32, ir.IntType(32))
 
 @inlined
 def exp2(x: np.float32) -> np.float32:
-    """Return 2**x for x <= 120, and the smallest normal numbers below -125; relative error under 2e-7."""
+    """Return 2**x for x <= 120, and the smallest normal numbers below -125; relative error under 2e-7.
+
+    With f the distance to the nearest integer, 2**f is the polynomial of degree 5 that is exact at 0 and errs by
+    9.2e-8 at most.
+    """
     bounded = max(x, np.float32(-125.0))
     shifted = bounded + ROUND
     f = bounded - (shifted - ROUND)
-    p = np.float32(1.535336188319500e-4)
-    p = p * f + np.float32(1.339887440266574e-3)
-    p = p * f + np.float32(9.618437357674640e-3)
-    p = p * f + np.float32(5.550332471162809e-2)
-    p = p * f + np.float32(2.402264791363012e-1)
-    p = p * f + np.float32(6.931472028550421e-1)
+    p = np.float32(1.326472439e-3)
+    p = p * f + np.float32(9.671513239e-3)
+    p = p * f + np.float32(5.550733756e-2)
+    p = p * f + np.float32(2.402224207e-1)
+    p = p * f + np.float32(6.931469776e-1)
     p = p * f + np.float32(1.0)
     return as_float(as_int(p) + (as_int(shifted) << np.int32(23)))
 
@@ -55,18 +58,21 @@ def exp2(x: np.float32) -> np.float32:
 def log2(x: np.float32) -> np.float32:
     """Return the binary logarithm of a positive normal x; relative error under 3e-7, also beside x = 1.
 
-    The mantissa is taken to [sqrt(1/2), sqrt(2)) and log2 m = 2/ln 2 artanh((m - 1)/(m + 1)) summed to degree 9.
+    The mantissa is taken to [sqrt(1/2), sqrt(2)); there log2(1 + m) is m times a polynomial of degree 8 that errs
+    by 2.6e-8 at most, relatively. A division would cost more than all of it.
     """
     exponent = (as_int(x) - np.int32(0x3F3504F3)) >> np.int32(23)
     m = as_float(as_int(x) - (exponent << np.int32(23))) - np.float32(1.0)
-    s = m / (m + np.float32(2.0))
-    t = s * s
-    p = np.float32(0.320598898)
-    p = p * t + np.float32(0.412198583)
-    p = p * t + np.float32(0.577078016)
-    p = p * t + np.float32(0.961796694)
-    p = p * t + np.float32(2.885390082)
-    return np.float32(exponent) + p * s
+    p = np.float32(1.258361841e-1)
+    p = p * m + np.float32(-2.072694192e-1)
+    p = p * m + np.float32(2.157157644e-1)
+    p = p * m + np.float32(-2.389448792e-1)
+    p = p * m + np.float32(2.879162385e-1)
+    p = p * m + np.float32(-3.607036799e-1)
+    p = p * m + np.float32(4.809106431e-1)
+    p = p * m + np.float32(-7.213473468e-1)
+    p = p * m + np.float32(1.442695004)
+    return np.float32(exponent) + p * m
 
 
 @inlined

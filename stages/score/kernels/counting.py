@@ -58,15 +58,21 @@ class Bins:
 
 @kernel
 def count(scores: Array, labels: Array, layout: Array, places: Array, counts: Array) -> None:
-    """Add scores to a histogram.
+    """Add scores to a histogram: `place` and then `add`."""
+    place(scores, labels, layout, places)
+    add(places, counts)
+
+
+@kernel
+def place(scores: Array, labels: Array, layout: Array, places: Array) -> None:
+    """Find where scores are counted.
 
     Parameters
     ----------
     scores : float32 (n,), ranks
     labels : uint8 (n,), NORMAL, ANOMALY or IGNORED
     layout : `Bins.layout`
-    places : uint32 (n,), written over
-    counts : int64 (2 * bins + 1,), added to: normal, anomaly, and one place for what is ignored
+    places : uint32 (n,), written: normal bins, then anomaly bins, then one place for what is ignored
     """
     drop, low_negative, low_positive, below, above = layout[0], layout[1], layout[2], layout[3], layout[4]
     bins = below + above + np.int32(1)
@@ -75,10 +81,35 @@ def count(scores: Array, labels: Array, layout: Array, places: Array, counts: Ar
         magnitude = (pattern & np.int32(0x7FFFFFFF)) >> drop
         down = min(max(magnitude - low_negative, np.int32(0)), below)
         up = min(max(magnitude - low_positive, np.int32(0)), above)
-        place = below + (up if pattern >= np.int32(0) else -down) + np.int32(labels[i]) * bins
-        places[i] = np.uint32(place if labels[i] < IGNORED else bins + bins)
-    for i in range(scores.size):
+        found = below + (up if pattern >= np.int32(0) else -down) + np.int32(labels[i]) * bins
+        places[i] = np.uint32(found if labels[i] < IGNORED else bins + bins)
+
+
+@kernel
+def add(places: Array, counts: Array) -> None:
+    """Count places of `place` in a histogram: integers (2 * bins + 1,)."""
+    for i in range(places.size):
         counts[places[i]] += 1
+
+
+@kernel
+def add_waiting(waiting: Array, bands: int, slots: Array, counts: Array) -> None:
+    """Count the places of several bands, one histogram after another.
+
+    A histogram is larger than the first-level cache, and a sweep has dozens: with one band at a time each would
+    come anew from far away.
+
+    Parameters
+    ----------
+    waiting : uint32 (scores, bands, n), places
+    bands : how many of them are filled
+    slots : int64 (scores,), where each score is counted; -1 where it is not
+    counts : integers (pairs, 2 * bins + 1), added to
+    """
+    for score in range(slots.size):
+        if slots[score] >= 0:
+            for band in range(bands):
+                add(waiting[score, band], counts[slots[score]])
 
 
 @kernel

@@ -11,14 +11,14 @@ import numpy as np
 
 from stages.score.kernels.arithmetic import LN2, LOG2E, exp2, log1p, log2
 from stages.score.kernels.compiled import Array, kernel
-from stages.score.kernels.counting import count, count_above
-from stages.score.kernels.pixel import SMALLEST, entropy_rank, offset
+from stages.score.kernels.counting import add_waiting, count_above, place
+from stages.score.kernels.pixel import BANDS, LOGIT_OFFSET, SMALLEST, entropy_rank, offset
 from stages.score.kernels.resampling import Axis, sample_band
 
 MSP, ENTROPY, RBA, MASK2ANOMALY, NEG_SUM, MASK_ENERGY, EAM, VOID, RBA_NORMALIZED, MAXLOGIT = range(10)
 """Rows of the ranks."""
 ROWS = 10
-WORK_ROWS = 7
+WORK_ROWS = 8
 SINGLE_MAPS = 3
 """Planes after the K classes whose score is a single map already: eam, void, rba-normalized."""
 BAND = 4096
@@ -39,7 +39,14 @@ def largest(S: Array, top: Array) -> None:
 
 
 @kernel
-def sum_ratios(S: Array, top: Array, rest: Array, mixed: Array) -> None:
+def invert(top: Array, inverse: Array) -> None:
+    """Write 1 / max S: float32 (n,)."""
+    for i in range(top.size):
+        inverse[i] = np.float32(1.0) / max(top[i], SMALLEST)
+
+
+@kernel
+def sum_ratios(S: Array, top: Array, inverse: Array, rest: Array, mixed: Array) -> None:
     """Write r = sum over k != argmax of x_k, and -sum over k of x_k log2 x_k, with x_k = S_k / max S.
 
     Classes that share the maximum are left out of both; `count_ties` counts them.
@@ -47,7 +54,7 @@ def sum_ratios(S: Array, top: Array, rest: Array, mixed: Array) -> None:
     Parameters
     ----------
     S : float32 (K, n), not negative
-    top : float32 (n,), max S
+    top, inverse : float32 (n,), max S and 1 / max S
     rest, mixed : float32 (n,), written
     """
     rest[:] = np.float32(0.0)
@@ -55,7 +62,7 @@ def sum_ratios(S: Array, top: Array, rest: Array, mixed: Array) -> None:
     for k in range(S.shape[0]):
         for i in range(top.size):
             first = S[k, i] == top[i]
-            x = np.float32(1.0) if first else S[k, i] / max(top[i], SMALLEST)
+            x = np.float32(1.0) if first else S[k, i] * inverse[i]
             rest[i] += np.float32(0.0) if first else x
             mixed[i] -= x * log2(max(x, SMALLEST))
 
@@ -120,9 +127,10 @@ def finish_classes(S: Array, work: Array, ranks: Array) -> None:
     """
     K, n = S.shape
     top, rest, mixed, ties = work[0], work[1], work[2], work[3]
-    saturated, total, exponentials = work[4], work[5], work[6]
+    saturated, total, exponentials, inverse = work[4], work[5], work[6], work[7]
     largest(S, top)
-    sum_ratios(S, top, rest, mixed)
+    invert(top, inverse)
+    sum_ratios(S, top, inverse, rest, mixed)
     count_ties(S, top, ties)
     sum_saturated(S, saturated, total)
     sum_relative_exponentials(S, top, exponentials)
@@ -155,14 +163,15 @@ def finish(z: Array, classes: int, work: Array, ranks: Array) -> None:
         top = work[0]
         largest(z[:classes], top)
         for i in range(z.shape[1]):
-            ranks[MAXLOGIT, i] = offset(-top[i])
+            ranks[MAXLOGIT, i] = offset(-top[i], LOGIT_OFFSET)
 
 
 @kernel
-def scratch(planes: int, n: int) -> tuple[Array, Array, Array, Array]:
-    """Return room for n pixels: planes, work, ranks and places."""
-    z, work = np.empty((planes, n), np.float32), np.empty((WORK_ROWS, n), np.float32)
-    return z, work, np.empty((ROWS, n), np.float32), np.empty(n, np.uint32)
+def scratch(planes: int, rows: int, width: int) -> tuple[Array, Array, Array]:
+    """Return room for a band of pixels: planes by row, work and ranks."""
+    n = rows * width
+    z, work = np.empty((planes, rows, width), np.float32), np.empty((WORK_ROWS, n), np.float32)
+    return z, work, np.empty((ROWS, n), np.float32)
 
 
 @kernel
@@ -191,21 +200,28 @@ def count_masks(
     rows, columns = axes
     height, width = labels.shape
     every = np.arange(planes.shape[0])
-    step = max(1, BAND // width)
+    step, filled = min(height, max(1, BAND // width)), 0
     held, stretched = np.full(2, -1), np.empty((2, planes.shape[0], width), np.float32)
-    z, work, ranks, places = scratch(planes.shape[0], step * width)
+    z, work, ranks = scratch(planes.shape[0], step, width)
+    waiting = np.empty((ROWS, BANDS, step * width), np.uint32)
     for start in range(0, height, step):
         stop = min(start + step, height)
-        if (stop - start) * width != places.size:  # the last band; parts of arrays would not be contiguous
-            z, work, ranks, places = scratch(planes.shape[0], (stop - start) * width)
+        if stop - start < step:  # the last band; parts of arrays would not be contiguous
+            add_waiting(waiting, filled, slots, counts)
+            z, work, ranks = scratch(planes.shape[0], stop - start, width)
+            waiting, filled = np.empty((ROWS, 1, ranks.shape[1]), np.uint32), 0
         band = labels[start:stop].reshape(-1)
         sample_band(planes, every, start, stop, rows, columns, held, stretched, z)
-        finish(z, classes, work, ranks)
+        finish(z.reshape(every.size, ranks.shape[1]), classes, work, ranks)
         for row in range(ROWS):
-            slot = slots[row]
-            if slot >= 0:
-                count(ranks[row], band, layouts[row], places, counts[slot])
-                count_above(ranks[row], band, thresholds[slot], above[slot])
+            if slots[row] >= 0:
+                place(ranks[row], band, layouts[row], waiting[row, filled])
+                count_above(ranks[row], band, thresholds[slots[row]], above[slots[row]])
+        filled += 1
+        if filled == waiting.shape[1]:
+            add_waiting(waiting, filled, slots, counts)
+            filled = 0
+    add_waiting(waiting, filled, slots, counts)
 
 
 @kernel
@@ -215,7 +231,7 @@ def rank_masks(planes: Array, classes: int, axes: tuple[Axis, Axis], ranks: Arra
     height, width = ranks.shape[1:]
     every = np.arange(planes.shape[0])
     held, stretched = np.full(2, -1), np.empty((2, planes.shape[0], width), np.float32)
-    z, work = np.empty((planes.shape[0], width), np.float32), np.empty((WORK_ROWS, width), np.float32)
+    z, work, _ = scratch(planes.shape[0], 1, width)
     for y in range(height):
         sample_band(planes, every, y, y + 1, rows, columns, held, stretched, z)
-        finish(z, classes, work, ranks[:, y])
+        finish(z.reshape(every.size, width), classes, work, ranks[:, y])

@@ -10,34 +10,35 @@ AuPRC, FPR95 and AUROC see.
 
 import numpy as np
 
-from stages.score.kernels.arithmetic import LN2, LOG2E, as_int, exp2, log1p, log2
+from stages.score.kernels.arithmetic import LN2, LOG2E, as_int, exp2, log2
 from stages.score.kernels.compiled import Array, inlined, kernel
-from stages.score.kernels.counting import count, count_above
+from stages.score.kernels.counting import add_waiting, count_above, place
 from stages.score.kernels.resampling import Axis, sample_band
 
 MSP, ENTROPY, ENERGY, VOID, MAXLOGIT = 0, 1, 2, 3, 4
 """Rows of the ranks; the last one depends on no temperature."""
 ROWS = 5
 BAND = 4096
-"""Pixels that are prepared together: their logits and one histogram fit into the second-level cache."""
+"""Pixels that are prepared together: their logits fit into the second-level cache."""
+BANDS = 16
+"""Bands whose places are found before they are added to the histograms."""
 
-
-LOGIT_OFFSET = np.float32(8.0)
-"""Moves logits away from zero, so that bins are of even width around it instead of ever finer."""
+LOGIT_OFFSET, ENTROPY_OFFSET = np.float32(8.0), np.float32(1.0)
+"""Move ranks away from zero, so that bins are of even width around it instead of ever finer."""
 SMALL = np.float32(2.0**-20)
 SMALLEST = np.float32(1e-37)
 
 
 @inlined
 def entropy_rank(entropy: np.float32, log2_entropy: np.float32, log_classes: np.float32) -> np.float32:
-    """Return log2 of H / (ln K - H); log2 H comes apart from H, which may be too small for float32."""
-    return log2_entropy - log2(max(log_classes - entropy, SMALL))
+    """Return log2 of H / (ln K - H), offset; log2 H comes apart from H, which may be too small for float32."""
+    return offset(log2_entropy - log2(max(log_classes - entropy, SMALL)), ENTROPY_OFFSET)
 
 
 @inlined
-def offset(value: np.float32) -> np.float32:
-    """Return a logit as a rank: away from zero by LOGIT_OFFSET."""
-    return value + (LOGIT_OFFSET if value >= np.float32(0.0) else -LOGIT_OFFSET)
+def offset(value: np.float32, by: np.float32) -> np.float32:
+    """Return a value moved away from zero."""
+    return value + (by if value >= np.float32(0.0) else -by)
 
 
 @kernel
@@ -99,7 +100,7 @@ def sum_exponentials(distance: Array, classes: int, inverse_T: np.float32, total
 def rank_maxlogit(top: Array, ranks: Array) -> None:
     """Write the rank of `maxlogit`: float32 (n,) of `prepare` into its row of float32 (ROWS, n)."""
     for i in range(top.size):
-        ranks[MAXLOGIT, i] = offset(-top[i])
+        ranks[MAXLOGIT, i] = offset(-top[i], LOGIT_OFFSET)
 
 
 @kernel
@@ -121,15 +122,18 @@ def temper(distance: Array, top: Array, gap: Array, classes: int, T: np.float32,
         a = gap[i] * inverse_T
         g = exp2(-a)
         r = others * g
+        sum1 = np.float32(1.0) + r
+        inverse = np.float32(1.0) / sum1
+        ln1r = log2(sum1) * LN2 + (r - (sum1 - np.float32(1.0))) * inverse  # exact where 1 + r rounds, too
         # Entropy = ln(1 + r) + sum over k != argmax of p_k (m1 - z_k)/T: no term is negative, nothing cancels.
         spread = (a * others - sums[1, i] * inverse_T) * LN2
-        ln1r = log1p(r)
-        entropy = ln1r + g * spread / (np.float32(1.0) + r)
+        entropy = ln1r + g * spread * inverse
         # Where r is small, H = g (others + spread), of which only the logarithm is sure to be representable.
-        log2_entropy = log2(others + spread) - a if r < SMALL else log2(entropy)
+        small = r < SMALL
+        log2_entropy = log2(others + spread if small else entropy) - (a if small else np.float32(0.0))
         ranks[MSP, i] = log2(others) - a - log2_others
         ranks[ENTROPY, i] = entropy_rank(entropy, log2_entropy, log_classes)
-        ranks[ENERGY, i] = offset(-(top[i] + T * (ln1r - log_classes)))
+        ranks[ENERGY, i] = offset(-(top[i] + T * (ln1r - log_classes)), LOGIT_OFFSET)
     if distance.shape[0] > classes:
         for i in range(top.size):
             r = (sums[0, i] - np.float32(1.0)) * exp2(-gap[i] * inverse_T)
@@ -137,11 +141,12 @@ def temper(distance: Array, top: Array, gap: Array, classes: int, T: np.float32,
 
 
 @kernel
-def scratch(planes: int, n: int) -> tuple[Array, Array, Array, Array, Array, Array, Array]:
-    """Return room for n pixels: planes, distances, maxima, gaps, sums, ranks and places."""
-    z, distance = np.empty((planes, n), np.float32), np.empty((planes, n), np.float32)
+def scratch(planes: int, rows: int, width: int) -> tuple[Array, Array, Array, Array, Array, Array]:
+    """Return room for a band of pixels: planes by row, distances, maxima, gaps, sums and ranks."""
+    n = rows * width
+    z, distance = np.empty((planes, rows, width), np.float32), np.empty((planes, n), np.float32)
     top, gap, sums = np.empty(n, np.float32), np.empty(n, np.float32), np.empty((2, n), np.float32)
-    return z, distance, top, gap, sums, np.empty((ROWS, n), np.float32), np.empty(n, np.uint32)
+    return z, distance, top, gap, sums, np.empty((ROWS, n), np.float32)
 
 
 @kernel
@@ -176,24 +181,32 @@ def count_pixels(
     """
     rows, columns = axes
     height, width = labels.shape
-    step, damaged = max(1, BAND // width), 0
+    step, damaged, filled = min(height, max(1, BAND // width)), 0, 0
     held, stretched = np.full(2, -1), np.empty((2, channels.size, width), np.float32)
-    z, distance, top, gap, sums, ranks, places = scratch(channels.size, step * width)
+    z, distance, top, gap, sums, ranks = scratch(channels.size, step, width)
+    waiting = np.empty((slots.size, BANDS, step * width), np.uint32)
     for start in range(0, height, step):
         stop = min(start + step, height)
-        if (stop - start) * width != places.size:  # the last band; parts of arrays would not be contiguous
-            z, distance, top, gap, sums, ranks, places = scratch(channels.size, (stop - start) * width)
+        if stop - start < step:  # the last band; parts of arrays would not be contiguous
+            add_waiting(waiting, filled, slots.reshape(-1), counts)
+            z, distance, top, gap, sums, ranks = scratch(channels.size, stop - start, width)
+            waiting, filled = np.empty((slots.size, 1, top.size), np.uint32), 0
         band = labels[start:stop].reshape(-1)
         sample_band(logits, channels, start, stop, rows, columns, held, stretched, z)
-        damaged += prepare(z, classes, distance, top, gap)
+        damaged += prepare(z.reshape(channels.size, top.size), classes, distance, top, gap)
         rank_maxlogit(top, ranks)
         for t in range(temperatures.size):
             temper(distance, top, gap, classes, temperatures[t], sums, ranks)
             for row in range(ROWS):
                 slot = slots[row, t]
                 if slot >= 0:
-                    count(ranks[row], band, layouts[row], places, counts[slot])
+                    place(ranks[row], band, layouts[row], waiting[row * temperatures.size + t, filled])
                     count_above(ranks[row], band, thresholds[slot], above[slot])
+        filled += 1
+        if filled == waiting.shape[1]:
+            add_waiting(waiting, filled, slots.reshape(-1), counts)
+            filled = 0
+    add_waiting(waiting, filled, slots.reshape(-1), counts)
     return damaged
 
 
@@ -212,13 +225,11 @@ def rank_pixels(
     rows, columns = axes
     height, width = ranks.shape[1:]
     held, stretched = np.full(2, -1), np.empty((2, channels.size, width), np.float32)
-    z = np.empty((channels.size, width), np.float32)
-    distance, sums = np.empty_like(z), np.empty((2, width), np.float32)
-    top, gap = np.empty(width, np.float32), np.empty(width, np.float32)
+    z, distance, top, gap, sums, _ = scratch(channels.size, 1, width)
     damaged = 0
     for y in range(height):
         sample_band(logits, channels, y, y + 1, rows, columns, held, stretched, z)
-        damaged += prepare(z, classes, distance, top, gap)
+        damaged += prepare(z.reshape(channels.size, width), classes, distance, top, gap)
         rank_maxlogit(top, ranks[:, y])
         temper(distance, top, gap, classes, T, sums, ranks[:, y])
     return damaged

@@ -46,16 +46,23 @@ def stretch_row(planes: Array, chosen: Array, y: int, columns: Axis, out: Array)
 
 
 @kernel
-def blend_rows(above: Array, below: Array, weight: np.float32, out: Array) -> None:
-    """Blend two stretched rows of every plane: float32 (P, width) each."""
-    for p in range(above.shape[0]):
-        for x in range(above.shape[1]):
-            out[p, x] = above[p, x] + weight * (below[p, x] - above[p, x])
+def blend(above: Array, below: Array, weight: np.float32, out: Array) -> None:
+    """Blend two stretched rows: float32 (width,) each."""
+    for x in range(out.size):
+        out[x] = above[x] + weight * (below[x] - above[x])
 
 
 @kernel
 def sample_row(
-    planes: Array, chosen: Array, y: int, rows: Axis, columns: Axis, held: Array, stretched: Array, out: Array
+    planes: Array,
+    chosen: Array,
+    y: int,
+    rows: Axis,
+    columns: Axis,
+    held: Array,
+    stretched: Array,
+    row: int,
+    out: Array,
 ) -> None:
     """Sample row `y` of the target grid.
 
@@ -67,18 +74,20 @@ def sample_row(
     rows, columns : `axis_weights` of both axes
     held : int64 (2,), the source rows that `stretched` holds (-1: none), kept from call to call
     stretched : float32 (2, P, width), kept from call to call: each source row is stretched once
-    out : float32 (P, width), written
+    row : which row of `out` it becomes
+    out : float32 (P, rows, width), written
     """
     first, weight = rows
     for source in (first[y], min(first[y] + 1, planes.shape[1] - 1)):
         if held[source % 2] != source:
             stretch_row(planes, chosen, source, columns, stretched[source % 2])
             held[source % 2] = source
-    above = stretched[first[y] % 2]
-    if weight[y] == 0:
-        out[:] = above
-    else:
-        blend_rows(above, stretched[(first[y] + 1) % 2], weight[y], out)
+    above, below = stretched[first[y] % 2], stretched[(first[y] + 1) % 2]
+    for p in range(chosen.size):  # rows one by one: of a part of `out` the compiler would not know that it is dense
+        if weight[y] == 0:
+            out[p, row] = above[p]
+        else:
+            blend(above[p], below[p], weight[y], out[p, row])
 
 
 @kernel
@@ -93,16 +102,14 @@ def sample_band(
     stretched: Array,
     out: Array,
 ) -> None:
-    """Sample rows `start` to `stop` of the target grid, one after another: out is float32 (P, rows * width).
+    """Sample rows `start` to `stop` of the target grid, one after another: out is float32 (P, rows, width).
 
     The other parameters are those of `sample_row`.
     """
-    width = columns[0].size
-    same = width == planes.shape[2] and rows[0].size == planes.shape[1]
+    same = columns[0].size == planes.shape[2] and rows[0].size == planes.shape[1]
     for y in range(start, stop):
-        target = out[:, (y - start) * width : (y - start + 1) * width]
         if same:
             for p in range(chosen.size):
-                target[p] = planes[chosen[p], y]
+                out[p, y - start] = planes[chosen[p], y]
         else:
-            sample_row(planes, chosen, y, rows, columns, held, stretched, target)
+            sample_row(planes, chosen, y, rows, columns, held, stretched, y - start, out)

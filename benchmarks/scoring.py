@@ -1,0 +1,177 @@
+"""`pipe score` beside plain torch and scikit-learn: both kinds of network, then how it scales."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from benchmarks import made, plain
+from benchmarks.sheet import Sheet
+from benchmarks.timing import Seconds, median, one_core, ratio, take_turns
+from cache import open_store
+from stages.score.kernels import pixel as kernels
+from stages.score.pixel import prepare
+from stages.score.plan import make_plan
+from stages.score.protocols import PROTOCOLS
+from stages.score.results import Row, make_rows
+from stages.score.run import tally_store
+
+SWEEP = tuple(float(T) for T in np.linspace(0.5, 2.4, 20).round(3))
+PIXEL_METHODS = ("msp", "entropy", "energy")
+IMAGES = 10
+MASK_IMAGES = 2
+ROUNDS = 5
+
+
+def score(
+    path: Path, protocol: str, methods: Sequence[str], temperatures: Sequence[float], workers: int
+) -> list[Row]:
+    """Do all that `pipe score` does: open, read, decode, score, count, compute the figures."""
+    store = open_store(path)
+    plan = make_plan(store.schema, PROTOCOLS[protocol], methods, temperatures)
+    return make_rows(store, plan, tally_store(store, plan, store.completed(), workers, lambda: None))
+
+
+def scores_alone(path: Path) -> Callable[[], None]:
+    """Return the fused loop and nothing else: all scores of a store in memory, none of them counted."""
+    store = open_store(path)
+    z = [
+        prepare({"logits": store.read("logits", i)})[: made.CLASSES].reshape(made.CLASSES, -1)
+        for i in store.completed()
+    ]
+    blocks = [
+        np.ascontiguousarray(image[:, i : i + kernels.BAND])
+        for image in z
+        for i in range(0, image.shape[1], kernels.BAND)
+    ]
+    _, distance, top, gap, sums, ranks = kernels.scratch(made.CLASSES, 1, kernels.BAND)
+
+    def run() -> None:
+        for block in blocks:
+            kernels.prepare(block, made.CLASSES, distance, top, gap)
+            for T in SWEEP:
+                kernels.temper(distance, top, gap, made.CLASSES, np.float32(T), sums, ranks)
+
+    return run
+
+
+def plain_pixel(path: Path) -> Callable[[], None]:
+    """Return each method at one temperature over logits that are in memory already."""
+    store = open_store(path)
+    logits = [torch.from_numpy(store.read("logits", i)[: made.CLASSES].astype(np.float32)) for i in store.completed()]
+    labels = [_nearest(store.labels(i), made.PIXEL_SIZE) for i in store.completed()]
+
+    def run() -> None:
+        for method in PIXEL_METHODS:
+            plain.figures([plain.PIXEL[method](z, 1.3).numpy() for z in logits], labels)
+
+    return run
+
+
+def plain_mask(path: Path) -> Callable[[], None]:
+    """Return each method at one temperature over mask logits and class logits that are in memory already."""
+    store = open_store(path)
+    inputs = [
+        (
+            torch.from_numpy(store.read("mask_logits", i).astype(np.float32)),
+            torch.from_numpy(store.read("class_logits", i)),
+        )
+        for i in store.completed()
+    ]
+    labels = [store.labels(i) for i in store.completed()]
+
+    def run() -> None:
+        for method in plain.MASK.values():
+            plain.figures([method(*z, 1.3, made.FULL_SIZE).numpy() for z in inputs], labels)
+
+    return run
+
+
+def measure_pixel(sheet: Sheet, folder: Path) -> None:
+    """20 temperatures of three methods at the network's size, one core."""
+    path, pairs = made.pixel_store(folder / "pixel.zarr", IMAGES), len(PIXEL_METHODS) * len(SWEEP)
+    candidates: dict[str, Callable[[], object]] = {
+        "pipe score": partial(score, path, "course", PIXEL_METHODS, SWEEP, 1),
+        "fused loop alone": scores_alone(path),
+        "torch + scikit-learn": plain_pixel(path),
+    }
+    with one_core(), threadpool_limits(1):
+        seconds = take_turns(candidates, ROUNDS)
+    counts = {"pipe score": pairs, "fused loop alone": pairs, "torch + scikit-learn": len(PIXEL_METHODS)}
+    sweep = f"{', '.join(PIXEL_METHODS)} at {len(SWEEP)} temperatures"
+    title = f"Pixel network: {sweep}, {IMAGES} images of 20x512x1024, one core"
+    pixels = IMAGES * made.PIXEL_SIZE[0] * made.PIXEL_SIZE[1]
+    sheet.table(title, PER_PAIR, _per_pair(seconds, counts, pixels, "pipe score"))
+
+
+def measure_mask(sheet: Sheet, folder: Path) -> None:
+    """20 temperatures of all methods at 1024x2048, one core."""
+    path, methods = made.mask_store(folder / "mask.zarr", MASK_IMAGES), tuple(plain.MASK)
+    candidates: dict[str, Callable[[], object]] = {
+        "pipe score": partial(score, path, "standard", methods, SWEEP, 1),
+        "torch + scikit-learn": plain_mask(path),
+    }
+    with one_core(), threadpool_limits(1):
+        seconds = take_turns(candidates, ROUNDS)
+    pairs = (len(methods) - 1) * len(SWEEP) + 1
+    counts = {"pipe score": pairs, "torch + scikit-learn": len(methods)}
+    sweep = f"{len(methods)} methods at {len(SWEEP)} temperatures"
+    title = f"Mask network: {sweep}, {MASK_IMAGES} images of 100 queries, masks 1024x2048, one core"
+    pixels = MASK_IMAGES * made.FULL_SIZE[0] * made.FULL_SIZE[1]
+    sheet.table(title, PER_PAIR, _per_pair(seconds, counts, pixels, "pipe score"))
+
+
+def measure_scaling(sheet: Sheet, folder: Path) -> None:
+    """More images, more temperatures, more workers."""
+    stores = {n: made.pixel_store(folder / f"pixel{n}.zarr", n) for n in (4, 8, 16, 32, 40)}
+    images = {str(n): partial(score, p, "course", PIXEL_METHODS, SWEEP, 1) for n, p in stores.items()}
+    _scaling(sheet, "Images (pixel network, 20 temperatures, one worker)", "images", images)
+    sweeps = {n: tuple(np.linspace(0.5, 2.4, n).round(4).tolist()) if n > 1 else (1.0,) for n in (1, 5, 20, 80)}
+    temperatures = {str(n): partial(score, stores[4], "course", PIXEL_METHODS, s, 1) for n, s in sweeps.items()}
+    _scaling(sheet, "Temperatures (pixel network, 4 images, one worker)", "temperatures", temperatures)
+    workers = {str(n): partial(score, stores[16], "course", PIXEL_METHODS, SWEEP, n) for n in (1, 2)}
+    _scaling(sheet, "Workers (pixel network, 16 images, 20 temperatures)", "workers", workers)
+    mask, methods = made.mask_store(folder / "mask4.zarr", 4), tuple(plain.MASK)
+    workers = {str(n): partial(score, mask, "standard", methods, SWEEP[::4], n) for n in (1, 2)}
+    _scaling(sheet, "Workers (mask network, 4 images, 5 temperatures)", "workers", workers)
+
+
+PER_PAIR = ("", "seconds", "pairs", "ns per pixel and pair", "time per pair over that of pipe score")
+
+
+def _per_pair(seconds: Seconds, pairs: dict[str, int], pixels: int, ours: str) -> list[list[object]]:
+    return [
+        [name, median(seconds, name), pairs[name], median(seconds, name) / pairs[name] / pixels * 1e9,
+         ratio(seconds, name, ours) * pairs[ours] / pairs[name]]
+        for name in seconds
+    ]  # fmt: skip
+
+
+def _scaling(sheet: Sheet, title: str, unit: str, candidates: Mapping[str, Callable[[], object]]) -> None:
+    seconds = take_turns(candidates, ROUNDS)
+    first = next(iter(candidates))
+    lines = [[name, median(seconds, name), ratio(seconds, name, first)] for name in candidates]
+    sheet.table(title, (unit, "seconds", f"over {first}"), lines)
+
+
+def _nearest(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    rows, columns = (((np.arange(n) + 0.5) * m / n).astype(int) for m, n in zip(labels.shape, size, strict=True))
+    return labels[rows[:, None], columns]
+
+
+def main() -> None:
+    """Measure, print and save."""
+    sheet = Sheet("scoring")
+    with tempfile.TemporaryDirectory() as folder:
+        measure_pixel(sheet, Path(folder))
+        measure_mask(sheet, Path(folder))
+        measure_scaling(sheet, Path(folder))
+    sheet.save()
+
+
+if __name__ == "__main__":
+    main()
