@@ -12,9 +12,9 @@ dev: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
-.venv/installed-user: EXTRAS := infer
-.venv/installed-dev: EXTRAS := infer,dev
-.venv/installed-bench: EXTRAS := infer,dev,bench
+.venv/installed-user: EXTRAS := infer,cloud
+.venv/installed-dev: EXTRAS := infer,cloud,dev
+.venv/installed-bench: EXTRAS := infer,cloud,dev,bench
 
 test: dev
 	$(BIN)/python -m pytest --quiet

@@ -49,7 +49,7 @@ def plain_read(store: Store) -> None:
         out = np.empty(spec.image_shape, spec.dtype)
         for key, extent in image_chunks(image, spec.shape, spec.chunks):
             part = out[extent]
-            encoded = Encoded((store.path / "logits" / key).read_bytes())
+            encoded = Encoded(Path(store.path, "logits", key).read_bytes())
             part[...] = decode(encoded, spec.chunks[1:], spec.dtype)[tuple(map(slice, part.shape))]
 
 
@@ -89,7 +89,7 @@ def measure_read(sheet: Sheet, source: Store) -> None:
     ways = {
         "verified read": verified,
         "unverified": lambda: plain_read(source),
-        "zarr-python": zarr_read(source.path),
+        "zarr-python": zarr_read(Path(source.path)),
     }
     _report(sheet, "Reading logits", ways, source)
 

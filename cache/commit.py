@@ -2,8 +2,6 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import product
-from pathlib import Path
 from threading import Lock as Mutex
 from typing import cast
 
@@ -11,15 +9,15 @@ import numpy as np
 
 from cache import records
 from cache.codec import Encoded, decode, encode
-from cache.create import create_store, lock_all, require_free, require_removable, sweep_beside
 from cache.errors import IntegrityError, PipeError
-from cache.files import Folder
-from cache.lock import PATIENCE, BusyError, Lock
+from cache.lock import BusyError
+from cache.places import Place
 from cache.records import ArrayRecord, Record, digest
 from cache.schema import VOID_LABEL, ArraySpec, Schema
+from cache.site import Claim, Writable, open_site
 from cache.steps import step
-from cache.store import METADATA, Store, open_store
-from cache.tiles import CHUNKS, image_chunks
+from cache.store import Store, open_store
+from cache.tiles import image_chunks
 
 
 class StoreWriter:
@@ -27,7 +25,7 @@ class StoreWriter:
 
     Parameters
     ----------
-    path : the store's folder
+    path : the store's folder, or its URL of s3://
     schema : what the store must be; an existing store that differs is refused
     overwrite : replace what store there is, but not before the first image is committed
 
@@ -38,20 +36,16 @@ class StoreWriter:
         while someone writes it.
     """
 
-    def __init__(self, path: Path, schema: Schema, overwrite: bool = False) -> None:
+    def __init__(self, path: Place, schema: Schema, overwrite: bool = False) -> None:
         self.path, self.schema, self.overwrite = path, schema, overwrite
+        self.site = open_site(path)
         self.store: Store | None = None
         self._claim = frozenset[int]()
-        self._lock: Lock | None = None
+        self._lock: Claim | None = None
         self._opening = Mutex()
-        sweep_beside(path)
-        if overwrite:
-            if require_removable(path):
-                lock_all(path).release()
-        elif (path / METADATA).exists():
+        self.site.prepare(overwrite)
+        if not overwrite and self.site.occupied():
             self.store = self._existing()
-        else:
-            require_free(path)
 
     def completed(self) -> list[int]:
         """Return the indices of the images that need no work."""
@@ -98,12 +92,12 @@ class StoreWriter:
             parts = self._with_padded_labels(values)
             for name, spec in store.arrays.items():
                 _require_fit(name, parts[name], spec)
-            store.files.remove(records.key(image))  # while its chunks are replaced, it must not count as there
+            self.site.files.remove(records.key(image))  # while its chunks are replaced, it must not count as there
             written = {
-                name: _write(store.files, name, image, parts[name], spec) for name, spec in store.arrays.items()
+                name: _write(self.site.files, name, image, parts[name], spec) for name, spec in store.arrays.items()
             }
             record = Record(image, self.schema.images[image], store.fingerprint, dict(sources), written)
-            store.files.publish(records.key(image), record.to_bytes())
+            self.site.files.publish(records.key(image), record.to_bytes())
             step("image.end", image)
 
     def _with_padded_labels(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -131,34 +125,31 @@ class StoreWriter:
             if not claimed:
                 lock.release()
 
-    def _locked(self, images: Collection[int]) -> Lock:
+    def _locked(self, images: Collection[int]) -> Claim:
         """Lock images and look at the store anew: until now, another process may have replaced it."""
         lock = None
-        if not self.store and (self.overwrite or not (self.path / METADATA).exists()):
-            lock = create_store(self.path, self.schema, images, self.overwrite)
+        if not self.store and (self.overwrite or not self.site.occupied()):
+            lock = self.site.create(self.schema, images, self.overwrite)
         lock = lock or self._locked_existing(images)
         try:
             self.store = self._existing()
-            if lock.effective:
-                _sweep(self.store, images)
+            self.site.sweep(self.store, images, lock)
         except BaseException:
             lock.release()
             raise
         return lock
 
-    def _locked_existing(self, images: Collection[int]) -> Lock:
+    def _locked_existing(self, images: Collection[int]) -> Claim:
         try:
-            return Lock(self.path, images, PATIENCE)
+            return self.site.claim(images)
         except BusyError as error:
             raise PipeError(
                 f"{self.path}: {error.owner} is writing image {self.schema.images[error.image]!r}, "
                 "which this command would write too; wait for it or stop it, and call this command again"
             ) from error
-        except OSError as error:
-            raise PipeError(f"{self.path}: the store cannot be written ({error.strerror})") from error
 
-    def _require_in_place(self, lock: Lock) -> None:
-        if not lock.guards(self.path):
+    def _require_in_place(self, lock: Claim) -> None:
+        if not self.site.guarded(lock):
             raise PipeError(
                 f"{self.path}: the store was moved or removed while it was written; "
                 "put it back, or remove what is left of it, and call this command again"
@@ -174,23 +165,12 @@ class StoreWriter:
         return store
 
 
-def _sweep(store: Store, images: Collection[int]) -> None:
-    """Remove what interrupted commits of these images left; no one else may be writing them."""
-    own = {str(image) for image in images}
-    left = [file for file in store.files.partials(records.FOLDER) if file.name.split(".")[0] in own]
-    for array, image in product(store.arrays, own):
-        left += store.files.partials(f"{array}/{CHUNKS}/{image}")
-    for file in left:
-        step("sweep.file", file)
-        file.unlink(missing_ok=True)
-
-
 def _require_fit(array: str, values: np.ndarray, spec: ArraySpec) -> None:
     if values.shape != spec.image_shape or values.dtype != spec.dtype:
         raise ValueError(f"{array}: {spec.dtype} {spec.image_shape} expected, {values.dtype} {values.shape} given")
 
 
-def _write(files: Folder, array: str, image: int, values: np.ndarray, spec: ArraySpec) -> ArrayRecord:
+def _write(files: Writable, array: str, image: int, values: np.ndarray, spec: ArraySpec) -> ArrayRecord:
     checksums = {}
     for key, extent in image_chunks(image, spec.shape, spec.chunks):
         chunk = _whole_chunk(values[extent], spec)
@@ -207,10 +187,10 @@ def _whole_chunk(part: np.ndarray, spec: ArraySpec) -> np.ndarray:
     return np.ascontiguousarray(np.pad(part, missing) if np.any(missing) else part)
 
 
-def _read_back(files: Folder, key: str, encoded: Encoded, chunk: np.ndarray) -> None:
+def _read_back(files: Writable, key: str, encoded: Encoded, chunk: np.ndarray) -> None:
     """Hold what lies on disk, and what that decodes to, against what was to be written."""
     step("file.read-back", key)
     decoded = decode(encoded, chunk.shape, chunk.dtype)
     same = np.array_equal(decoded.view(np.uint8), chunk.view(np.uint8))  # as bytes: NaN equals nothing, -0 equals 0
     if files.read(key) != encoded.data or not same:
-        raise IntegrityError(f"{files.root / key}: what was written does not read back as it was")
+        raise IntegrityError(f"{files.root}/{key}: what was written does not read back as it was")

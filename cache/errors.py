@@ -13,5 +13,9 @@ class IncompleteError(PipeError):
     """A store, or a run over it, lacks images that it should have."""
 
 
+class UnreachableError(PipeError):
+    """A server does not hand out a store's bytes: nothing is known of them, neither that they are there nor sound."""
+
+
 class IntegrityError(PipeError):
     """Stored bytes are not the bytes that were committed."""

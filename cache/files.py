@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 import uuid
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from cache.documents import MAX_JSON_BYTES
@@ -45,15 +46,18 @@ class Folder:
         except OSError as error:
             raise PipeError(f"{path}: cannot be read ({error.strerror})") from error
 
-    def size(self, key: str) -> int | None:
-        """Return the number of bytes under `key`, or None if there are none."""
-        path = self.root / key
-        return path.stat().st_size if path.is_file() else None
+    def read_all(self, keys: Sequence[str]) -> Iterator[bytes | None]:
+        """Yield the bytes under each of the keys, or None where there are none; raises as `read` does."""
+        return map(self.read, keys)
 
-    def names(self, key: str) -> list[str]:
-        """Return the names of the files directly below `key`, sorted."""
-        folder = self.root / key
-        return sorted(p.name for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
+    def sizes(self, keys: Collection[str]) -> dict[str, int]:
+        """Return the number of bytes under each of the keys that exist."""
+        paths = {key: self.root / key for key in keys}
+        return {key: path.stat().st_size for key, path in paths.items() if path.is_file()}
+
+    def all_keys(self) -> Iterator[str]:
+        """Yield the key of every file."""
+        return (path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if not path.is_dir())
 
     def publish(self, key: str, data: bytes) -> None:
         """Write `data` under `key` so that after a crash the key holds all of it or what it held before.

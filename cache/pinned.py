@@ -1,7 +1,7 @@
 """A store read as it was when the reading began, whatever is done to it meanwhile."""
 
 from cache.errors import IncompleteError, PipeError
-from cache.files import Folder
+from cache.places import Files
 from cache.records import Record
 from cache.schema import Schema
 from cache.store import Store
@@ -14,7 +14,7 @@ class PinnedStore(Store):
     image in between, a chunk that differs is an error, and old labels never meet new logits.
     """
 
-    def __init__(self, files: Folder, schema: Schema) -> None:
+    def __init__(self, files: Files, schema: Schema) -> None:
         super().__init__(files, schema)
         self._records: dict[int, Record] = {}
 

@@ -58,12 +58,18 @@ def mend_group(path: Path, schema: Schema) -> list[Damage]:
     return []
 
 
-def mend_arrays(store: Store) -> list[Damage]:
-    """Write the damaged metadata of arrays anew, as the group's attributes imply it; return what was wrong."""
-    damages = check_metadata(store)
+def mend_arrays(path: Path, store: Store) -> list[Damage]:
+    """Write the damaged metadata of arrays anew, as the group's attributes imply it; return what was wrong.
+
+    Parameters
+    ----------
+    path : the store's folder
+    store : what it describes
+    """
+    damages, files = check_metadata(store), Folder(path)
     for damage in damages:
         array = damage.file.removesuffix(f"/{METADATA}")
-        store.files.publish(damage.file, metadata_bytes(store.arrays[array].metadata()))
+        files.publish(damage.file, metadata_bytes(store.arrays[array].metadata()))
     return damages
 
 

@@ -1,7 +1,7 @@
 """A store opened for reading: every value that leaves it was checked against its completion record."""
 
+from collections.abc import Iterable
 from math import prod
-from pathlib import Path
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from cache import records
 from cache.codec import Encoded, decode
 from cache.documents import loads
 from cache.errors import IncompleteError, IntegrityError, PipeError
-from cache.files import Folder
+from cache.places import Files, Place, open_files
 from cache.records import Record
 from cache.schema import ArraySpec, Schema, parse
 from cache.tiles import image_chunks
@@ -21,7 +21,7 @@ class Store:
     """The images of one network over one data set, readable one at a time.
 
     Reading an image needs its completion record; each chunk must exist, carry the checksum that the record
-    names and decode to the size that the schema says. Instances hold no open file and may be shared by threads.
+    names and decode to the size that the schema says. Instances may be shared by threads.
 
     Parameters
     ----------
@@ -29,20 +29,20 @@ class Store:
     schema : what they mean
     """
 
-    def __init__(self, files: Folder, schema: Schema) -> None:
+    def __init__(self, files: Files, schema: Schema) -> None:
         self.files, self.schema = files, schema
         self.fingerprint: str = schema.attributes()["fingerprint"]
         self.arrays: dict[str, ArraySpec] = schema.arrays()
 
     @property
-    def path(self) -> Path:
-        """Where the store lies."""
+    def path(self) -> Place:
+        """Where the store lies, for messages."""
         return self.files.root
 
     def completed(self) -> list[int]:
         """Return the indices of the committed images, in order."""
-        found = {f"{records.FOLDER}/{name}" for name in self.files.names(records.FOLDER)}
-        return [image for image in range(len(self.schema.images)) if records.key(image) in found]
+        images = {records.key(image): image for image in range(len(self.schema.images))}
+        return sorted(images[key] for key in self.files.sizes(images.keys()))
 
     def missing(self) -> list[int]:
         """Return the indices of the images without a completion record, in order."""
@@ -54,7 +54,7 @@ class Store:
             names = ", ".join(self.schema.images[i] for i in missing[:3]) + (", ..." if len(missing) > 3 else "")
             raise IncompleteError(
                 f"{self.path}: {len(missing)} of {len(self.schema.images)} images are missing ({names}); "
-                "run the same `pipe infer` again to finish it, or score what is there with --allow-incomplete"
+                "run the same `pipe infer` again to finish it, or take what is there with --allow-incomplete"
             )
 
     def record(self, image: int) -> Record:
@@ -101,23 +101,26 @@ class Store:
         spec = self.arrays[array]
         committed = self._chunks_of(record or self.record(image), array)
         out = np.empty(spec.image_shape, spec.dtype)
-        for key, extent in image_chunks(image, spec.shape, spec.chunks):
+        chunks = dict(image_chunks(image, spec.shape, spec.chunks))
+        found = self.files.read_all([f"{array}/{key}" for key in chunks])
+        for (key, extent), data in zip(chunks.items(), found, strict=True):
             part = out[extent]  # an edge chunk reaches past the image
-            part[...] = self._chunk(image, f"{array}/{key}", committed.get(key), spec)[tuple(map(slice, part.shape))]
+            chunk = self._chunk(image, f"{array}/{key}", data, committed.get(key), spec)
+            part[...] = chunk[tuple(map(slice, part.shape))]
         return out
 
     def labels(self, image: int, record: Record | None = None) -> np.ndarray:
         """Read the mask of an image at its own size: uint8 (height, width), raw codes."""
+        record = record or self.record(image)
         height, width = (int(n) for n in self.read("label_size", image, record))
         full = self.read("labels", image, record)
         if not (0 < height <= full.shape[0] and 0 < width <= full.shape[1]):
             raise IntegrityError(f"{self._where(image)}: a mask of {height}x{width} does not fit {full.shape}")
         return full[:height, :width]
 
-    def _chunk(self, image: int, key: str, checksum: str | None, spec: ArraySpec) -> np.ndarray:
-        """Return one decoded chunk without the image dimension."""
+    def _chunk(self, image: int, key: str, data: bytes | None, checksum: str | None, spec: ArraySpec) -> np.ndarray:
+        """Return one chunk, decoded, without the image dimension."""
         where = f"{self._where(image)}: {key}"
-        data = self.files.read(key)
         if data is None:
             raise IntegrityError(f"{where} is gone")
         encoded = Encoded(data)
@@ -138,8 +141,12 @@ class Store:
         return f"{self.path}: image {self.schema.images[image]!r}"
 
 
-def open_store(path: Path | str) -> Store:
+def open_store(path: Place) -> Store:
     """Open a store for reading.
+
+    Parameters
+    ----------
+    path : a folder, a zip file that `pipe pack` made, or the URL of either (s3, gs, http, https)
 
     Raises
     ------
@@ -148,7 +155,7 @@ def open_store(path: Path | str) -> Store:
     IntegrityError
         Its metadata is damaged.
     """
-    files = Folder(Path(path))
+    files = open_files(path)
     data = files.read(METADATA)
     if data is None:
         raise PipeError(f"{path}: expected a logit store, but there is no {METADATA}; `pipe infer` makes one")
@@ -160,13 +167,14 @@ def open_store(path: Path | str) -> Store:
 
 def stored_bytes(store: Store) -> int:
     """Return the bytes on disk of all committed chunks."""
-    sizes = (
-        store.files.size(f"{name}/{key}")
-        for name, spec in store.arrays.items()
-        for image in store.completed()
-        for key, _ in image_chunks(image, spec.shape, spec.chunks)
-    )
-    return sum(size or 0 for size in sizes)
+    completed = store.completed()
+    keys = [key for name, spec in store.arrays.items() for key in chunk_keys(name, spec, completed)]
+    return sum(store.files.sizes(keys).values())
+
+
+def chunk_keys(array: str, spec: ArraySpec, images: Iterable[int]) -> list[str]:
+    """Return the keys of the chunks of some images in one array."""
+    return [f"{array}/{key}" for image in images for key, _ in image_chunks(image, spec.shape, spec.chunks)]
 
 
 def raw_bytes(store: Store) -> int:

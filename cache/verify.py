@@ -8,11 +8,11 @@ import numpy as np
 from cache import records
 from cache.codec import Encoded, decode
 from cache.documents import loads
-from cache.errors import IncompleteError, IntegrityError, PipeError
+from cache.errors import IncompleteError, IntegrityError, PipeError, UnreachableError
 from cache.lock import LOCK
 from cache.records import ArrayRecord, Record, digest
 from cache.schema import ArraySpec, Schema, canonical
-from cache.store import METADATA, Store
+from cache.store import METADATA, Store, chunk_keys
 from cache.tiles import CHUNKS, image_chunks
 
 
@@ -68,7 +68,8 @@ def check_metadata(store: Store) -> list[Damage]:
 def check_image(store: Store, image: int) -> ImageCheck:
     """Read all of one image and hold it against its completion record and against what a store may contain.
 
-    A damaged record is the only finding where there is one, as nothing is left to hold the chunks against.
+    A damaged record is the only finding where there is one, as nothing is left to hold the chunks against. A server
+    that does not answer is no finding but an error: the image may be sound.
 
     Parameters
     ----------
@@ -81,6 +82,8 @@ def check_image(store: Store, image: int) -> ImageCheck:
     except IncompleteError:
         check.committed = False
         return check
+    except UnreachableError:
+        raise
     except PipeError as error:
         check.add(records.key(image), error)
         return check
@@ -93,14 +96,15 @@ def check_image(store: Store, image: int) -> ImageCheck:
 
 
 def stray_files(store: Store) -> list[str]:
-    """Return the keys of files that are no part of the format, sorted; they do no harm."""
-    known = {METADATA, LOCK, *(records.key(image) for image in range(len(store.schema.images)))}
+    """Return the keys of files that are no part of the format, sorted; they do no harm.
+
+    A web server cannot be asked for them.
+    """
+    images = range(len(store.schema.images))
+    known = {METADATA, LOCK, *map(records.key, images)}
     for array, spec in store.arrays.items():
-        known.add(f"{array}/{METADATA}")
-        for image in range(len(store.schema.images)):
-            known.update(f"{array}/{key}" for key, _ in image_chunks(image, spec.shape, spec.chunks))
-    found = (path.relative_to(store.path).as_posix() for path in store.path.rglob("*") if not path.is_dir())
-    return sorted(set(found) - known)
+        known |= {f"{array}/{METADATA}", *chunk_keys(array, spec, images)}
+    return sorted(set(store.files.all_keys()) - known)
 
 
 def _metadata_fault(store: Store, key: str, spec: ArraySpec) -> str | None:
@@ -110,6 +114,8 @@ def _metadata_fault(store: Store, key: str, spec: ArraySpec) -> str | None:
             return "the file is missing"
         if canonical(loads(data)) == canonical(spec.metadata()):  # as text, since 1 == 1.0 == True
             return None
+    except UnreachableError:
+        raise
     except PipeError as error:
         return str(error)
     except (ValueError, RecursionError) as error:
@@ -145,6 +151,8 @@ def _read_all(store: Store, check: ImageCheck, array: str, image: int, committed
             target = out[extent]
             chunk = _read_chunk(store, check, file, committed.chunks[key], spec)
             target[...] = chunk[tuple(slice(0, size) for size in target.shape)]
+        except UnreachableError:
+            raise
         except PipeError as error:
             check.add(file, error)
     return out if len(check.damages) == before else None

@@ -3,8 +3,8 @@
 import os
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
+from cache.places import Place
 from cache.store import Store
 from cache.verify import Damage, ImageCheck, check_image
 from pipeline.progress import Progress
@@ -22,7 +22,7 @@ def check_images(store: Store, images: Sequence[int]) -> list[ImageCheck]:
     return checks
 
 
-def damage_line(path: Path, damage: Damage) -> str:
+def damage_line(path: Place, damage: Damage) -> str:
     """Return where a damage lies, the image that is lost by it, and what it is."""
     image = "" if damage.image is None else f"image {damage.image!r}: "
-    return printable(f"{path / damage.file}: {image}{damage.kind}")
+    return printable(f"{path}/{damage.file}: {image}{damage.kind}")

@@ -17,6 +17,7 @@ from pipeline.infer import infer
 from pipeline.labels import labels
 from pipeline.maps import maps
 from pipeline.messages import detail, note
+from pipeline.pack import pack
 from pipeline.score import score
 from pipeline.settings import bind_variables, blamed_variable, choose_file, read_settings
 from pipeline.show import show
@@ -101,6 +102,7 @@ cli.add_command(show)
 cli.add_command(verify)
 cli.add_command(labels)
 cli.add_command(maps)
+cli.add_command(pack)
 cli.add_command(completion)
 bind_variables(cli)
 

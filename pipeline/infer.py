@@ -11,10 +11,12 @@ import click
 
 from cache.commit import StoreWriter
 from cache.errors import IntegrityError, PipeError
+from cache.places import Place, below, open_files
 from cache.schema import Precision, Schema
 from cache.store import METADATA, stored_bytes
 from pipeline.completion import complete_datasets
 from pipeline.messages import detail, note
+from pipeline.options import STORE
 from pipeline.progress import Progress
 from pipeline.repair import find_damaged, open_mended
 from pipeline.room import warn_of_little_room
@@ -64,7 +66,7 @@ def parse_shard(_context: click.Context, _option: click.Parameter, text: str | N
 )
 @click.option("--data-root", required=True, type=click.Path(path_type=Path), help="Folder that holds the data sets.")
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="The store; a folder for NAME.zarr of several."
+    "--out", required=True, type=STORE, help="The store; a folder for NAME.zarr of several. A path or s3://..."
 )
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file to check an EoMT checkpoint against.")
 @click.option("--input-size", callback=parse_size, metavar="HxW", help="Input of the network, if not its default.")
@@ -84,7 +86,7 @@ def infer(
     weights: Path,
     names: tuple[str, ...],
     data_root: Path,
-    out: Path,
+    out: Place,
     config: Path | None,
     input_size: tuple[int, int] | None,
     device: str,
@@ -158,20 +160,20 @@ def _read_datasets(root: Path, names: Sequence[str], limit: int | None) -> "list
     return [read_dataset(root, name, limit) for name in dict.fromkeys(wanted)]
 
 
-def _store_paths(out: Path, datasets: "Sequence[DataSet]", several: bool) -> list[Path]:
+def _store_paths(out: Place, datasets: "Sequence[DataSet]", several: bool) -> list[Place]:
     if not several:
         return [out]
-    if (out / METADATA).exists():
+    if open_files(out).read(METADATA) is not None:
         raise click.UsageError(
             f"--out {out} is a store; for several data sets it must name a folder for their stores"
         )
-    return [out / f"{dataset.name}.zarr" for dataset in datasets]
+    return [below(out, f"{dataset.name}.zarr") for dataset in datasets]
 
 
 def _open_writers(
     model: "Model",
     datasets: "Sequence[DataSet]",
-    paths: Sequence[Path],
+    paths: Sequence[Place],
     precision: Precision,
     overwrite: bool,
     repair: bool,
@@ -185,7 +187,7 @@ def _open_writers(
     return [_open_writer(path, schema, overwrite) for path, schema in zip(paths, schemas, strict=True)]
 
 
-def _open_writer(path: Path, schema: Schema, overwrite: bool) -> StoreWriter:
+def _open_writer(path: Place, schema: Schema, overwrite: bool) -> StoreWriter:
     try:
         return StoreWriter(path, schema, overwrite)
     except IntegrityError as error:

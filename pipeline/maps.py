@@ -12,10 +12,11 @@ import numpy as np
 
 from cache.errors import IncompleteError, PipeError
 from cache.files import Folder
+from cache.places import Place
 from cache.store import Store, open_store
 from pipeline.completion import complete_methods
 from pipeline.messages import note
-from pipeline.options import protocol_option, require_temperature
+from pipeline.options import STORE, protocol_option, require_temperature
 from pipeline.output import prepare_folder
 from pipeline.progress import Progress
 from pipeline.text import listed, printable
@@ -38,7 +39,7 @@ def parse_temperature(_context: click.Context, _option: click.Parameter, tempera
 
 
 @click.command()
-@click.argument("path", metavar="STORE", type=click.Path(path_type=Path))
+@click.argument("path", metavar="STORE", type=STORE)
 @click.option(
     "--method",
     required=True,
@@ -55,7 +56,7 @@ def parse_temperature(_context: click.Context, _option: click.Parameter, tempera
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the pictures."
 )
 def maps(
-    path: Path,
+    path: Place,
     method: str,
     temperature: float,
     protocol_name: str,

@@ -1,6 +1,11 @@
-"""What the commands that score have in common: the option `--protocol` and the range of temperatures."""
+"""What several commands have in common: the argument STORE, the option `--protocol`, the range of temperatures."""
+
+from os import PathLike
+from pathlib import Path
 
 import click
+
+from cache.places import Place, is_url
 
 LEAST_TEMPERATURE, MOST_TEMPERATURE = 1e-3, 1e3
 
@@ -12,6 +17,18 @@ protocol_option = click.option(
     show_default=True,
     help="The named choices that turn scores into figures.",
 )
+
+
+class StorePlace(click.Path):
+    """A path or a URL; a URL stays text."""
+
+    def convert(self, value: str | PathLike[str], *_: object) -> Place:
+        """Return a path, unless it is a URL."""
+        text = str(value)
+        return text if is_url(text) else Path(text)
+
+
+STORE = StorePlace()
 
 
 def require_temperature(T: float) -> float:

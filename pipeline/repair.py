@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from cache.commit import StoreWriter
-from cache.errors import PipeError
+from cache.errors import PipeError, UsageError
+from cache.places import Place
 from cache.repair import mend_arrays, mend_group
 from cache.schema import Schema
 from cache.verify import Damage
@@ -13,20 +14,24 @@ from pipeline.messages import caution, note
 from pipeline.text import counted
 
 
-def open_mended(path: Path, schema: Schema) -> StoreWriter:
+def open_mended(path: Place, schema: Schema) -> StoreWriter:
     """Open a store for writing after its damaged metadata was written anew, where that can be.
 
     Raises
     ------
     IntegrityError
         The metadata is damaged beyond that; the message says what to do.
+    UsageError
+        The store is no folder.
     PipeError
         Something else lies at `path`, or a store that another run would have given; or it cannot be written.
     """
+    if not isinstance(path, Path):
+        raise UsageError(f"--repair mends stores in folders, and {path} is a URL; copy the store, and mend the copy")
     try:
         _tell(path, mend_group(path, schema))
         writer = StoreWriter(path, schema)
-        _tell(path, mend_arrays(writer.store) if writer.store else [])
+        _tell(path, mend_arrays(path, writer.store) if writer.store else [])
     except OSError as error:
         raise PipeError(f"{path}: its metadata cannot be written ({error.strerror}); set that right") from error
     return writer

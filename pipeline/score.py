@@ -12,13 +12,14 @@ from cache.errors import IncompleteError, UsageError
 from pipeline.completion import complete_methods
 from pipeline.formats import FORMATS, choose_format, formatted
 from pipeline.messages import caution, detail, note, word_if_slow
-from pipeline.options import protocol_option, require_temperature
+from pipeline.options import STORE, protocol_option, require_temperature
 from pipeline.output import prepare_folder
 from pipeline.progress import Progress
 from pipeline.settings import details, resolved
 from pipeline.text import byte_size
 
 if TYPE_CHECKING:
+    from cache.places import Place
     from cache.store import Store
     from stages.score.plan import Plan
     from stages.score.protocols import Protocol
@@ -59,7 +60,7 @@ def parse_choices(_context: click.Context, _option: click.Parameter, texts: tupl
 
 
 @click.command()
-@click.argument("stores", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="STORE...")
+@click.argument("stores", nargs=-1, required=True, type=STORE, metavar="STORE...")
 @click.option(
     "--methods",
     default="all",
@@ -109,7 +110,7 @@ def parse_choices(_context: click.Context, _option: click.Parameter, texts: tupl
 @click.pass_context
 def score(
     ctx: click.Context,
-    stores: tuple[Path, ...],
+    stores: "tuple[Place, ...]",
     methods: str,
     temperatures: tuple[float, ...],
     protocol_name: str,
@@ -169,7 +170,7 @@ def _protocol(name: str, choices: dict[str, str]) -> "Protocol":
 
 
 def _plans(
-    paths: Sequence[Path],
+    paths: "Sequence[Place]",
     methods: str,
     temperatures: Sequence[float],
     protocol: "Protocol",

@@ -3,15 +3,15 @@
 import json
 from collections.abc import Iterator, Mapping
 from math import prod
-from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
 import click
 
+from cache.places import Place
 from cache.schema import ArraySpec
-from cache.store import Store, open_store
-from cache.tiles import image_chunks
+from cache.store import Store, chunk_keys, open_store
+from pipeline.options import STORE
 from pipeline.text import aligned, byte_size, listed, printable
 
 SCHEMA_VERSION = 1
@@ -20,9 +20,9 @@ KEY_WIDTH = 15
 
 
 @click.command()
-@click.argument("stores", metavar="STORE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("stores", metavar="STORE...", nargs=-1, required=True, type=STORE)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
-def show(stores: tuple[Path, ...], as_json: bool) -> None:
+def show(stores: tuple[Place, ...], as_json: bool) -> None:
     """Show what is in stores, and how complete they are.
 
     Nothing but metadata is read: whether the data is sound, `pipe verify` tells.
@@ -52,14 +52,13 @@ def describe_store(store: Store) -> dict[str, Any]:
 
 def _describe_array(store: Store, name: str, spec: ArraySpec, images: list[int]) -> dict[str, Any]:
     values = len(images) * prod(spec.image_shape)
-    keys = (key for image in images for key, _ in image_chunks(image, spec.shape, spec.chunks))
     return {
         "dims": list(spec.dims),
         "shape": list(spec.shape),
         "chunks": list(spec.chunks),
         "dtype": spec.dtype.name,
         "values": values,
-        "stored_bytes": sum(store.files.size(f"{name}/{key}") or 0 for key in keys),
+        "stored_bytes": sum(store.files.sizes(chunk_keys(name, spec, images)).values()),
         "decoded_bytes": values * spec.dtype.itemsize,
     }
 

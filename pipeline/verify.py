@@ -1,24 +1,25 @@
 """`pipe verify`: every byte of a store is read, and all that is wrong is told."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
 from cache.errors import IntegrityError
+from cache.places import Place
 from cache.store import open_store
 from cache.verify import ImageCheck, check_metadata, stray_files
 from pipeline.checking import check_images, damage_line
 from pipeline.messages import note
+from pipeline.options import STORE
 from pipeline.text import byte_size, counted, listed, printable
 
 SOUND, INCOMPLETE, DAMAGED = 0, 3, 4
 
 
 @click.command()
-@click.argument("stores", metavar="STORE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("stores", metavar="STORE...", nargs=-1, required=True, type=STORE)
 @click.pass_context
-def verify(ctx: click.Context, stores: tuple[Path, ...]) -> None:
+def verify(ctx: click.Context, stores: tuple[Place, ...]) -> None:
     """Read every byte of stores and check it.
 
     Each damage is one line: file, image, what is wrong. The exit code is 0 if all is sound, 3 if images are
@@ -34,7 +35,7 @@ def verify(ctx: click.Context, stores: tuple[Path, ...]) -> None:
     ctx.exit(code)
 
 
-def _verify(path: Path) -> int:
+def _verify(path: Place) -> int:
     """Check one store, print what was found, and return the exit code that it deserves."""
     try:
         store = open_store(path)
@@ -47,7 +48,7 @@ def _verify(path: Path) -> int:
     for damage in damages:
         click.echo(damage_line(path, damage))
     for stray in stray_files(store):
-        note(f"{path / stray}: not part of a store; it does no harm")
+        note(f"{path}/{stray}: not part of a store; it does no harm")
     missing = [check.name for check in checks if not check.committed]
     click.echo(printable(f"{path}: {_amount(checks)}: {_verdict(len(damages), missing, len(checks))}"))
     return DAMAGED if damages else INCOMPLETE if missing else SOUND

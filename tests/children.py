@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-import cache.commit
+import cache.site
 from cache import StoreWriter
 from cache.create import _beside_with_lock
 from cache.lock import PATIENCE
@@ -136,7 +136,7 @@ def _watched(job: Callable[..., object], arguments: tuple[object, ...], watch: W
 
     if not watch.sync:
         os.fsync = lambda descriptor: note("!fsync", Path(f"/proc/self/fd/{descriptor}").readlink())
-    cache.commit.PATIENCE = watch.patience
+    cache.site.PATIENCE = watch.patience
     if watch.kill:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -68,6 +69,43 @@ def run(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     before = set(threading.enumerate())
     yield call
     assert set(threading.enumerate()) <= before
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for tenths of seconds where users wait for seconds; start from an environment without credentials."""
+    from cache import remote
+
+    monkeypatch.setattr(remote, "PATIENCE", 2.0)
+    monkeypatch.setitem(remote.CLIENT, "read_timeout", "500ms")
+    monkeypatch.setitem(remote.RETRY, "max_retries", 3)
+    for name in [n for n in os.environ if n.startswith(("AWS_", "GOOGLE_")) or n.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    """Give the address of a real S3 server on loopback."""
+    from servers import s3_server
+
+    with s3_server() as url:
+        yield url
+
+
+@pytest.fixture
+def s3(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Give the URL of an empty bucket, the way to which is in the environment."""
+    from cache.remote import Bucket
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_url)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with urlopen(Request(f"{s3_url}/bucket", method="PUT")):  # again and again it is made only once
+        pass
+    objects = Bucket("s3://bucket").objects
+    objects.delete([meta["path"] for page in objects.list() for meta in page])
+    return "s3://bucket"
 
 
 def content(store: Path) -> dict[str, bytes]:

@@ -75,7 +75,7 @@ def test_scoring_loads_no_torch():
 
 
 def test_help_loads_nothing_heavy_and_answers_at_once():
-    assert not {"torch", "numba", "sklearn", "xarray", "scipy"} & loaded_by("import pipeline.cli")
+    assert not {"torch", "numba", "sklearn", "xarray", "scipy", "obstore"} & loaded_by("import pipeline.cli")
     started = time.perf_counter()
     subprocess.run([sys.executable, "-m", "pipeline", "--help"], check=True, capture_output=True, cwd=ROOT)
     assert time.perf_counter() - started < 5  # alone it takes a tenth of that; a busy machine takes more

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import cache.bytelock
-import cache.commit
 import cache.create
 import cache.lock
+import cache.site
 import stages.infer.run
 from cache import PipeError, StoreWriter, open_store
 from cache.create import remove_store, sweep_beside
@@ -31,7 +31,7 @@ PIXEL = make_schema("pixel", images=NAMES)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Do not wait for who holds an image, nor for the disk."""
-    for module in (cache.commit, cache.create):
+    for module in (cache.site, cache.create):
         monkeypatch.setattr(module, "PATIENCE", 0)
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
 

@@ -127,7 +127,7 @@ def test_an_incomplete_store_is_refused_and_scored_on_request(tmp_path):
     fails(
         score(store),
         f"pipe: {store}: 1 of 3 images are missing (b.png); run the same `pipe infer` again to finish it, "
-        "or score what is there with --allow-incomplete",
+        "or take what is there with --allow-incomplete",
         code=3,
     )
     result = score(store, "--allow-incomplete", "--json")

@@ -102,7 +102,7 @@ def test_an_image_without_a_record_is_not_in_the_store(store):
 def test_an_incomplete_store_names_the_first_images_that_it_lacks(tmp_path):
     schema = make_schema("pixel", images=[f"{i}.png" for i in range(6)])
     store = open_store(fill(tmp_path / "store", schema, images=[1]))
-    advice = "run the same `pipe infer` again to finish it, or score what is there with --allow-incomplete"
+    advice = "run the same `pipe infer` again to finish it, or take what is there with --allow-incomplete"
     with raises(IncompleteError, f"{store.path}: 5 of 6 images are missing (0.png, 2.png, 3.png, ...); {advice}"):
         store.require_complete()
     fill(store.path, schema, images=[0, 2, 3, 4])
@@ -241,8 +241,7 @@ def test_a_mask_size_that_does_not_fit_is_an_error(store, monkeypatch, size):
 
 
 def test_what_is_no_store_is_refused(tmp_path):
-    (tmp_path / "file").touch()
-    for path in (tmp_path, tmp_path / "nothing", tmp_path / "file"):
+    for path in (tmp_path, tmp_path / "nothing"):
         with refused(f"{path}: expected a logit store, but there is no zarr.json; `pipe infer` makes one"):
             open_store(path)
 

@@ -1,6 +1,7 @@
 """What a run finds of earlier runs in its store, and how the next one goes on after it."""
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 from cache.commit import StoreWriter
 from cache.errors import IncompleteError, IntegrityError, PipeError
@@ -76,7 +77,7 @@ def unwritable(writer: StoreWriter, image: int, images: Collection[int], error: 
     """
     name, again = writer.schema.images[image], how_to_go_on([writer])
     failed = f"{writer.path}: image {name!r} cannot be written ({error.strerror})"
-    if error.errno not in FULL:
+    if error.errno not in FULL or not isinstance(writer.path, Path):
         return PipeError(f"{failed}; set that right, or choose another --out; then {again}")
     each, left = most_image_bytes(writer.schema), len(set(images) - set(writer.completed()))
     return PipeError(
