@@ -29,6 +29,11 @@ def write_sample(folder: Path, name: str, size: tuple[int, int], seed: int) -> N
     Image.fromarray(codes).save(folder / "labels_masks" / f"{Path(name).stem}.png")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the state machine of a store be driven for longer than in every run."""
+    parser.addoption("--machine-examples", type=int, default=500, help="orders of events to try on a store")
+
+
 @pytest.fixture
 def data_root(tmp_path: Path) -> Path:
     """Give a root with the data set Tiny: five pictures of several sizes, 0.png to 3.png and 10.png."""
