@@ -42,7 +42,7 @@ def _chunk_count(spec: ArraySpec) -> int:
 
 def _most_chunk_bytes(spec: ArraySpec) -> int:
     """A blosc buffer that did not compress, its checksum, and the folders that its key adds."""
-    folders = len(spec.shape) * BLOCK
+    folders = (len(spec.shape) - 1) * BLOCK
     return _blocks(prod(spec.chunks) * spec.dtype.itemsize + HEADER_BYTES + CHECKSUM_BYTES) + folders
 
 

@@ -170,9 +170,9 @@ def test_pictures_that_find_no_room_are_whole_or_absent(tmp_path, disk):
     [
         (errno.EACCES, "(Permission denied); set that right, or choose another --out; then the same command again "),
         (errno.ENOSPC, "(No space left on device): 1.2 MB are free, an image takes up to 0.1 MB, and the 4 that are "
-         "left up to 0.4 MB. Make room, or choose another --out; then the same command again "),
+         "left up to 0.3 MB. Make room, or choose another --out; then the same command again "),
         (errno.EDQUOT, "(Disk quota exceeded): 1.2 MB are free, an image takes up to 0.1 MB, and the 4 that are "
-         "left up to 0.4 MB. Make room, or choose another --out; then the same command again "),
+         "left up to 0.3 MB. Make room, or choose another --out; then the same command again "),
     ],
 )  # fmt: skip
 def test_what_cannot_be_written_says_why(run, tmp_path, monkeypatch, code, line):
