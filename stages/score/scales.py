@@ -26,11 +26,13 @@ class Scale:
     rank : formula value -> rank, float64, strictly increasing
     formula : rank -> formula value, its inverse up to float32
     bins : division of the ranks
+    odds : whether ranks are the logarithm of odds, which show the order of scores that gather at their limits
     """
 
     rank: Curve
     formula: Curve
     bins: Bins
+    odds: bool = False
 
 
 def _log2(x: np.ndarray) -> np.ndarray:
@@ -79,6 +81,7 @@ PROBABILITY_LEFT = Scale(
     rank=lambda s, _T, K: _log2(_odds(s) / (K - 1)),
     formula=lambda rank, _T, K: _share(rank + np.log2(K - 1)),
     bins=LEFT_BINS,
+    odds=True,
 )
 """1 - max p, counted as log2 of its odds over those of K equal classes: 0 where nothing is known, else negative."""
 
@@ -86,6 +89,7 @@ PROBABILITY = Scale(
     rank=lambda s, _T, K: _log2(_odds(s) * K),
     formula=lambda rank, _T, K: _share(rank - np.log2(K)),
     bins=ODDS_BINS,
+    odds=True,
 )
 """The probability of one channel beside K others, counted as log2 of its odds over those of equal channels."""
 
@@ -93,6 +97,7 @@ ENTROPY = Scale(
     rank=lambda s, _T, K: _offset(_log2(_odds(np.asarray(s) / np.log(K))), ENTROPY_OFFSET),
     formula=lambda rank, _T, K: np.log(K) * _share(_no_offset(np.asarray(rank, np.float64), ENTROPY_OFFSET)),
     bins=ENTROPY_BINS,
+    odds=True,
 )
 """Entropy H, counted as log2 of H / (ln K - H), away from zero."""
 
