@@ -70,19 +70,21 @@ class Browser:
         os.write(self._send, json.dumps(message).encode() + b"\0")
         return self._until(lambda found: found.get("id") == self._number)["result"]
 
-    def open(self, page: Path, width: int, dark: bool = False) -> None:
+    def open(self, page: Path, width: int, dark: bool = False, media: str = "screen") -> None:
         """Open a page in a window of some width, and wait until it has been loaded."""
         mobile = width < 600
         self("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=mobile)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self("Emulation.setEmulatedMedia", features=[scheme])
+        self("Emulation.setEmulatedMedia", media=media, features=[scheme])
         self.events.clear()
         self("Page.navigate", url=page.resolve().as_uri())
         self._until(lambda found: found.get("method") == "Page.loadEventFired")
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression."""
-        return self("Runtime.evaluate", expression=expression, returnByValue=True)["result"]["value"]
+        found = self("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in found, found
+        return found["result"].get("value")
 
     def _until(self, wanted: Any) -> dict[str, Any]:
         """Return the first message that is wanted; keep the events before it."""

@@ -13,7 +13,7 @@ from pipeline.text import printable
 
 if TYPE_CHECKING:
     from pipeline.report.markup import Html
-    from pipeline.report.reading import Results
+    from pipeline.report.results import Results
 
 NAME = "report.html"
 

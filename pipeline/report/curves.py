@@ -7,7 +7,7 @@ import numpy as np
 from pipeline.report.axes import Axis, even_axis, number, roundest
 from pipeline.report.markup import Html, tag
 from pipeline.report.plot import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Line, draw_lines, frame, svg
-from pipeline.report.reading import Entry, Series
+from pipeline.report.results import Entry, Series
 from pipeline.report.words import at_temperature, per_cent
 from stages.score.curves import BINS
 
@@ -19,7 +19,7 @@ TICK_SHARES, TICK_REACH = (0.12, 0.37, 0.63, 0.88), 0.08
 
 def precision_recall_plot(entry: Entry, chosen: Callable[[Series], int]) -> Html:
     """Return precision over recall of a store's methods, each at the row that is chosen of it."""
-    lines = [Line(series.method, _precision_recall(series, chosen(series))) for series in _measured(entry)]
+    lines = [Line(series.method, _precision_recall(series, chosen(series))) for series in entry.series]
     x = even_axis(0, 100, LEFT, RIGHT)
     y = even_axis(0, max(precision for line in lines for _, precision in line.points), BOTTOM, TOP)
     level = y.place(100 * entry.row.positives / entry.row.pixels)
@@ -37,7 +37,7 @@ def precision_recall_plot(entry: Entry, chosen: Callable[[Series], int]) -> Html
 def roc_plot(entry: Entry, chosen: Callable[[Series], int]) -> Html:
     """Return the ROC curves of a store's methods, each at the row that is chosen of it."""
     x, y = even_axis(0, 100, LEFT, RIGHT), even_axis(0, 100, BOTTOM, TOP)
-    sketches = ((series.method, series.sketches[chosen(series)]) for series in _measured(entry))
+    sketches = ((series.method, series.sketches[chosen(series)]) for series in entry.series)
     lines = [Line(method, _pairs(sketch.fpr, sketch.recall)) for method, sketch in sketches]
     return svg(
         WIDTH,
@@ -69,10 +69,6 @@ def distribution_plot(entry: Entry, series: Series) -> Html:
     )
 
 
-def _measured(entry: Entry) -> list[Series]:
-    return [series for series in entry.series if series.rows[0].auprc is not None]
-
-
 def _precision_recall(series: Series, index: int) -> list[tuple[float, float]]:
     """Return per cent, without the end where nothing is found: its precision is a convention."""
     sketch = series.sketches[index]
@@ -85,7 +81,7 @@ def _pairs(x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
 
 
 def _in_words(entry: Entry, chosen: Callable[[Series], int], figure: str, name: str) -> str:
-    rows = [series.rows[chosen(series)] for series in _measured(entry)]
+    rows = [series.rows[chosen(series)] for series in entry.series]
     return "; ".join(f"{row.method}{at_temperature(row)}: {name} {per_cent(getattr(row, figure))}" for row in rows)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pipeline.report.markup import Html, joined, tag
 from pipeline.report.network import network_section
-from pipeline.report.reading import Entry, Results, Series
+from pipeline.report.results import Entry, Results, Series
 from pipeline.report.sweeps import METRICS, bar_plot, temperature_plot
 from pipeline.report.tables import comparison, every_figure
 from pipeline.report.words import at_temperature, chosen_from, per_cent

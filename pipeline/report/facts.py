@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.report.markup import Html, joined, tag
-from pipeline.report.reading import Entry, Results
+from pipeline.report.results import Entry, Results
 from pipeline.report.words import moment
 from pipeline.text import listed
 from stages.score.protocols import to_document
@@ -54,7 +54,7 @@ def _fields(results: Results) -> dict[str, Any]:
 def _store(entry: Entry) -> Html:
     facts, row = entry.facts, entry.row
     height, width = facts["input_size"]
-    missing = f"; {len(facts['missing'])} were missing ({listed(facts['missing'])})" if facts["missing"] else ""
+    missing = f"; missing: {len(facts['missing'])} ({listed(facts['missing'])})" if facts["missing"] else ""
     skipped = facts["images"] - row.images
     words = {
         "Network": f"{row.network}, a {row.kind} network"

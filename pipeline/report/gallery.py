@@ -16,8 +16,9 @@ from pipeline.figure import photo_panel, score_panel, truth_panel
 from pipeline.maps import PERCENTILES, colour_limits
 from pipeline.progress import Progress
 from pipeline.report.markup import Html, joined, tag
-from pipeline.report.reading import Entry, Series
+from pipeline.report.results import Entry, Series
 from pipeline.report.words import at_temperature, per_cent
+from pipeline.text import listed
 from stages.score.ground_truth import GroundTruth
 from stages.score.kernels.counting import ANOMALY as ANOMALOUS
 from stages.score.kernels.counting import IGNORED
@@ -64,20 +65,9 @@ def gallery(entry: Entry, protocol: Protocol, workers: int) -> Html:
         areas = image_areas(store, plan, images, workers, progress.advance)
     drawn = replace(plan, protocol=replace(protocol, thin_above=None))
     scored = Scored(store, drawn, GroundTruth(store, drawn.protocol, images), areas)
-    return joined(*(_of_method(scored, series, i) for i, series in enumerate(entry.series)))
-
-
-def key() -> Html:
-    """Return what the colours of ground truth and of scores mean."""
-    truth = [
-        tag("span", name, class_="patch", style=f"--patch: rgb{colour}")
-        for name, colour in (("normal", NORMAL), ("anomaly", ANOMALY), ("void", VOID))
-    ]
-    bar = Image.fromarray(score_colours(np.linspace(0, 1, 128))[None])
-    colours = tag("img", src=_data_uri(bar, "png"), alt="from dark to bright", class_="colours", width=128, height=1)
-    low, high = PERCENTILES
-    ends = f" high, from the {low}st to the {high}th percentile of each image."
-    return tag("p", "Ground truth: ", *truth, " Scores: low ", colours, ends, class_="note")
+    if all(area is None for values in areas.values() for area in values):
+        return tag("p", "No image has both normal and anomalous pixels.", class_="note")
+    return joined(_key(), *(_of_method(scored, series, i) for i, series in enumerate(entry.series)))
 
 
 def _open(entry: Entry) -> Store:
@@ -96,16 +86,28 @@ def _images(entry: Entry, store: Store) -> list[int]:
     missing = set(entry.facts["missing"])
     images = [image for image, name in enumerate(store.schema.images) if name not in missing]
     if gone := set(images) - set(store.completed()):
-        raise PipeError(f"{store.path}: {len(gone)} of the images that were scored are no longer in the store")
+        names = listed([store.schema.images[image] for image in sorted(gone)])
+        raise PipeError(f"{store.path}: images that were scored are no longer in it ({names})")
     return images
+
+
+def _key() -> Html:
+    """Return what the colours of ground truth and of scores mean."""
+    truth = [
+        tag("span", name, class_="patch", style=f"--patch: rgb{colour}")
+        for name, colour in (("normal", NORMAL), ("anomaly", ANOMALY), ("void", VOID))
+    ]
+    bar = Image.fromarray(score_colours(np.linspace(0, 1, 128))[None])
+    colours = tag("img", src=_data_uri(bar, "png"), alt="from dark to bright", class_="colours", width=128, height=1)
+    low, high = PERCENTILES
+    ends = f" high, from the {low}st to the {high}th percentile of each image."
+    return tag("p", "Ground truth: ", *truth, " Scores: low ", colours, ends, class_="note")
 
 
 def _of_method(scored: Scored, series: Series, pair: int) -> Html:
     areas = {image: area for image, values in scored.areas.items() if (area := values[pair]) is not None}
     row = series.rows[series.shown]
     title = tag("h4", series.method, tag("small", at_temperature(row)))
-    if not areas:
-        return joined(title, tag("p", "No image has both normal and anomalous pixels.", class_="note"))
     ranked = sorted(areas, key=lambda image: (-areas[image], image))
     median = float(np.median(list(areas.values())))
     words = f"AuPRC of single images: {per_cent(areas[ranked[-1]])} to {per_cent(areas[ranked[0]])}, "
@@ -145,10 +147,11 @@ def _picture(image: Image.Image, kind: str, words: str, role: str) -> Html:
     return tag("img", src=_data_uri(image, kind), alt=words, class_=role, width=image.width, height=image.height)
 
 
-def _data_uri(image: Image.Image, kind: str) -> str:
+def _data_uri(image: Image.Image, kind: str) -> Html:
+    """Return a picture as an address: markup already, as base64 needs no escaping and is long."""
     buffer = io.BytesIO()
     if kind == "jpeg":
         image.save(buffer, kind, quality=QUALITY, optimize=True)
     else:
         image.quantize(256).save(buffer, kind, optimize=True)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return Html(f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}")

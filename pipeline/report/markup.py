@@ -35,4 +35,6 @@ VOID_ELEMENTS = ("img", "meta", "br")
 
 
 def _quoted(value: str | float) -> str:
+    if isinstance(value, Html):
+        return value
     return escape(printable(value)) if isinstance(value, str) else f"{value:.6g}"

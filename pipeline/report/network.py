@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 from pipeline.report.curves import distribution_plot, precision_recall_plot, roc_plot
-from pipeline.report.gallery import key
 from pipeline.report.markup import Html, joined, tag
-from pipeline.report.reading import Entry, Results, Series
+from pipeline.report.results import Entry, Results, Series
 from pipeline.report.tables import legend
 from pipeline.report.words import chosen_from, per_cent
 
@@ -15,9 +14,7 @@ def network_section(entry: Entry, results: Results, gallery: Html) -> Html:
     title = tag("h3", entry.label)
     if entry.row.auprc is None:
         return joined(title, gallery)
-    return joined(
-        title, _curves(entry, results), _distributions(entry), tag("h4", "Best and worst images"), key(), gallery
-    )
+    return joined(title, _curves(entry, results), _distributions(entry), tag("h4", "Best and worst images"), gallery)
 
 
 def _curves(entry: Entry, results: Results) -> Html:

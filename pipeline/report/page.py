@@ -6,7 +6,7 @@ from importlib.resources import files
 from pipeline.report.dataset import dataset_section
 from pipeline.report.facts import notes_section, run_section
 from pipeline.report.markup import Html, tag
-from pipeline.report.reading import Results
+from pipeline.report.results import Results
 from pipeline.report.words import moment
 
 

@@ -3,7 +3,7 @@
 from pipeline.report.axes import Axis, even_axis, temperature_axis
 from pipeline.report.markup import Html, tag
 from pipeline.report.plot import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Line, draw_lines, end_labels, frame, style_of, svg
-from pipeline.report.reading import Entry, Series
+from pipeline.report.results import Entry, Series
 from pipeline.report.words import per_cent
 
 LABEL_ROOM = 96.0

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pipeline.report.markup import Html, joined, tag
 from pipeline.report.plot import swatch
-from pipeline.report.reading import Entry, Series
+from pipeline.report.results import Entry, Series
 from pipeline.report.words import at_temperature, chosen_from, per_cent
 from stages.score.results import Row
 
