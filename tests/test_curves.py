@@ -92,6 +92,13 @@ def test_curves_of_more_points_than_are_kept_are_followed_closely():
     assert np.abs(recall + fpr - marks).max() < 1e-4
 
 
+def test_the_corner_before_a_large_bin_is_kept():
+    """A few anomalies alone, less than a step, then all other pixels in one bin: a chord would cut the corner."""
+    curve = Curve.of(np.array([[1000, 0], [985, 15]]))
+    recall, _, fpr = operating_points(curve)
+    assert auc(fpr, recall) == pytest.approx(metrics.auroc(curve), abs=1e-7)
+
+
 @pytest.mark.parametrize("counts", [[[0, 0], [1, 2]], [[1, 2], [0, 0]], [[0, 0], [0, 0]]])
 def test_without_both_classes_there_are_no_points(counts):
     assert np.isnan(operating_points(Curve.of(np.array(counts)))).all()

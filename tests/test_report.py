@@ -126,6 +126,22 @@ def test_every_figure_says_what_it_shows(tmp_path, pixel, mask):
     assert all(attributes["alt"] for attributes in images)
 
 
+def test_figures_over_temperature_are_told_in_words(tmp_path, pixel):
+    page, rows = report(scored(tmp_path, pixel, "--temperatures", "0.5,1,4")), results(tmp_path / "out")
+    for figure, name, best in (("auprc", "AuPRC", max), ("fpr95", "FPR95", min)):
+        words = []
+        for method in dict.fromkeys(row["method"] for row in rows):
+            values = {row["temperature"]: row[figure] for row in rows if row["method"] == method}
+            if None in values:
+                words.append(f"{method}: {per_cent(values[None])} at every temperature")
+                continue
+            T = best(values, key=values.get)
+            ends = f"{per_cent(values[0.5])} at T = 0.5, {per_cent(values[4])} at T = 4"
+            words.append(f"{method}: {ends}, best {per_cent(values[T])} at T = {T:g}")
+        found = page.titles.index(f"{name} of enet over temperature")
+        assert page.titles[found + 1] == "; ".join(words)
+
+
 def test_the_gallery_shows_the_best_and_the_worst_image(tmp_path, pixel):
     page = report(scored(tmp_path, pixel, "--temperatures", "0.5,2"))  # no T = 1: the best of the two is drawn
     rows = results(tmp_path / "out")
