@@ -117,17 +117,20 @@ def counted(plan, scores, labels):
     return counts[:-1].reshape(2, -1)
 
 
+@pytest.mark.parametrize("centre", [-9, -1])
 @pytest.mark.parametrize("protocol", ["standard", "legacy"])
 @pytest.mark.parametrize(("kind", "method"), EVERY)
-def test_distributions_are_those_of_the_scores(kind, method, protocol):
+def test_distributions_are_those_of_the_scores(kind, method, protocol, centre):
     """Against numpy's histogram of the scores themselves between the same edges, in the formula's unit."""
+    if method == "msp":
+        centre = -9  # 1 - max p cannot pass 1 - 1/K
     noise = np.random.default_rng(1)
     values = random_values(noise, kind, 5, (4, 6))
     plan = plan_for(values, [method], [2.0], PROTOCOLS[protocol], void=4 if kind == "pixel" else None)
     labels = noise.integers(0, 2, 40_000).astype(np.uint8)
-    spread = noise.normal(-9, 1.5, labels.size) + labels  # as ranks all are within what any method can give
-    unit, odds = plan.min_max(method), plan.methods[method].scale.odds
-    scores = 1 / (1 + np.exp(-spread - 9)) if unit else plan.formula(plan.pairs[0], spread) if odds else spread
+    places = noise.normal(centre, 1.5, labels.size) + labels
+    scale, K = plan.methods[method].scale, plan.classes(method)
+    scores = 1 / (1 + np.exp(centre - places)) if plan.min_max(method) else scale.at_places(places, K)
     normal, anomaly, edges = distributions(plan, plan.pairs[0], Curve.of(counted(plan, scores, labels)))
     assert edges.shape == (BINS + 1,) and (np.diff(edges) > 0).all()
     assert normal.sum() == pytest.approx(1, abs=1e-6) and anomaly.sum() == pytest.approx(1, abs=1e-6)

@@ -8,6 +8,7 @@ import click
 
 from cache.errors import PipeError
 from cache.files import Folder
+from pipeline.messages import caution
 from pipeline.output import prepare_folder
 from pipeline.text import printable
 
@@ -58,6 +59,6 @@ def _galleries(results: "Results") -> "dict[str, Html]":
         try:
             found[store] = gallery(entry, results.protocol, os.cpu_count() or 1)
         except PipeError as error:
-            click.echo(printable(f"no gallery of {entry.label}: {error}"), err=True)
+            caution(f"no gallery of {entry.label}: {error}")
             found[store] = tag("p", f"The gallery is left out: {error}.", class_="note")
     return found

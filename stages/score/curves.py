@@ -76,15 +76,15 @@ def distributions(plan: Plan, pair: Pair, curve: Curve) -> tuple[np.ndarray, np.
     normal, anomaly : float32 (BINS,), shares that sum to 1
     edges : float64 (BINS + 1,)
     """
-    odds, unit = plan.methods[pair.method].scale.odds, plan.min_max(pair.method)
+    scale, K, unit = plan.methods[pair.method].scale, plan.classes(pair.method), plan.min_max(pair.method)
     # The outermost fine bin has no lower edge; its upper one stands in.
     ranks = plan.bins(pair).lower_edges(np.maximum(curve.bins[::-1], 1)).astype(np.float64)
-    places = ranks if odds or unit else plan.formula(pair, ranks)
+    places = ranks if unit else scale.places(plan.formula(pair, ranks), K)
     counts = (curve.n[::-1], curve.p[::-1])
     edges = _even_edges(places, counts)
     bins = np.clip(np.searchsorted(edges, places, side="right") - 1, 0, BINS - 1)
     normal, anomaly = (_shares(np.bincount(bins, weights=n, minlength=BINS)) for n in counts)
-    return normal, anomaly, plan.formula(pair, edges) if odds and not unit else edges
+    return normal, anomaly, edges if unit else scale.at_places(edges, K)
 
 
 def _sketch(plan: Plan, pair: Pair, curve: Curve) -> Sketch:
