@@ -18,6 +18,8 @@ from pipeline.labels import labels
 from pipeline.maps import maps
 from pipeline.messages import detail, note
 from pipeline.pack import pack
+from pipeline.report.command import report
+from pipeline.run_record import WORDS
 from pipeline.score import score
 from pipeline.settings import bind_variables, blamed_variable, choose_file, read_settings
 from pipeline.show import show
@@ -36,6 +38,11 @@ DAMAGED_ADVICE = "; `pipe verify` tells all damage, and the same `pipe infer` wi
 
 class ErrorsAsLines(click.Group):
     """A group whose commands end in one clear line and the right exit code, whatever the user did wrong."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the command line as it was typed, for the record of a run."""
+        ctx.meta[WORDS] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; translate the project's errors into a line on stderr and an exit code."""
@@ -103,6 +110,7 @@ cli.add_command(verify)
 cli.add_command(labels)
 cli.add_command(maps)
 cli.add_command(pack)
+cli.add_command(report)
 cli.add_command(completion)
 bind_variables(cli)
 

@@ -64,35 +64,47 @@ def column_width(panel_width: int) -> int:
 
 def photo_column(title: str, caption: str, preview: np.ndarray, size: tuple[int, int]) -> Column:
     """Return a photograph, uint8 (h, w, 3), over one line of text; `size` is the panel's width and height."""
-    panel = Image.fromarray(preview).resize(size, Image.Resampling.LANCZOS)
     footer, draw = _footer(size)
     draw.text((0, 10), _shortened(caption, footer.width, TEXT_FONT), FAINT, TEXT_FONT)
-    return Column(title, panel, footer)
+    return Column(title, photo_panel(preview, size), footer)
 
 
 def truth_column(title: str, labels: np.ndarray, size: tuple[int, int]) -> Column:
     """Return ground truth over its legend: labels are uint8 (H, W), 0 normal, 1 anomaly, 2 void."""
-    colours = np.array([NORMAL, ANOMALY, VOID], np.uint8)
-    panel = Image.fromarray(colours[labels]).resize(size, Image.Resampling.BOX)
     footer, draw = _footer(size)
     x = 0.0
     for name, colour in (("normal", NORMAL), ("anomaly", ANOMALY), ("void", VOID)):
         draw.rectangle((x, 10, x + BAR, 10 + BAR), colour, outline=FAINT)
         draw.text((x + BAR + 6, 10), name, INK, TEXT_FONT)
         x += BAR + 28 + TEXT_FONT.getlength(name)
-    return Column(title, panel, footer)
+    return Column(title, truth_panel(labels, size), footer)
 
 
 def score_column(
     title: str, caption: str, scores: np.ndarray, limits: tuple[float, float], size: tuple[int, int]
 ) -> Column:
     """Return scores, float (H, W), in colours over a bar that tells their values between two limits."""
-    shares = Image.fromarray(((scores - limits[0]) / (limits[1] - limits[0])).clip(0, 1).astype(np.float32))
-    panel = Image.fromarray(score_colours(np.asarray(shares.resize(size, Image.Resampling.BOX))))
     footer, draw = _footer(size)
     _draw_bar(footer, draw, limits, size[0])
     draw.text((0, 47), _shortened(caption, footer.width, TEXT_FONT), FAINT, TEXT_FONT)
-    return Column(title, panel, footer)
+    return Column(title, score_panel(scores, limits, size), footer)
+
+
+def photo_panel(preview: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """Return a photograph, uint8 (h, w, 3), at the width and height of `size`."""
+    return Image.fromarray(preview).resize(size, Image.Resampling.LANCZOS)
+
+
+def truth_panel(labels: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """Return ground truth in its three colours: labels are uint8 (H, W), 0 normal, 1 anomaly, 2 void."""
+    colours = np.array([NORMAL, ANOMALY, VOID], np.uint8)
+    return Image.fromarray(colours[labels]).resize(size, Image.Resampling.BOX)
+
+
+def score_panel(scores: np.ndarray, limits: tuple[float, float], size: tuple[int, int]) -> Image.Image:
+    """Return scores, float (H, W), in colours that end at the limits."""
+    shares = Image.fromarray(((scores - limits[0]) / (limits[1] - limits[0])).clip(0, 1).astype(np.float32))
+    return Image.fromarray(score_colours(np.asarray(shares.resize(size, Image.Resampling.BOX))))
 
 
 def tick_labels(values: Sequence[float]) -> list[str]:

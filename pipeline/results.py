@@ -10,16 +10,15 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray
 
 from cache.errors import PipeError
 from pipeline.render import markdown
+from pipeline.results_dataset import as_dataset
 from pipeline.tables import comparison_tables
 from pipeline.text import printable
+from stages.score.curves import Sketch
 from stages.score.results import SCHEMA_VERSION, Row
-
-MEASURED = ("auprc", "auprc_lower", "auprc_upper", "fpr95", "auroc", "best_f1", "best_f1_threshold")
 
 
 def as_document(rows: Sequence[Row]) -> dict[str, Any]:
@@ -27,8 +26,12 @@ def as_document(rows: Sequence[Row]) -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, "results": [asdict(row) for row in rows]}
 
 
-def write_results(folder: Path, rows: Sequence[Row], settings: Mapping[str, Any]) -> None:
+def write_results(folder: Path, rows: Sequence[Row], sketches: Sequence[Sketch], settings: Mapping[str, Any]) -> None:
     """Write results.json, results.csv, results.md, results.zarr and settings.json, each whole or not at all.
+
+    Parameters
+    ----------
+    sketches : one for each row; results.zarr holds them for `pipe report`
 
     Raises
     ------
@@ -41,7 +44,7 @@ def write_results(folder: Path, rows: Sequence[Row], settings: Mapping[str, Any]
         _publish(folder / "results.csv", as_csv(rows))
         _publish(folder / "results.md", "\n\n".join(map(markdown, comparison_tables(rows))) + "\n")
         _publish(folder / "settings.json", json.dumps(settings, indent=1) + "\n")
-        _publish_store(folder / "results.zarr", as_dataset(rows))
+        _publish_store(folder / "results.zarr", as_dataset(rows, sketches))
     except OSError as error:
         raise PipeError(f"--out {folder}: the results cannot be written ({error.strerror})") from error
 
@@ -69,40 +72,6 @@ def _cell(value: object) -> object:
         return value
     text = printable(value)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
-
-
-def as_dataset(rows: Sequence[Row]) -> xarray.Dataset:
-    """Return the figures as a data set over (store, method, temperature).
-
-    A method that no temperature changes has its value at every temperature; NaN is what does not exist.
-    """
-    stores = list(dict.fromkeys(row.store for row in rows))
-    methods = list(dict.fromkeys(row.method for row in rows))
-    temperatures = sorted({row.temperature for row in rows if row.temperature is not None}) or [1.0]
-    values = {name: np.full((len(stores), len(methods), len(temperatures)), np.nan) for name in MEASURED}
-    for row in rows:
-        at = slice(None) if row.temperature is None else temperatures.index(row.temperature)
-        for name in MEASURED:
-            figure = getattr(row, name)
-            values[name][stores.index(row.store), methods.index(row.method), at] = (
-                np.nan if figure is None else figure
-            )
-    dims = ("store", "method", "temperature")
-    facts = {row.store: row for row in rows}
-    per_store = {
-        name: ("store", [printable(getattr(facts[s], name)) for s in stores])
-        for name in ("network", "dataset", "kind")
-    }
-    return xarray.Dataset(
-        {name: (dims, array) for name, array in values.items()},
-        coords={
-            "store": [printable(store) for store in stores],
-            "method": methods,
-            "temperature": temperatures,
-            **per_store,
-        },
-        attrs={"schema_version": SCHEMA_VERSION, "protocol": printable(rows[0].protocol) if rows else ""},
-    )
 
 
 def _publish(path: Path, text: str) -> None:

@@ -15,12 +15,14 @@ from pipeline.messages import caution, detail, note, word_if_slow
 from pipeline.options import STORE, protocol_option, require_temperature
 from pipeline.output import prepare_folder
 from pipeline.progress import Progress
+from pipeline.run_record import describe_run
 from pipeline.settings import details, resolved
 from pipeline.text import byte_size
 
 if TYPE_CHECKING:
     from cache.places import Place
     from cache.store import Store
+    from stages.score.curves import Sketch
     from stages.score.plan import Plan
     from stages.score.protocols import Protocol
     from stages.score.results import Row
@@ -134,11 +136,12 @@ def score(
     missing = _missing(plans, allow_incomplete)
     if out:
         prepare_folder(out)
-    rows = [row for store, plan in plans for row in _score(store, plan, workers, exact)]
+    scored = [_score(store, plan, workers, exact, bool(out)) for store, plan in plans]
+    rows, sketches = ([one for part in parts for one in part] for parts in zip(*scored, strict=True))
     if out:
         from pipeline.results import write_results
 
-        write_results(out, rows, _settings(ctx))
+        write_results(out, rows, sketches, _settings(ctx, plans))
     _warn_of_wide_intervals(rows)
     click.echo(formatted(rows, printed_as, summary), nl=False)
     if missing:
@@ -203,9 +206,13 @@ def _missing(plans: "Sequence[tuple[Store, Plan]]", allow_incomplete: bool) -> i
     return missing
 
 
-def _score(store: "Store", plan: "Plan", workers: int, exact: bool) -> "list[Row]":
+def _score(
+    store: "Store", plan: "Plan", workers: int, exact: bool, sketched: bool
+) -> "tuple[list[Row], list[Sketch]]":
+    """Return the figures of each pair and, if wanted, what is drawn of it."""
     from cache.pinned import PinnedStore
     from cache.store import stored_bytes
+    from stages.score.curves import make_sketches
     from stages.score.exact import exact_rows
     from stages.score.results import make_rows
     from stages.score.run import compile_kernels, tally_store
@@ -217,14 +224,15 @@ def _score(store: "Store", plan: "Plan", workers: int, exact: bool) -> "list[Row
     with word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
         compile_kernels(store, plan)
     with Progress(f"scoring {name}", len(images)) as progress:
-        rows = make_rows(store, plan, tally_store(store, plan, images, workers, progress.advance))
+        tally = tally_store(store, plan, images, workers, progress.advance)
+    rows, sketches = make_rows(store, plan, tally), make_sketches(plan, tally) if sketched else []
     if not exact:
-        return rows
+        return rows, sketches
     passes = len({pair.temperature for pair in plan.pairs})
     with Progress(f"scoring {name} exactly", passes * len(images), unit="readings") as progress:
         found = exact_rows(store, plan, images, rows, progress.advance)
     note(_agreement(rows, found))
-    return found
+    return found, sketches
 
 
 def _agreement(streamed: "Sequence[Row]", exact: "Sequence[Row]") -> str:
@@ -239,8 +247,8 @@ def _agreement(streamed: "Sequence[Row]", exact: "Sequence[Row]") -> str:
 _COMPARED = {"AuPRC": "auprc", "FPR95": "fpr95", "AUROC": "auroc"}
 
 
-def _settings(context: click.Context) -> dict[str, Any]:
-    """Return what the command was called with, for whoever reads the results later."""
+def _settings(context: click.Context, plans: "Sequence[tuple[Store, Plan]]") -> dict[str, Any]:
+    """Return what the command was called with and what it ran on, for whoever reads the results later."""
     from importlib.metadata import version
 
     file = context.find_root().params.get("settings")
@@ -249,4 +257,5 @@ def _settings(context: click.Context) -> dict[str, Any]:
         "version": version("logitpipe"),
         "settings_file": None if file is None else str(file),
         "settings": resolved(context),
+        "run": describe_run(context, plans),
     }

@@ -69,7 +69,7 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_scoring_loads_no_torch():
-    loaded = loaded_by("import stages.score.exact, stages.score.run, stages.score.results, pipeline.score, cache")
+    loaded = loaded_by("import stages.score.exact, stages.score.run, pipeline.score, pipeline.report.page, cache")
     assert "numba" in loaded
     assert "torch" not in loaded
 

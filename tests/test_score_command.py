@@ -171,6 +171,19 @@ def test_an_unknown_code_is_named_with_image_and_count(tmp_path):
     assert results(store, "--label-codes", "normal=0,anomaly=1,void=7")[0]["pixels"] < 3 * 12 * 16
 
 
+def test_results_hold_curves_and_distributions_of_every_pair(pixel_store, mask_store, tmp_path):
+    rows = results(pixel_store, mask_store, "--temperatures", "0.5,1", "--out", tmp_path / "out")
+    dataset = xarray.open_zarr(tmp_path / "out/results.zarr")
+    assert dataset["recall"].dims == ("store", "method", "temperature", "point")
+    assert dataset["edges"].sizes["edge"] == dataset["normal"].sizes["bin"] + 1
+    for row in rows:
+        found = dataset.sel({"store": row["store"], "method": row["method"]})
+        found = found.sel(temperature=row["temperature"] or 1)
+        area = np.trapezoid(found["recall"], found["fpr"])
+        assert area == pytest.approx(row["auroc"], abs=1 / 256)
+        assert found["normal"].sum() == pytest.approx(1) and found["anomaly"].sum() == pytest.approx(1)
+
+
 def test_single_choices_of_a_protocol_can_be_set(pixel_store):
     (row,) = results(pixel_store, "--methods", "msp", "--set", "fpr=linear", "--set", "pixel-size=network")
     assert row["protocol"] == "standard+fpr=linear+pixel-size=network"

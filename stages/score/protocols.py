@@ -1,7 +1,7 @@
 """The choices that make published numbers differ, each by name; a protocol is a frozen set of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from cache import UsageError
@@ -82,6 +82,26 @@ def with_choices(protocol: Protocol, choices: Mapping[str, str]) -> Protocol:
         value: Any = _parse(key, text)
         protocol = replace(protocol, **{key: value}, name=f"{protocol.name}+{name}={text}")
     return protocol
+
+
+def to_document(protocol: Protocol) -> dict[str, Any]:
+    """Return a protocol with all its fields as JSON has it; `from_document` reads it back."""
+    plain = asdict(protocol)
+    plain["label_codes"] = {meaning: sorted(codes) for meaning, codes in plain["label_codes"].items()}
+    return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in plain.items()}
+
+
+def from_document(document: Mapping[str, Any]) -> Protocol:
+    """Return the protocol that `to_document` wrote down.
+
+    Raises
+    ------
+    KeyError, TypeError
+        It is not one.
+    """
+    codes = {meaning: frozenset(codes) for meaning, codes in document["label_codes"].items()}
+    sets = {name: frozenset(document[name]) for name in ("void_as_anomaly_on", "min_max")}
+    return Protocol(**{**document, **sets, "label_codes": LabelCodes(**codes)})
 
 
 def _parse(key: str, text: str) -> object:

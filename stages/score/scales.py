@@ -13,6 +13,9 @@ import numpy as np
 from stages.score.kernels.counting import Bins
 from stages.score.kernels.pixel import ENTROPY_OFFSET, LOGIT_OFFSET
 
+LEAST, MOST = float(np.finfo(np.float64).tiny), float(np.nextafter(1, 0))
+"""Shares whose odds float64 can tell from none and from certainty."""
+
 Curve = Callable[[np.ndarray, float, int], np.ndarray]
 """(values, temperature, number of classes) -> values"""
 
@@ -26,11 +29,23 @@ class Scale:
     rank : formula value -> rank, float64, strictly increasing
     formula : rank -> formula value, its inverse up to float32
     bins : division of the ranks
+    limit : number of classes -> greatest score, where scores gather near zero and near it; None where they do not
     """
 
     rank: Curve
     formula: Curve
     bins: Bins
+    limit: Callable[[int], float] | None = None
+
+    def places(self, scores: np.ndarray, K: int) -> np.ndarray:
+        """Return where a figure shows scores: spread evenly, by the logarithm of their odds where they gather."""
+        if self.limit is None:
+            return np.asarray(scores, np.float64)
+        return _log2(_odds(np.clip(np.asarray(scores) / self.limit(K), LEAST, MOST)))
+
+    def at_places(self, places: np.ndarray, K: int) -> np.ndarray:
+        """Return the scores that are shown at these places."""
+        return np.asarray(places, np.float64) if self.limit is None else self.limit(K) * _share(places)
 
 
 def _log2(x: np.ndarray) -> np.ndarray:
@@ -79,6 +94,7 @@ PROBABILITY_LEFT = Scale(
     rank=lambda s, _T, K: _log2(_odds(s) / (K - 1)),
     formula=lambda rank, _T, K: _share(rank + np.log2(K - 1)),
     bins=LEFT_BINS,
+    limit=lambda _K: 1.0,
 )
 """1 - max p, counted as log2 of its odds over those of K equal classes: 0 where nothing is known, else negative."""
 
@@ -86,6 +102,7 @@ PROBABILITY = Scale(
     rank=lambda s, _T, K: _log2(_odds(s) * K),
     formula=lambda rank, _T, K: _share(rank - np.log2(K)),
     bins=ODDS_BINS,
+    limit=lambda _K: 1.0,
 )
 """The probability of one channel beside K others, counted as log2 of its odds over those of equal channels."""
 
@@ -93,6 +110,7 @@ ENTROPY = Scale(
     rank=lambda s, _T, K: _offset(_log2(_odds(np.asarray(s) / np.log(K))), ENTROPY_OFFSET),
     formula=lambda rank, _T, K: np.log(K) * _share(_no_offset(np.asarray(rank, np.float64), ENTROPY_OFFSET)),
     bins=ENTROPY_BINS,
+    limit=lambda K: float(np.log(K)),
 )
 """Entropy H, counted as log2 of H / (ln K - H), away from zero."""
 

@@ -1,0 +1,106 @@
+"""Precision-recall and ROC curves, and the scores that are behind them."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from pipeline.report.axes import Axis, even_axis, number, roundest
+from pipeline.report.markup import Html, tag
+from pipeline.report.plot import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Line, draw_lines, frame, svg
+from pipeline.report.results import Entry, Series
+from pipeline.report.words import at_temperature, per_cent
+from stages.score.curves import BINS
+
+RIGHT = WIDTH - 12
+PANEL = (260.0, 144.0)
+TICK_SHARES, TICK_REACH = (0.12, 0.37, 0.63, 0.88), 0.08
+"""Where along an axis of scores a tick is wanted, and how far from there a rounder number may lie."""
+
+
+def precision_recall_plot(entry: Entry, chosen: Callable[[Series], int]) -> Html:
+    """Return precision over recall of a store's methods, each at the row that is chosen of it."""
+    lines = [Line(series.method, _precision_recall(series, chosen(series))) for series in entry.series]
+    x = even_axis(0, 100, LEFT, RIGHT)
+    y = even_axis(0, max(precision for line in lines for _, precision in line.points), BOTTOM, TOP)
+    level = y.place(100 * entry.row.positives / entry.row.pixels)
+    return svg(
+        WIDTH,
+        HEIGHT,
+        f"Precision over recall of {entry.label}",
+        _in_words(entry, chosen, "auprc", "AuPRC"),
+        frame(x, y, "recall, per cent", "precision, per cent"),
+        tag("line", x1=x.start, x2=x.end, y1=level, y2=level, class_="mark"),
+        draw_lines(lines, x, y),
+    )
+
+
+def roc_plot(entry: Entry, chosen: Callable[[Series], int]) -> Html:
+    """Return the ROC curves of a store's methods, each at the row that is chosen of it."""
+    x, y = even_axis(0, 100, LEFT, RIGHT), even_axis(0, 100, BOTTOM, TOP)
+    sketches = ((series.method, series.sketches[chosen(series)]) for series in entry.series)
+    lines = [Line(method, _pairs(sketch.fpr, sketch.recall)) for method, sketch in sketches]
+    return svg(
+        WIDTH,
+        HEIGHT,
+        f"ROC curves of {entry.label}",
+        _in_words(entry, chosen, "auroc", "AUROC"),
+        frame(x, y, "false positive rate, per cent", "true positive rate, per cent"),
+        tag("line", x1=x.start, x2=x.end, y1=y.start, y2=y.end, class_="mark"),
+        draw_lines(lines, x, y),
+    )
+
+
+def distribution_plot(entry: Entry, series: Series) -> Html:
+    """Return how the scores of normal and of anomalous pixels are spread, at the row that is drawn."""
+    row, sketch = series.rows[series.shown], series.sketches[series.shown]
+    (width, height), bottom = PANEL, PANEL[1] - 24
+    x = Axis(0, BINS, 8, width - 8, tuple(dict(_score_ticks(sketch.edges)).items()))
+    y = Axis(0, float(max(sketch.normal.max(), sketch.anomaly.max())), bottom, 12, ())
+    outline = _outline(sketch.normal, x, y)
+    return svg(
+        width,
+        height,
+        f"Scores of {series.method}{at_temperature(row)}, {entry.label}",
+        f"Half of the normal pixels lie below {_median(sketch.normal, sketch.edges)}, "
+        f"half of the anomalous ones below {_median(sketch.anomaly, sketch.edges)}.",
+        tag("path", d=f"{outline}V{bottom:g}H{x.start:g}Z", class_="normal"),
+        tag("path", d=_outline(sketch.anomaly, x, y), class_="anomaly"),
+        frame(x, y),
+    )
+
+
+def _precision_recall(series: Series, index: int) -> list[tuple[float, float]]:
+    """Return per cent, without the end where nothing is found: its precision is a convention."""
+    sketch = series.sketches[index]
+    some = sketch.recall + sketch.fpr > 0
+    return _pairs(sketch.recall[some], sketch.precision[some])
+
+
+def _pairs(x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
+    return [(100 * a, 100 * b) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
+
+
+def _in_words(entry: Entry, chosen: Callable[[Series], int], figure: str, name: str) -> str:
+    rows = [series.rows[chosen(series)] for series in entry.series]
+    return "; ".join(f"{row.method}{at_temperature(row)}: {name} {per_cent(getattr(row, figure))}" for row in rows)
+
+
+def _outline(shares: np.ndarray, x: Axis, y: Axis) -> str:
+    """Return the path of a histogram's outline."""
+    rises = (f"V{y.place(share):.1f}H{x.place(i + 1):.1f}" for i, share in enumerate(shares.tolist()))
+    return f"M{x.start:g} {y.start:g}{''.join(rises)}"
+
+
+def _score_ticks(edges: np.ndarray) -> Iterator[tuple[float, str]]:
+    """Yield places along the bins and the round score at each."""
+    places = np.arange(BINS + 1)
+    for share in TICK_SHARES:
+        low, high = np.interp([BINS * (share - TICK_REACH), BINS * (share + TICK_REACH)], places, edges)
+        score = roundest(float(low), float(high))
+        yield float(np.interp(score, edges, places)), number(score)
+
+
+def _median(shares: np.ndarray, edges: np.ndarray) -> str:
+    """Return the score that half of the pixels lie below."""
+    sums, places = np.concatenate([[0.0], np.cumsum(shares)]), np.arange(BINS + 1)
+    return f"{np.interp(np.interp(0.5, sums, places), places, edges):.3g}"

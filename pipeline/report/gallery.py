@@ -1,0 +1,157 @@
+"""The images that each method does best and worst on: photograph, ground truth and scores."""
+
+import base64
+import io
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cache.errors import PipeError
+from cache.store import Store, open_store
+from pipeline.colours import ANOMALY, NORMAL, VOID, score_colours
+from pipeline.figure import photo_panel, score_panel, truth_panel
+from pipeline.maps import PERCENTILES, colour_limits
+from pipeline.progress import Progress
+from pipeline.report.markup import Html, joined, tag
+from pipeline.report.results import Entry, Series
+from pipeline.report.words import at_temperature, per_cent
+from pipeline.text import listed
+from stages.score.ground_truth import GroundTruth
+from stages.score.kernels.counting import ANOMALY as ANOMALOUS
+from stages.score.kernels.counting import IGNORED
+from stages.score.maps import ScoreMap, score_map
+from stages.score.per_image import image_areas
+from stages.score.plan import Pair, Plan, make_plan
+from stages.score.protocols import Protocol
+
+PANEL_WIDTH = 400
+QUALITY = 82
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A store opened again, and the AuPRC of each of its images.
+
+    Parameters
+    ----------
+    plan : each method at the row that is drawn of it
+    truth : ground truth of what is drawn: every pixel, also where the protocol thins what it counts
+    areas : by image and pair of the plan
+    """
+
+    store: Store
+    plan: Plan
+    truth: GroundTruth
+    areas: dict[int, list[float | None]]
+
+
+def gallery(entry: Entry, protocol: Protocol, workers: int) -> Html:
+    """Return the best and the worst image of each method of a store.
+
+    Raises
+    ------
+    PipeError
+        The store cannot be read any more, or is not the one that was scored.
+    """
+    store = _open(entry)
+    images = _images(entry, store)
+    pairs = tuple(Pair(s.method, s.rows[s.shown].temperature) for s in entry.series)
+    temperatures = [pair.temperature for pair in pairs if pair.temperature is not None] or [1.0]
+    plan = replace(make_plan(store.schema, protocol, None, temperatures), pairs=pairs)
+    with Progress(f"finding the best and worst images of {entry.label}", len(images)) as progress:
+        areas = image_areas(store, plan, images, workers, progress.advance)
+    drawn = replace(plan, protocol=replace(protocol, thin_above=None))
+    scored = Scored(store, drawn, GroundTruth(store, drawn.protocol, images), areas)
+    if all(area is None for values in areas.values() for area in values):
+        return tag("p", "No image has both normal and anomalous pixels.", class_="note")
+    return joined(_key(), *(_of_method(scored, series, i) for i, series in enumerate(entry.series)))
+
+
+def _open(entry: Entry) -> Store:
+    """Open the store where it was, or where its path leads from here; it must be the one that was scored."""
+    try:
+        store = open_store(Path(entry.facts["path"]))
+    except PipeError:
+        store = open_store(Path(entry.facts["store"]))
+    if store.fingerprint != entry.facts["fingerprint"]:
+        raise PipeError(f"{store.path}: another store than the one that was scored; its fingerprint has changed")
+    return store
+
+
+def _images(entry: Entry, store: Store) -> list[int]:
+    """Return the images that were scored."""
+    missing = set(entry.facts["missing"])
+    images = [image for image, name in enumerate(store.schema.images) if name not in missing]
+    if gone := set(images) - set(store.completed()):
+        names = listed([store.schema.images[image] for image in sorted(gone)])
+        raise PipeError(f"{store.path}: images that were scored are no longer in it ({names})")
+    return images
+
+
+def _key() -> Html:
+    """Return what the colours of ground truth and of scores mean."""
+    truth = [
+        tag("span", name, class_="patch", style=f"--patch: rgb{colour}")
+        for name, colour in (("normal", NORMAL), ("anomaly", ANOMALY), ("void", VOID))
+    ]
+    bar = Image.fromarray(score_colours(np.linspace(0, 1, 128))[None])
+    colours = tag("img", src=_data_uri(bar, "png"), alt="from dark to bright", class_="colours", width=128, height=1)
+    low, high = PERCENTILES
+    ends = f" high, from the {low}st to the {high}th percentile of each image."
+    return tag("p", "Ground truth: ", *truth, " Scores: low ", colours, ends, class_="note")
+
+
+def _of_method(scored: Scored, series: Series, pair: int) -> Html:
+    areas = {image: area for image, values in scored.areas.items() if (area := values[pair]) is not None}
+    row = series.rows[series.shown]
+    title = tag("h4", series.method, tag("small", at_temperature(row)))
+    ranked = sorted(areas, key=lambda image: (-areas[image], image))
+    median = float(np.median(list(areas.values())))
+    words = f"AuPRC of single images: {per_cent(areas[ranked[-1]])} to {per_cent(areas[ranked[0]])}, "
+    spread = tag("p", f"{words}median {per_cent(median)} of {len(areas)} images.", class_="note")
+    shown = {"best": ranked[0], "worst": ranked[-1]} if len(ranked) > 1 else {"only": ranked[0]}
+    draw = partial(_card, scored, pair)
+    cards = tag("div", *(draw(which, i, areas[i]) for which, i in shown.items()), class_="cards")
+    return tag("div", title, spread, cards, class_="method")
+
+
+def _card(scored: Scored, pair: int, which: str, image: int, area: float) -> Html:
+    """Return photograph, ground truth and scores of one image, with what they are in words."""
+    chosen = scored.plan.pairs[pair]
+    drawn = score_map(scored.store, replace(scored.plan, pairs=(chosen,)), scored.truth, image)
+    if drawn is None:  # the protocol skips it, and then it has no area either
+        raise AssertionError(image)
+    name = scored.store.schema.images[image]
+    size = (PANEL_WIDTH, max(1, round(PANEL_WIDTH * drawn.labels.shape[0] / drawn.labels.shape[1])))
+    photo = photo_panel(scored.store.read("preview", image), size)
+    scores = score_panel(drawn.scores, colour_limits(drawn.scores), size)
+    panels = [
+        _picture(photo, "jpeg", f"Photograph {name}", "photo"),
+        _picture(truth_panel(drawn.labels, size), "png", f"Ground truth of {name}: {_anomalous(drawn)}", "truth"),
+        _picture(scores, "jpeg", f"Scores of {chosen.method} on {name}, AuPRC {per_cent(area)}", "scores"),
+    ]
+    caption = tag("figcaption", tag("b", f"{which.capitalize()}: "), f"{name}, AuPRC {per_cent(area)}")
+    return tag("figure", *panels, caption, class_="card")
+
+
+def _anomalous(drawn: ScoreMap) -> str:
+    counted = max(1, int((drawn.labels != IGNORED).sum()))
+    share = (drawn.labels == ANOMALOUS).sum() / counted
+    return f"{100 * share:.1f} per cent of the scored pixels are anomalous"
+
+
+def _picture(image: Image.Image, kind: str, words: str, role: str) -> Html:
+    return tag("img", src=_data_uri(image, kind), alt=words, class_=role, width=image.width, height=image.height)
+
+
+def _data_uri(image: Image.Image, kind: str) -> Html:
+    """Return a picture as an address: markup already, as base64 needs no escaping and is long."""
+    buffer = io.BytesIO()
+    if kind == "jpeg":
+        image.save(buffer, kind, quality=QUALITY, optimize=True)
+    else:
+        image.quantize(256).save(buffer, kind, optimize=True)
+    return Html(f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}")

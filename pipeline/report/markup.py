@@ -1,0 +1,40 @@
+"""HTML and SVG elements, every text in them escaped."""
+
+from html import escape
+
+from pipeline.text import printable
+
+
+class Html(str):
+    """Markup, as opposed to text: what is not of this type is escaped where it enters an element."""
+
+
+def tag(element: str, /, *children: str, **attributes: str | float | None) -> Html:
+    """Return an element.
+
+    Parameters
+    ----------
+    children : markup as it is, any other text escaped
+    attributes : a trailing `_` keeps a name from being a keyword, other `_` stand for `-`; None is left out
+    """
+    words = [
+        f' {key.removesuffix("_").replace("_", "-")}="{_quoted(value)}"'
+        for key, value in attributes.items()
+        if value is not None
+    ]
+    opening = f"<{element}{''.join(words)}>"
+    return Html(opening if element in VOID_ELEMENTS else f"{opening}{joined(*children)}</{element}>")
+
+
+def joined(*children: str) -> Html:
+    """Return markup and text one after another."""
+    return Html("".join(child if isinstance(child, Html) else escape(printable(child)) for child in children))
+
+
+VOID_ELEMENTS = ("img", "meta", "br")
+
+
+def _quoted(value: str | float) -> str:
+    if isinstance(value, Html):
+        return value
+    return escape(printable(value)) if isinstance(value, str) else f"{value:.6g}"

@@ -1,0 +1,58 @@
+"""What a page shows of one store: curves, distributions of scores, and its gallery."""
+
+from collections.abc import Callable
+
+from pipeline.report.curves import distribution_plot, precision_recall_plot, roc_plot
+from pipeline.report.markup import Html, joined, tag
+from pipeline.report.results import Entry, Results, Series
+from pipeline.report.tables import legend
+from pipeline.report.words import chosen_from, per_cent
+
+
+def network_section(entry: Entry, results: Results, gallery: Html) -> Html:
+    """Return curves, distributions and gallery of one store."""
+    title = tag("h3", entry.label)
+    if entry.row.auprc is None:
+        return joined(title, gallery)
+    return joined(title, _curves(entry, results), _distributions(entry), tag("h4", "Best and worst images"), gallery)
+
+
+def _curves(entry: Entry, results: Results) -> Html:
+    """Return the curves at T = 1, and again with each method at its best temperature where there are several."""
+    note = " From histograms of every scored pixel; the dotted line is chance."
+    if results.run["exact"]:
+        note += " The figures in the table are exact, from every single score."
+    figures = []
+    if all(series.plain is not None for series in entry.series):
+        only = len(results.temperatures) < 2
+        words = "Precision-recall and ROC curves" + ("." if only else " at T = 1.")
+        figures.append(_curve_figure(entry, lambda series: series.plain or 0, words + note))
+    if len(results.temperatures) > 1:
+        chosen = chosen_from(len(results.temperatures))
+        words = f"The same, each method at the temperature of its best AuPRC: {chosen}."
+        figures.append(_curve_figure(entry, lambda series: series.best, words + ("" if figures else note)))
+    return joined(tag("h4", "Precision-recall and ROC curves"), *figures)
+
+
+def _curve_figure(entry: Entry, chosen: Callable[[Series], int], words: str) -> Html:
+    rows = [series.rows[chosen(series)] for series in entry.series]
+    plots = tag("div", precision_recall_plot(entry, chosen), roc_plot(entry, chosen), class_="plots")
+    return tag("figure", plots, legend(entry, rows), tag("figcaption", words))
+
+
+def _distributions(entry: Entry) -> Html:
+    panels = [tag("div", _panel_title(series), distribution_plot(entry, series)) for series in entry.series]
+    classes = [tag("span", "normal", class_="key normal"), tag("span", "anomalous", class_="key anomaly")]
+    words = (
+        " pixels by score, each class by its own share of pixels. Higher scores are to the right; "
+        "the scale is even in the score, and in its odds where it is a probability or an entropy."
+    )
+    figure = tag("figure", tag("div", *panels, class_="panels"), tag("figcaption", *classes, words))
+    return joined(tag("h4", "Scores of normal and anomalous pixels"), figure)
+
+
+def _panel_title(series: Series) -> Html:
+    row = series.rows[series.shown]
+    temperature = "" if row.temperature is None else f"T = {row.temperature:g}"
+    area = tag("span", f"AuPRC {per_cent(row.auprc)}", class_="number")
+    return tag("p", tag("b", series.method), tag("small", temperature), area, class_="over-plot")

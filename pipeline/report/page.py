@@ -1,0 +1,48 @@
+"""The page: what came out, data set by data set, then what was run and how to read it."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+
+from pipeline.report.dataset import dataset_section
+from pipeline.report.facts import notes_section, run_section
+from pipeline.report.markup import Html, tag
+from pipeline.report.results import Results
+from pipeline.report.words import moment
+
+
+def page(results: Results, galleries: Mapping[str, Html]) -> str:
+    """Return the whole page.
+
+    Parameters
+    ----------
+    galleries : by store, its gallery, or in its place the reason why there is none
+    """
+    networks = ", ".join(dict.fromkeys(entry.row.network for entry in results.entries))
+    title = f"{networks} on {', '.join(results.datasets)}"
+    style = files("pipeline.report").joinpath("style.css").read_text(encoding="utf-8")
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", f"{title}: anomaly scores"),
+        tag("style", Html(style)),
+    )
+    sections = [
+        dataset_section(f"data-{i}", name, entries, results, galleries)
+        for i, (name, entries) in enumerate(results.datasets.items())
+    ]
+    main = tag("main", *sections, run_section(results), notes_section(results))
+    return f"<!DOCTYPE html>\n{tag('html', head, tag('body', _header(title, results), main), lang='en')}\n"
+
+
+def _header(title: str, results: Results) -> Html:
+    links = [tag("a", name, href=f"#data-{i}") for i, name in enumerate(results.datasets)]
+    links += [tag("a", "What was run", href="#run"), tag("a", "How to read this", href="#notes")]
+    return tag(
+        "header",
+        tag("p", "Anomaly scores of cached logits", class_="over"),
+        tag("h1", title),
+        tag("p", f"Protocol {results.protocol.name}, scored {moment(results.run['finished'])}", class_="note"),
+        tag("nav", *links, aria_label="Sections"),
+    )

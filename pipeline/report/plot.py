@@ -1,0 +1,129 @@
+"""Parts of SVG figures: the figure with its text alternative, a frame with axes, lines, labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.report.axes import Axis
+from pipeline.report.markup import Html, joined, tag
+
+WIDTH, HEIGHT = 400.0, 270.0
+LEFT, TOP, BOTTOM = 36.0, 30.0, 228.0
+LABEL_HEIGHT = 12.5
+
+STYLES: dict[str, tuple[str, str | None]] = {
+    "msp": ("blue", None),
+    "maxlogit": ("green", None),
+    "entropy": ("red", None),
+    "energy": ("violet", None),
+    "void": ("grey", None),
+    "rba": ("gold", None),
+    "rba-normalized": ("gold", "5 3"),
+    "mask2anomaly": ("blue", "5 3"),
+    "neg-sum": ("green", "5 3"),
+    "mask-energy": ("violet", "5 3"),
+    "eam": ("red", "5 3"),
+}
+"""Colour and dashes of each method, the same in every figure; the style sheet has the colours, light and dark."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line in a figure.
+
+    Parameters
+    ----------
+    method : gives it colour and dashes
+    points : (x, y), values
+    dot : the point to mark, if any
+    """
+
+    method: str
+    points: Sequence[tuple[float, float]]
+    dot: tuple[float, float] | None = None
+
+
+def style_of(method: str) -> tuple[str, str | None]:
+    """Return colour and dashes of a method; a name that no release knew is grey and dotted."""
+    return STYLES.get(method, ("grey", "1 3"))
+
+
+def svg(width: float, height: float, title: str, description: str, *children: str) -> Html:
+    """Return a figure that says what it shows to those who do not see it."""
+    return tag(
+        "svg",
+        tag("title", title),
+        tag("desc", description),
+        *children,
+        viewBox=f"0 0 {width:g} {height:g}",
+        role="img",
+    )
+
+
+def frame(x: Axis, y: Axis, x_name: str = "", y_name: str = "") -> Html:
+    """Return axes with names, ticks and a faint line at each tick of `y`."""
+    left, right, bottom, top = x.start, x.end, y.start, y.end
+    parts: list[str] = [
+        tag("text", y_name, x=left, y=top - 14, class_="name") if y_name else "",
+        tag("text", x_name, x=(left + right) / 2, y=bottom + 34, class_="name middle") if x_name else "",
+    ]
+    for value, text in y.ticks:
+        parts.append(tag("line", x1=left, x2=right, y1=y.place(value), y2=y.place(value), class_="grid"))
+        parts.append(tag("text", text, x=left - 6, y=y.place(value) + 4, class_="end"))
+    parts.append(tag("line", x1=left, x2=right, y1=bottom, y2=bottom, class_="axis"))
+    for value, text in x.ticks:
+        parts.append(tag("line", x1=x.place(value), x2=x.place(value), y1=bottom, y2=bottom + 4, class_="axis"))
+        parts.append(tag("text", text, x=x.place(value), y=bottom + 17, class_="middle"))
+    return joined(*parts)
+
+
+def draw_lines(lines: Sequence[Line], x: Axis, y: Axis) -> Html:
+    """Return lines in the styles of their methods."""
+    return joined(*(_line(line, x, y) for line in lines))
+
+
+def end_labels(lines: Sequence[Line], x: Axis, y: Axis) -> Html:
+    """Return the names of lines behind their last points, moved apart where they would overlap."""
+    wanted = [y.place(line.points[-1][1]) for line in lines]
+    places = spread(wanted, LABEL_HEIGHT, y.end - 4, y.start + 4)
+    parts = []
+    for line, at, place in zip(lines, wanted, places, strict=True):
+        colour = style_of(line.method)[0]
+        parts.append(
+            tag("path", d=f"M{x.end + 2:.1f} {at:.1f}L{x.end + 9:.1f} {place:.1f}", class_=f"leader {colour}")
+        )
+        parts.append(tag("text", line.method, x=x.end + 12, y=place + 4, class_=f"label {colour}"))
+    return joined(*parts)
+
+
+def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Return places in the same order, at least `gap` apart as far as there is room between `low` and `high`."""
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    gap = min(gap, (high - low) / max(1, len(places) - 1))
+    moved = [max(low, min(high, places[i])) for i in order]
+    for i in range(1, len(moved)):
+        moved[i] = max(moved[i], moved[i - 1] + gap)
+    # What was pushed beyond the end pushes back.
+    limit = high
+    for i in reversed(range(len(moved))):
+        moved[i] = min(moved[i], limit)
+        limit = moved[i] - gap
+    found = dict(zip(order, moved, strict=True))
+    return [found[i] for i in range(len(places))]
+
+
+def swatch(method: str) -> Html:
+    """Return a short piece of a method's line, for a legend that names the method beside it."""
+    colour, dashes = style_of(method)
+    line = tag("line", x1=1, x2=27, y1=5, y2=5, class_=f"line {colour}", stroke_dasharray=dashes)
+    return tag("svg", line, viewBox="0 0 28 10", class_="swatch", aria_hidden="true")
+
+
+def _line(line: Line, x: Axis, y: Axis) -> Html:
+    colour, dashes = style_of(line.method)
+    places = list(dict.fromkeys(f"{x.place(a):.1f} {y.place(b):.1f}" for a, b in line.points))
+    path = tag("path", d="M" + "L".join(places), class_=f"line {colour}", stroke_dasharray=dashes)
+    if line.dot is None:
+        return path
+    return joined(
+        path, tag("circle", cx=x.place(line.dot[0]), cy=y.place(line.dot[1]), r=3.2, class_=f"dot {colour}")
+    )

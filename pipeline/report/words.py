@@ -1,0 +1,25 @@
+"""Figures in words."""
+
+from datetime import UTC, datetime
+
+from stages.score.results import Row
+
+
+def per_cent(figure: float | None) -> str:
+    """Return a fraction as per cent to three decimals, as the tables have it; `none` where it does not exist."""
+    return "none" if figure is None else f"{100 * figure:.3f}"
+
+
+def at_temperature(row: Row) -> str:
+    """Return ` at T = 2`, or nothing for a method without temperature."""
+    return "" if row.temperature is None else f" at T = {row.temperature:g}"
+
+
+def chosen_from(count: int) -> str:
+    """Say that the best of so many temperatures was chosen by its figures."""
+    return f"best of {count} temperatures on these labels"
+
+
+def moment(text: str) -> str:
+    """Return a time, ISO 8601, to the minute in UTC; ValueError if it is none."""
+    return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
