@@ -9,6 +9,7 @@ import click
 
 from cache.errors import IncompleteError, IntegrityError, PipeError, UsageError
 from pipeline.completion import PROGRAM, completion
+from pipeline.demo import demo
 from pipeline.infer import infer
 from pipeline.labels import labels
 from pipeline.maps import maps
@@ -35,7 +36,8 @@ class ErrorsAsLines(click.Group):
             click.echo(f"pipe: {error}", err=True)
             ctx.exit(exit_code(error))
         except KeyboardInterrupt:
-            again = "; the same command again goes on where it stopped" if ctx.invoked_subcommand == "infer" else ""
+            goes_on = ctx.invoked_subcommand in ("infer", "demo")
+            again = "; the same command again goes on where it stopped" if goes_on else ""
             click.echo(f"pipe: interrupted{again}", err=True)
             ctx.exit(EXIT_INTERRUPTED)
 
@@ -76,6 +78,7 @@ cli.add_command(show)
 cli.add_command(verify)
 cli.add_command(labels)
 cli.add_command(maps)
+cli.add_command(demo)
 cli.add_command(completion)
 bind_variables(cli)
 
