@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install dev test lint bench clean
+.PHONY: install dev demo test lint bench clean
 
 install: .venv/installed-user
 
@@ -15,6 +15,9 @@ dev: .venv/installed-dev
 .venv/installed-user: EXTRAS := infer,cloud
 .venv/installed-dev: EXTRAS := infer,cloud,dev
 .venv/installed-bench: EXTRAS := infer,cloud,dev,bench
+
+demo: install
+	$(BIN)/pipe demo
 
 test: dev
 	$(BIN)/python -m pytest --quiet

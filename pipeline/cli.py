@@ -13,6 +13,7 @@ import click
 
 from cache.errors import IncompleteError, IntegrityError, PipeError, UsageError
 from pipeline.completion import PROGRAM, completion
+from pipeline.demo import demo
 from pipeline.infer import infer
 from pipeline.labels import labels
 from pipeline.maps import maps
@@ -62,7 +63,8 @@ class ErrorsAsLines(click.Group):
             line = f"there is too little memory{cause}; fewer --workers, or a smaller --batch-size, need less"
             code = EXIT_FAILED
         except KeyboardInterrupt as interruption:
-            line = f"interrupted; {str(interruption) or 'the same command again begins anew'}"
+            again = "goes on where it stopped" if ctx.invoked_subcommand == "demo" else "begins anew"
+            line = f"interrupted; {str(interruption) or f'the same command again {again}'}"
             code = EXIT_TERMINATED if isinstance(interruption, Terminated) else EXIT_INTERRUPTED
         _say(line)
         raise click.exceptions.Exit(code)
@@ -111,6 +113,7 @@ cli.add_command(labels)
 cli.add_command(maps)
 cli.add_command(pack)
 cli.add_command(report)
+cli.add_command(demo)
 cli.add_command(completion)
 bind_variables(cli)
 
