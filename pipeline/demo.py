@@ -8,6 +8,7 @@ import click
 
 from cache.errors import PipeError
 from pipeline.messages import note
+from pipeline.run_record import WORDS
 
 NETWORKS = ("erfnet", "eomt")
 NOTE = "COMMANDS.txt"
@@ -36,7 +37,7 @@ def demo(ctx: click.Context, out: Path) -> None:
     assert isinstance(group, click.Group)
     for name, *words in commands:
         note(_typed(name, *words))
-        command = group.commands[name]
+        command, ctx.meta[WORDS] = group.commands[name], (name, *words)  # the record of a run says what ran
         with command.make_context(name, list(words), parent=ctx.parent) as context:
             command.invoke(context)
 
@@ -47,6 +48,7 @@ def demo_commands(out: Path) -> list[list[str]]:
     return [
         *(_infer(network, out, store) for network, store in stores.items()),
         ["score", *stores.values(), "--temperatures", "0.1:2:0.1", "--out", str(out / "results")],
+        ["report", str(out / "results")],
     ]
 
 
