@@ -96,7 +96,8 @@ def test_the_url_in_the_results_is_the_url(folder, url, tmp_path):
     assert call("score", url, folder, "--out", tmp_path / "results").exit_code == 0
     results = json.loads((tmp_path / "results/results.json").read_bytes())["results"]
     assert list(dict.fromkeys(row["store"] for row in results)) == [url, str(folder)]
-    assert json.loads((tmp_path / "results/settings.json").read_bytes())["stores"] == [url, str(folder)]
+    settings = json.loads((tmp_path / "results/settings.json").read_bytes())["settings"]
+    assert settings["stores"]["value"] == [url, str(folder)]
 
 
 def test_open_dataset_takes_urls(folder, url):
@@ -339,7 +340,7 @@ def test_a_bucket_that_refuses(s3, monkeypatch):
 def test_without_credentials_the_line_says_which(s3, web, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    monkeypatch.setenv("AWS_METADATA_ENDPOINT", web.url)  # where machines of the cloud would find some
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", web.url)
     advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true for a public bucket"
     fails(call("show", f"{s3}/a"), f"pipe: {s3}/a/zarr.json: no credentials were found; {advice}")
 
