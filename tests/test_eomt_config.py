@@ -103,7 +103,12 @@ def test_a_config_replaces_missing_probabilities(tmp_path, masked):
         assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("stated", [{}, {"num_blocks": 3}, {"masked_attn_enabled": False}], ids=str)
+@pytest.mark.parametrize(
+    "stated",
+    [{}, {"num_blocks": 3}, {"masked_attn_enabled": False}]
+    + [{"num_blocks": blocks, "masked_attn_enabled": False} for blocks in (0, -1, 101, 10**12, 3.0, True)],
+    ids=str,
+)
 def test_missing_probabilities_are_never_guessed(tmp_path, stated):
     state = eomt_weights()
     del state["attn_mask_probs"]

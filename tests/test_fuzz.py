@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from cache.schema import fingerprint
 
 SEEDS = seeds()
-EVERY = settings(max_examples=150)
+EVERY = settings(max_examples=150, deadline=None)  # `bounded` has its own
 VALUES = st.recursive(
     st.none()
     | st.booleans()
@@ -83,7 +83,7 @@ def test_the_seeds_mean_something(target):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(data=st.binary(max_size=400))
 def test_any_bytes(target, data):
     attack(target, data)

@@ -116,7 +116,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 
 def _zipped_pickles(path: Path) -> Iterator[bytes]:
-    """Yield every pickle of a zip whose members are stored as they are, so that none is larger than the file."""
+    """Yield every pickle of a zip whose members, unpacked, are no larger than the file: torch never packs them."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         if any(member.filename.endswith("/constants.pkl") for member in members):
@@ -124,8 +124,7 @@ def _zipped_pickles(path: Path) -> Iterator[bytes]:
                 f"A weight file must hold plain, dense tensors; {path} is TorchScript, which is code. "
                 "Save the state dict alone: torch.save(model.state_dict(), path)."
             )
-        stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
-        if not stored or sum(member.file_size for member in members) > path.stat().st_size:
+        if sum(member.file_size for member in members) > path.stat().st_size:
             raise _refusal(path, "a zip archive whose members are compressed, or claim more bytes than it has")
         for member in members:
             if member.filename.lower().endswith(".pkl"):  # torch finds names whatever their case

@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--inner", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if find_spec("atheris") is None:
-        print("nothing was fuzzed: atheris is not installed, pip install atheris")
+        print("nothing was fuzzed: atheris is not installed, pip install 'logitpipe[fuzz]'")
         return 0
     if options.inner:
         fuzz(options.inner, options.seconds)
