@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from conftest import content, fails
+from test_readme import README, assert_same
 
 import stages.scenes.dataset
 from cache import open_store
@@ -55,6 +56,15 @@ def test_it_ends_well_and_prints_the_table(finished):
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith(f"DemoScenes, protocol standard, per cent ({COUNT} images, ")
     assert sorted(path.name for path in out.parent.iterdir()) == ["demo"]
+
+
+def test_the_table_is_the_one_in_the_readme(finished):
+    """Word for word, but for the last digit, in which processors differ, and what follows the table."""
+    printed = re.search(r"<!-- demo -->\n```text\n(.*?)```", README, re.DOTALL)
+    assert printed
+    words = printed[1].split()
+    assert len(words) > 100
+    assert_same(printed[1], " ".join(finished[1].stdout.split()[: len(words)]))
 
 
 def test_every_method_is_scored_at_every_temperature(rows):
