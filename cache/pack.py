@@ -96,10 +96,7 @@ def _require_sound(store: Store, damages: list[Damage]) -> None:
     if damages:
         first = damages[0]
         of = "" if first.image is None else f" of image {first.image!r}"
-        raise IntegrityError(
-            f"{store.path}: {first.file}{of} is damaged ({first.kind}), so the store was not packed; "
-            "`pipe verify` tells all that is wrong"
-        )
+        raise IntegrityError(f"{store.path}: {first.file}{of} is damaged ({first.kind}), so the store was not packed")
 
 
 @contextmanager

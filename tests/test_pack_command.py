@@ -15,7 +15,7 @@ from zips import content_of
 
 import cache.pack
 from cache import open_store
-from pipeline.cli import cli
+from pipeline.cli import DAMAGED_ADVICE, cli
 from pipeline.pack import default_zip
 
 
@@ -124,14 +124,14 @@ def test_a_damaged_store_is_not_packed(store, key, what):
     assert (result.exit_code, result.stdout) == (4, "")
     line = result.stderr.splitlines()[-1]
     assert line.startswith(f"pipe: {store}: {what} is damaged (")
-    assert line.endswith("), so the store was not packed; `pipe verify` tells all that is wrong")
+    assert line.endswith(f"), so the store was not packed{DAMAGED_ADVICE}")
     assert left_behind(store.parent) == []
 
 
 def test_a_missing_chunk_is_not_packed_around(store):
     (store / "preview/c/1/0/0/0").unlink()
     what = "preview/c/1/0/0/0 of image 'b.png' is damaged (the chunk is missing)"
-    advice = "so the store was not packed; `pipe verify` tells all that is wrong"
+    advice = f"so the store was not packed{DAMAGED_ADVICE}"
     fails(call("pack", store), f"pipe: {store}: {what}, {advice}", 4)
     assert left_behind(store.parent) == []
 
