@@ -196,6 +196,15 @@ def test_links_out_of_a_store_are_followed_and_checked_like_files(path, tmp_path
 
 
 @posix
+def test_a_link_in_the_place_of_the_lock_makes_no_file_elsewhere(tmp_path):
+    path = fill(tmp_path / "store", PIXEL, images=[0])
+    (path / "records/lock").symlink_to(tmp_path / "elsewhere")
+    with refused(f"{path}: the store cannot be written (Too many levels of symbolic links)"):
+        fill(path, PIXEL, images=[1])
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@posix
 @pytest.mark.parametrize("key", ["zarr.json", "records", "logits/c", "records/1.json", "logits/c/1"])
 def test_links_in_a_circle_end(path, key):
     shutil.rmtree(path / key) if (path / key).is_dir() else (path / key).unlink()
