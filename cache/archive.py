@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from cache.errors import IntegrityError, PipeError
+from cache.files import require_size
 
 HEADER = struct.Struct("<4s22xHH")
 """What stands before a member's bytes: a signature and, last, the lengths of its name and of its extra field."""
@@ -76,11 +77,13 @@ class Archive:
         PipeError
             The zip cannot be read any more.
         IntegrityError
-            The zip has another member, or nothing, where its directory promises this one.
+            The zip has another member, or nothing, where its directory promises this one, or a larger one than a
+            store has.
         """
         member = self._members.get(key)
         if member is None:
             return None
+        require_size(f"{self.root}/{key}", member.size)
         block = self._fetch(member.start, min(member.stop, _reach(member) + 2 * MOST_EXTRA_BYTES))
         signature, name_length, extra_length = HEADER.unpack_from(block.ljust(HEADER.size, b"\0"))
         name_end = HEADER.size + name_length

@@ -39,7 +39,7 @@ class Folder:
         """
         path = self.root / key
         try:
-            _require_file(path, MAX_JSON_BYTES if key.endswith(".json") else MAX_FILE_BYTES)
+            _require_file(path)
             return path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -95,13 +95,25 @@ class Folder:
         return list((self.root / key).rglob(f"*{PARTIAL}"))
 
 
-def _require_file(path: Path, most: int) -> None:
+def require_size(file: object, size: int) -> None:
+    """Refuse a file, named by its path or URL, that is larger than any of a store, before room is made for it.
+
+    Raises
+    ------
+    IntegrityError
+        It has more bytes.
+    """
+    most = MAX_JSON_BYTES if str(file).endswith(".json") else MAX_FILE_BYTES
+    if size > most:
+        raise IntegrityError(f"{file}: cannot be read ({size} bytes, and {most} are the most)")
+
+
+def _require_file(path: Path) -> None:
     """Refuse what would never end, or make its reader wait: nobody needs to believe what lies in a store."""
     status = path.stat()
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise IntegrityError(f"{path}: cannot be read (a device, pipe or socket and no file)")
-    if status.st_size > most:
-        raise IntegrityError(f"{path}: cannot be read ({status.st_size} bytes, and {most} are the most)")
+    require_size(path, status.st_size)
 
 
 def make_folders(path: Path) -> None:

@@ -18,6 +18,9 @@ from cache.steps import step
 LOCK = f"{FOLDER}/lock"
 """Key of the lock file. It is empty, and there only while someone writes, or after a crash."""
 
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+"""A store from elsewhere may have a link in the place of the lock file, which would be made where that leads."""
+
 EVERYTHING = range(1 << 30)
 """All images that a store could have: who holds them may move or remove it."""
 
@@ -172,7 +175,7 @@ def _opened(path: Path) -> tuple[int, int]:
     """Open a lock file, unless this process has it open; return what it is known by."""
     if path.exists() and (known := _identity(path)) in _files:
         return known
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
     _files.setdefault(_identity(descriptor), _File()).descriptors.append(descriptor)
     return _identity(descriptor)
 

@@ -18,6 +18,7 @@ from obstore.store import from_url
 from cache.archive import Archive
 from cache.causes import cause_of, first_line
 from cache.errors import PipeError, UnreachableError
+from cache.files import require_size
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
@@ -66,8 +67,15 @@ class Remote:
         ------
         UnreachableError
             The server cannot be reached, refuses, or breaks off again and again.
+        IntegrityError
+            It has a larger file than a store has.
         """
-        return self.ask(key, lambda: bytes(self.objects.get(key).bytes()))
+        return self.ask(key, lambda: self._bytes(key))
+
+    def _bytes(self, key: str) -> bytes:
+        answer = self.objects.get(key)
+        require_size(f"{self.root}/{key}", answer.meta["size"])
+        return bytes(answer.bytes())
 
     def read_all(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the bytes of several objects, asked for at the same time; raises as `read` does."""

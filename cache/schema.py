@@ -262,6 +262,7 @@ def _check_values(schema: Schema) -> None:
         raise ValueError(f"{len(schema.classes)} classes for {schema.logits_shape[0]} channels")
     if schema.void_class is not None and not 0 <= schema.void_class < len(schema.classes):
         raise ValueError(f"void class {schema.void_class}")
+    canonical({"facts": schema.facts, "preprocessing": schema.preprocessing})  # refuses NaN, which JSON does not have
 
 
 def _check_bytes(schema: Schema) -> None:

@@ -83,6 +83,8 @@ COMMANDS = {
     "codes that are not known": ("score", "--allow-incomplete", "--label-codes", "normal=7,anomaly=8"),
     "a method that is none": ("score", "--allow-incomplete", "--methods", "rba"),
     "an image that is none": ("maps", "--method", "msp", "--images", "z", "--out", "OUT"),
+    "pack what is incomplete": ("pack", "--out", "OUT"),
+    "pack": ("pack", "--allow-incomplete", "--out", "OUT"),
     "maps": ("maps", "--method", "msp", "--out", "OUT"),
     "maps of two images": ("maps", "--method", "msp", "--limit", "2", "--out", "OUT"),
 }
@@ -90,8 +92,10 @@ COMMANDS = {
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_command_prints_what_a_name_would_do(evil, plain, tmp_path, name):
-    words = [str(tmp_path / word) if word == "OUT" else word for word in COMMANDS[name]]
-    ours, theirs = pipe(*words, evil), pipe(*words, plain)
+    places = {evil: str(tmp_path / "evil"), plain: str(tmp_path / "plain")}
+    ours, theirs = (
+        pipe(*(place if word == "OUT" else word for word in COMMANDS[name]), store) for store, place in places.items()
+    )
     assert ours.exit_code == theirs.exit_code
     assert not set(ours.output.replace("\n", "")) & set(RAW + "\n")
     if name not in ("show", "show as JSON"):  # these break long lines
@@ -165,6 +169,16 @@ def test_markdown_takes_no_link_no_html_and_no_code_from_a_name():
     (table,) = comparison_tables([row(network="[x](http://a) <b> `c` *d* ~e~ &amp; f_g | h", dataset="a_b")])
     assert "\\[x](http://a) \\<b> \\`c\\` \\*d\\* \\~e\\~ \\&amp; f_g \\| h AuPRC" in markdown(table)
     assert markdown(table).startswith("**a_b, ")
+
+
+def test_the_page_shows_names_as_text(results):
+    done = pipe("report", results)
+    assert done.exit_code == 0
+    assert not set(done.output) & set(RAW)
+    page = next(results.glob("*.html")).read_text(encoding="utf-8")
+    assert not set(page) & set(RAW + LONE)
+    assert "|`<b>" not in page
+    assert "|`&lt;b&gt;" in page
 
 
 def test_the_figures_open_in_xarray(results):

@@ -4,12 +4,14 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 from conftest import fails, refused
 from hostile import bounded, posix
+from servers import web_server
 from stores import fill, make_schema
 from test_schema import sealed
 from test_store import forge
@@ -18,7 +20,7 @@ from cache import IntegrityError, open_store
 from cache.documents import MAX_JSON_BYTES, loads
 from cache.files import MAX_FILE_BYTES
 from cache.schema import canonical
-from pipeline.cli import cli
+from pipeline.cli import DAMAGED_ADVICE, cli
 
 PIXEL = make_schema("pixel")
 NO_FILE = "cannot be read (a device, pipe or socket and no file)"
@@ -125,7 +127,7 @@ def test_a_hundred_thousand_images_are_opened_and_missed(path):
     fails(
         pipe("score", path),
         f"pipe: {path}: 99997 of 100000 images are missing (000003.png, 000004.png, 000005.png, ...); "
-        "run the same `pipe infer` again to finish it, or score what is there with --allow-incomplete",
+        "run the same `pipe infer` again to finish it, or take what is there with --allow-incomplete",
         code=3,
     )
 
@@ -144,9 +146,9 @@ def test_what_is_no_file_is_not_opened(path, key, kind):
     assert result.exit_code == 4
     assert f"{file}: {NO_FILE}" in result.stdout
     if key == "zarr.json":
-        fails(pipe("show", path), f"pipe: {file}: {NO_FILE}", code=4)
+        fails(pipe("show", path), f"pipe: {file}: {NO_FILE}{DAMAGED_ADVICE}", code=4)
     elif key.startswith("logits"):
-        fails(pipe("score", path), f"pipe: {file}: {NO_FILE}", code=4)
+        fails(pipe("score", path), f"pipe: {file}: {NO_FILE}{DAMAGED_ADVICE}", code=4)
 
 
 @posix
@@ -159,6 +161,23 @@ def test_a_file_larger_than_any_of_a_store_is_not_read(path, key, most):
     result = pipe("verify", path)
     assert result.exit_code == 4
     assert f"{path / key}: cannot be read ({1 << 40} bytes, and {most} are the most)" in result.stdout
+
+
+@posix
+def test_a_file_on_a_server_larger_than_any_of_a_store_is_not_read(path):
+    os.truncate(path / "zarr.json", MAX_JSON_BYTES + 1)
+    with web_server(path.parent) as server:
+        url = f"{server.url}/{path.name}"
+        line = f"{url}/zarr.json: cannot be read ({MAX_JSON_BYTES + 1} bytes, and {MAX_JSON_BYTES} are the most)"
+        fails(pipe("show", url), f"pipe: {line}{DAMAGED_ADVICE}", code=4)
+
+
+def test_a_member_larger_than_any_file_of_a_store_is_not_read(tmp_path):
+    zipped = tmp_path / "store.zip"
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("zarr.json", bytes(MAX_JSON_BYTES + 1))
+    line = f"{zipped}/zarr.json: cannot be read ({MAX_JSON_BYTES + 1} bytes, and {MAX_JSON_BYTES} are the most)"
+    fails(pipe("show", zipped), f"pipe: {line}{DAMAGED_ADVICE}", code=4)
 
 
 def test_json_that_is_too_long_is_not_parsed():
@@ -174,6 +193,15 @@ def test_links_out_of_a_store_are_followed_and_checked_like_files(path, tmp_path
     assert pipe("verify", path).exit_code == 0
     (tmp_path / "elsewhere").write_bytes(b"x" * 40)
     assert pipe("verify", path).exit_code == 4
+
+
+@posix
+def test_a_link_in_the_place_of_the_lock_makes_no_file_elsewhere(tmp_path):
+    path = fill(tmp_path / "store", PIXEL, images=[0])
+    (path / "records/lock").symlink_to(tmp_path / "elsewhere")
+    with refused(f"{path}: the store cannot be written (Too many levels of symbolic links)"):
+        fill(path, PIXEL, images=[1])
+    assert not (tmp_path / "elsewhere").exists()
 
 
 @posix

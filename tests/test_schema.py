@@ -16,7 +16,7 @@ from cache.schema import fingerprint, parse
 PIXEL, MASK = make_schema("pixel"), make_schema("mask")
 SCHEMAS = [make_schema(kind, precision) for kind in ("pixel", "mask") for precision in ("float16", "float32")]
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
@@ -105,6 +105,13 @@ def test_sizes_that_no_machine_could_hold_are_refused_by_their_bytes():
         replace(PIXEL, label_shape=(1 << 16, 1 << 16))
     with pytest.raises(ValueError, match=r"^an image would have 10737418512 bytes, more than 8589934592$"):
         replace(PIXEL, logits_shape=(5, 1 << 20, 1 << 10))
+
+
+@pytest.mark.parametrize("name", ["facts", "preprocessing"])
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_json_does_not_have_are_refused(name, number):
+    with pytest.raises(ValueError, match=r"^Out of range float values are not JSON compliant"):
+        replace(PIXEL, **{name: {"a": [number]}})
 
 
 def test_another_true_description_of_other_arrays_is_refused():
