@@ -15,6 +15,7 @@ import signal
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,8 +116,9 @@ def _killed(folder: Path, place: Path, watch: Watch, after: float) -> bool:
     watch.trace.unlink(missing_ok=True)
     process = start(pipe_infer, folder, place, watch=watch)
     process.join(after)
-    if process.exitcode is None:
-        os.kill(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it may have ended since, and then it cannot be killed
+        if process.exitcode is None:
+            os.kill(process.pid, signal.SIGKILL)
     process.join(120)
     return process.exitcode == -signal.SIGKILL
 

@@ -15,6 +15,7 @@ import re
 import signal
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -96,7 +97,8 @@ def _fill(folder: Path, place: Path, chance: random.Random, tally: Tally) -> set
             tally.processes += 1
         ended = wait(running, timeout=chance.uniform(0, 0.05) if waiting or chance.random() < 0.2 else 5)
         if not ended and running and chance.random() < 0.3:
-            os.kill(chance.choice([process.pid for process, *_ in running.values()]), signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it may have ended since
+                os.kill(chance.choice([process.pid for process, *_ in running.values()]), signal.SIGKILL)
         for sentinel in ended:
             process, shard, watch = running.pop(sentinel)
             process.join()
