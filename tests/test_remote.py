@@ -18,7 +18,7 @@ import cache.remote
 from cache import IncompleteError, IntegrityError, open_dataset, open_store
 from cache.errors import UnreachableError
 from cache.verify import check_image, check_metadata, stray_files
-from pipeline.cli import cli
+from pipeline.cli import DAMAGED_ADVICE, cli
 
 pytestmark = pytest.mark.usefixtures("impatient")
 ADVICE = "run the same `pipe infer` again to finish it, or take what is there with --allow-incomplete"
@@ -144,7 +144,7 @@ def test_damage_behind_a_url_is_told_by_file_and_image(s3, tmp_path):
     lines = result.stdout.splitlines()
     assert lines[0].startswith(f"{url}/preview/c/1/0/0/0: image 'b.png': checksum ")
     assert lines[1] == f"{url}/labels/c/2/0/0: image 'c.png': the chunk is missing"
-    fails(call("score", url), f"pipe: {url}: image 'c.png': labels/c/2/0/0 is gone", 4)
+    fails(call("score", url), f"pipe: {url}: image 'c.png': labels/c/2/0/0 is gone{DAMAGED_ADVICE}", 4)
 
 
 # Faults that pass, and faults that do not.
