@@ -10,7 +10,7 @@ from benchmarks import plain
 from benchmarks.sheet import Sheet
 from benchmarks.timing import median, one_core, ratio, take_turns
 from stages.score import metrics
-from stages.score.kernels.counting import Bins, count
+from stages.score.kernels.counting import Bins, Counts, count, filled
 
 PIXELS = 4_000_000
 REDUCED = 400_000
@@ -29,9 +29,10 @@ def made_scores(pixels: int) -> tuple[np.ndarray, np.ndarray]:
 
 def by_histogram(scores: np.ndarray, labels: np.ndarray) -> Figures:
     """Count and compute, as `pipe score` does."""
-    places, counts = np.empty(scores.size, np.uint32), np.zeros(2 * BINS.count + 1, np.uint32)
-    count(scores, labels, BINS.layout, places, counts)
-    curve = metrics.Curve.of(counts[:-1].reshape(2, -1))
+    n = 2 * BINS.count + 1
+    counts = Counts(np.zeros(n, np.uint8), np.zeros(n, np.uint32))
+    count(scores, labels, BINS.layout, np.empty(scores.size, np.uint32), counts)
+    curve = metrics.Curve(*filled(counts, BINS.count))
     area, fpr, roc = metrics.auprc(curve), metrics.fpr_at_95_tpr(curve, "first"), metrics.auroc(curve)
     assert area is not None and fpr is not None and roc is not None
     return area[0], fpr, roc

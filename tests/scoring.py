@@ -7,7 +7,9 @@ import numpy as np
 from reference import Scene
 
 from cache import Schema, Store, StoreWriter, open_store
+from stages.score.kernels.counting import CARRY, Counts
 from stages.score.methods import METHODS
+from stages.score.metrics import Curve
 from stages.score.plan import Plan, make_plan
 from stages.score.protocols import PROTOCOLS, Protocol
 from stages.score.results import Row, make_rows
@@ -86,3 +88,19 @@ def score_store(store: Store, plan: Plan, workers: int = 1) -> list[Row]:
     """The figures of all committed images of a store."""
     tally = tally_store(store, plan, store.completed(), workers, lambda: None)
     return make_rows(store, plan, tally)
+
+
+def no_counts(places: int) -> Counts:
+    """An empty histogram."""
+    return Counts(np.zeros(places, np.uint8), np.zeros(places, np.uint32))
+
+
+def whole(counts: Counts) -> np.ndarray:
+    """The counts of a histogram as integers."""
+    return counts.low + int(CARRY) * counts.carries.astype(np.int64)
+
+
+def curve_of(histogram: np.ndarray) -> Curve:
+    """The curve of integers (2, bins), normal and anomalous pixels."""
+    found = np.flatnonzero(histogram.any(axis=0))[::-1]
+    return Curve(found, histogram[1, found].astype(np.int64), histogram[0, found].astype(np.int64))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.score.kernels.arithmetic import exp2, log1p, log2, sigmoid, widened
+from stages.score.kernels.arithmetic import exp2, log1p, log2, patterns, sigmoid, widen, widened
 
 NOISE = np.random.default_rng(0)
 SPREAD = np.exp2(NOISE.uniform(-125, 127, 5000)).astype(np.float32)
@@ -50,15 +50,18 @@ def test_log1p():
 
 def test_every_float16_is_widened_exactly():
     values = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(2, 256, 128)
-    out = widened(values)
+    out = widened(patterns(values))
     np.testing.assert_array_equal(out, values.astype(np.float32))
     assert np.array_equal(np.signbit(out), np.signbit(values))
+    plain = np.empty(values.size, np.float32)
+    widen(patterns(values).ravel(), plain)
+    np.testing.assert_array_equal(plain, out.ravel())
 
 
 def test_float32_is_copied():
     values = SPREAD.astype(np.float32)
-    assert np.array_equal(widened(values), values)
-    assert not np.shares_memory(widened(values), values)
+    assert np.array_equal(widened(patterns(values)), values)
+    assert not np.shares_memory(widened(patterns(values)), values)
 
 
 def test_sigmoid():

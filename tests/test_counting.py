@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scoring import no_counts, whole
 
-from stages.score.kernels.counting import ANOMALY, IGNORED, NORMAL, Bins, count, count_above
+from stages.score.kernels.counting import ANOMALY, IGNORED, NORMAL, Bins, add, add_counts, count, count_above, filled
 from stages.score.methods import METHODS
 from stages.score.plan import UNIT_BINS
 
@@ -22,9 +23,9 @@ def places(bins, scores, labels=None):
     """The places that scores are counted in, and the counts."""
     scores = np.array(scores, np.float32)
     labels = np.full(len(scores), NORMAL, np.uint8) if labels is None else np.array(labels, np.uint8)
-    found, counts = np.empty(len(scores), np.uint32), np.zeros(2 * bins.count + 1, np.int64)
+    found, counts = np.empty(len(scores), np.uint32), no_counts(2 * bins.count + 1)
     count(scores, labels, bins.layout, found, counts)
-    return found.astype(np.int64), counts
+    return found.astype(np.int64), whole(counts)
 
 
 @EVERY
@@ -67,6 +68,48 @@ def test_counts_are_those_of_the_labels(pixels):
     assert counts[: 2 * n].reshape(2, n).sum(axis=1).tolist() == [labels.count(NORMAL), labels.count(ANOMALY)]
     assert counts[-1] == labels.count(IGNORED)
     assert np.array_equal(np.bincount(found, minlength=2 * n + 1), counts)
+
+
+REPEATED = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 700)), max_size=20)
+"""Places, and how often each is counted: below, at and beyond what a byte holds."""
+
+
+def counted(repeated):
+    """A histogram, and what it must hold."""
+    places = np.repeat([place for place, _ in repeated], [times for _, times in repeated]).astype(np.uint32)
+    counts = no_counts(7)
+    add(np.random.default_rng(0).permutation(places), *counts)
+    return counts, np.bincount(places, minlength=7)
+
+
+@settings(max_examples=50, deadline=None)
+@given(REPEATED, REPEATED)
+@example([(0, 255), (1, 256), (2, 257), (3, 383), (4, 384), (5, 385)], [(0, 1), (1, 256), (2, 255), (3, 1)])
+def test_nothing_is_lost_beyond_a_byte_and_in_sums(some, more):
+    (a, held), (b, _) = counted(some), counted(more)
+    assert np.array_equal(whole(a), held)
+    assert np.array_equal(a.low > 0, held > 0)
+    add_counts(a, b)
+    both, total = counted([*some, *more])
+    assert np.array_equal(whole(a), total)
+    assert np.array_equal(a.low, both.low) and np.array_equal(a.carries, both.carries)
+
+
+@settings(max_examples=50, deadline=None)
+@given(REPEATED)
+def test_filled_bins_are_found_by_falling_score(repeated):
+    counts, held = counted(repeated)
+    found, anomalous, normal = filled(counts, 3)
+    assert found.tolist() == [i for i in (2, 1, 0) if held[i] or held[3 + i]]
+    assert anomalous.tolist() == held[3:6][found].tolist() and normal.tolist() == held[:3][found].tolist()
+
+
+def test_filled_bins_are_found_wherever_they_lie():
+    bins = 1000
+    for at in (0, 255, 256, 511, 512, 999, 1000, 1999):
+        counts = no_counts(2 * bins + 1)
+        counts.low[at] = 1
+        assert [part.tolist() for part in filled(counts, bins)] == [[at % bins], [at // bins], [1 - at // bins]]
 
 
 @settings(max_examples=50, deadline=None)

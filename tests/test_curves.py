@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scoring import plan_for, random_values
+from scoring import curve_of, no_counts, plan_for, random_values, whole
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 from stores import fill, make_schema
 
@@ -15,7 +15,6 @@ from stages.score import metrics
 from stages.score.curves import BINS, POINTS, STEPS, TAIL, distributions, make_sketches, operating_points
 from stages.score.kernels.counting import count
 from stages.score.methods import METHODS
-from stages.score.metrics import Curve
 from stages.score.per_image import image_areas
 from stages.score.plan import make_plan
 from stages.score.protocols import PROTOCOLS, from_document, to_document, with_choices
@@ -54,7 +53,7 @@ def on_curve(points, curve):
 @given(COUNTS)
 def test_points_lie_on_the_curves_of_scikit_learn_and_enclose_their_area(described):
     counts = histogram(*described)
-    recall, precision, fpr = operating_points(Curve.of(counts))
+    recall, precision, fpr = operating_points(curve_of(counts))
     assert recall.shape == precision.shape == fpr.shape == (POINTS,)
     labels, scores, weights = pixels(counts)
     false, true, _ = roc_curve(labels, scores, sample_weight=weights, drop_intermediate=False)
@@ -85,7 +84,7 @@ def test_curves_of_more_points_than_are_kept_are_followed_closely():
     noise = np.random.default_rng(0)
     counts = np.sort(noise.poisson(3, (2, 200_000)), axis=1)
     counts[0] = counts[0, ::-1]
-    curve = Curve.of(counts)
+    curve = curve_of(counts)
     recall, _, fpr = operating_points(curve)
     assert auc(fpr, recall) == pytest.approx(metrics.auroc(curve), abs=2e-5)
     marks = np.repeat(np.linspace(0, 2, STEPS + 1), 2)
@@ -94,14 +93,14 @@ def test_curves_of_more_points_than_are_kept_are_followed_closely():
 
 def test_the_corner_before_a_large_bin_is_kept():
     """A few anomalies alone, less than a step, then all other pixels in one bin: a chord would cut the corner."""
-    curve = Curve.of(np.array([[1000, 0], [985, 15]]))
+    curve = curve_of(np.array([[1000, 0], [985, 15]]))
     recall, _, fpr = operating_points(curve)
     assert auc(fpr, recall) == pytest.approx(metrics.auroc(curve), abs=1e-7)
 
 
 @pytest.mark.parametrize("counts", [[[0, 0], [1, 2]], [[1, 2], [0, 0]], [[0, 0], [0, 0]]])
 def test_without_both_classes_there_are_no_points(counts):
-    assert np.isnan(operating_points(Curve.of(np.array(counts)))).all()
+    assert np.isnan(operating_points(curve_of(np.array(counts)))).all()
 
 
 EVERY = [(kind, method) for kind, methods in METHODS.items() for method in methods]
@@ -111,10 +110,10 @@ def counted(plan, scores, labels):
     """The histogram of some scores of the plan's first pair, as the kernels count them."""
     pair = plan.pairs[0]
     bins = plan.bins(pair)
-    counts = np.zeros(2 * bins.count + 1, np.int64)
+    counts = no_counts(2 * bins.count + 1)
     ranks = scores.astype(np.float32) if plan.min_max(pair.method) else plan.rank(pair, scores)
     count(ranks, labels, bins.layout, np.empty(ranks.size, np.uint32), counts)
-    return counts[:-1].reshape(2, -1)
+    return whole(counts)[:-1].reshape(2, -1)
 
 
 @pytest.mark.parametrize("centre", [-9, -1])
@@ -131,7 +130,7 @@ def test_distributions_are_those_of_the_scores(kind, method, protocol, centre):
     places = noise.normal(centre, 1.5, labels.size) + labels
     scale, K = plan.methods[method].scale, plan.classes(method)
     scores = 1 / (1 + np.exp(centre - places)) if plan.min_max(method) else scale.at_places(places, K)
-    normal, anomaly, edges = distributions(plan, plan.pairs[0], Curve.of(counted(plan, scores, labels)))
+    normal, anomaly, edges = distributions(plan, plan.pairs[0], curve_of(counted(plan, scores, labels)))
     assert edges.shape == (BINS + 1,) and (np.diff(edges) > 0).all()
     assert normal.sum() == pytest.approx(1, abs=1e-6) and anomaly.sum() == pytest.approx(1, abs=1e-6)
     inside = np.clip(scores, edges[0], edges[-1])
@@ -145,7 +144,7 @@ def test_distributions_are_those_of_the_scores(kind, method, protocol, centre):
 def test_one_score_alone_has_a_bin_around_it():
     values = random_values(np.random.default_rng(0), "pixel", 5, (2, 2))
     plan = plan_for(values, ["maxlogit"])
-    found = distributions(plan, plan.pairs[0], Curve.of(counted(plan, np.full(9, 3.0), np.zeros(9, np.uint8))))
+    found = distributions(plan, plan.pairs[0], curve_of(counted(plan, np.full(9, 3.0), np.zeros(9, np.uint8))))
     assert found[0].max() == 1 and np.isnan(found[1]).all()
     assert found[2][0] < 3 < found[2][-1]
 
@@ -157,7 +156,7 @@ def test_sketches_are_in_the_order_of_the_pairs(tmp_path, kind):
     tally = tally_store(store, plan, range(3), 1, lambda: None)
     sketches = make_sketches(plan, tally)
     for i, sketch in enumerate(sketches):
-        area = metrics.auroc(Curve.of(tally.histogram(plan, i)))
+        area = metrics.auroc(tally.curve(plan, i))
         assert auc(sketch.fpr, sketch.recall) == pytest.approx(area, abs=1 / 256)
 
 
@@ -171,7 +170,7 @@ def test_areas_of_single_images_are_those_of_stores_of_one_image(tmp_path, kind,
     assert list(found) == [2, 0] and len(steps) == 2
     for image, areas in found.items():
         tally = tally_store(store, plan, [image], 1, lambda: None)
-        alone = [metrics.auprc(Curve.of(tally.histogram(plan, i)))[0] for i in range(len(plan.pairs))]
+        alone = [metrics.auprc(tally.curve(plan, i))[0] for i in range(len(plan.pairs))]
         assert areas == alone
 
 

@@ -25,6 +25,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from scoring import whole
 
 from cache import IncompleteError, IntegrityError, Schema, Store, StoreWriter, open_store, records
 from cache.lock import LOCK
@@ -92,7 +93,9 @@ def counted(store: Store, images: list[int]) -> Counter[tuple[int, int]]:
     plan = plan_of(store.schema.kind)
     tally = tally_store(store, plan, images, 1, lambda: None)
     assert tally.images == len(images)
-    histograms = [tally.histogram(plan, pair).ravel() for pair in range(len(plan.pairs))]
+    histograms = [
+        whole(tally.of_pair(pair))[: 2 * plan.bins(plan.pairs[pair]).count] for pair in range(len(plan.pairs))
+    ]
     filled = [(pair, int(place), int(h[place])) for pair, h in enumerate(histograms) for place in np.flatnonzero(h)]
     return Counter({(pair, place): count for pair, place, count in filled})
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import Pool, best_f1, fpr95, iou
+from scoring import curve_of
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from stages.score import metrics
@@ -25,7 +26,7 @@ def pool(scores, anomalous):
 def curve(pool, bins):
     """The curve of a pool whose scores are counted in bins of width 1."""
     places = pool.scores.astype(int)
-    return Curve.of(np.array([np.bincount(places[pool.anomalous == label], minlength=bins) for label in (0, 1)]))
+    return curve_of(np.array([np.bincount(places[pool.anomalous == label], minlength=bins) for label in (0, 1)]))
 
 
 @settings(max_examples=100, deadline=None)
@@ -114,7 +115,7 @@ def test_linear_lies_between_two_points():
 
 @pytest.mark.parametrize("counts", [[[0, 0, 0], [1, 0, 2]], [[1, 4, 0], [0, 0, 0]], [[0, 0, 0], [0, 0, 0]]])
 def test_figures_that_do_not_exist_are_none(counts):
-    found = Curve.of(np.array(counts))
+    found = curve_of(np.array(counts))
     assert metrics.auprc(found) is None and metrics.auroc(found) is None and metrics.best_f1(found) is None
     assert metrics.fpr_at_95_tpr(found, "first") is None and metrics.fpr_at_95_tpr(found, "linear") is None
 

@@ -36,7 +36,7 @@ class Sketch:
 
 def make_sketches(plan: Plan, tally: Tally) -> list[Sketch]:
     """Return what is drawn of each pair, in the order of the plan's pairs."""
-    curves = (Curve.of(tally.histogram(plan, i)) for i in range(len(plan.pairs)))
+    curves = (tally.curve(plan, i) for i in range(len(plan.pairs)))
     return [_sketch(plan, pair, curve) for pair, curve in zip(plan.pairs, curves, strict=True)]
 
 

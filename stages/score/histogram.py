@@ -6,6 +6,8 @@ from math import prod
 
 import numpy as np
 
+from stages.score.kernels.counting import Counts, add_counts, filled
+from stages.score.metrics import Curve
 from stages.score.plan import Plan
 
 TYPICAL_BINS = 330_000
@@ -18,29 +20,28 @@ class Tally:
 
     Parameters
     ----------
-    counts : uint32, or int64 where that could overflow, (pairs, places): the flat histograms of `counting.count`
+    counts : of (pairs, places), the flat histograms of `counting.count`
     above : int64 (pairs, thresholds, 2), normal and anomalous pixels that reach each threshold
     images : number of images counted
     pixels : int64 (2,), normal and anomalous pixels counted
     """
 
-    counts: np.ndarray
+    counts: Counts
     above: np.ndarray
     images: int
     pixels: np.ndarray
 
     @classmethod
-    def zero(cls, plan: Plan, images: int) -> "Tally":
-        """Return the tally of no image, with room for the sum over so many."""
-        places = max(2 * plan.bins(pair).count + 1 for pair in plan.pairs)
+    def zero(cls, plan: Plan) -> "Tally":
+        """Return the tally of no image."""
+        shape = len(plan.pairs), max(2 * plan.bins(pair).count + 1 for pair in plan.pairs)
+        counts = Counts(_untouched(shape, np.dtype(np.uint8)), _untouched(shape, np.dtype(np.uint32)))
         above = np.zeros((len(plan.pairs), len(plan.thresholds), 2), np.int64)
-        pixels = images * max(prod(plan.schema.label_shape), prod(plan.schema.logits_shape[1:]))
-        dtype = np.dtype(np.uint32 if pixels < 1 << 32 else np.int64)
-        return cls(_untouched((len(plan.pairs), places), dtype), above, 0, np.zeros(2, np.int64))
+        return cls(counts, above, 0, np.zeros(2, np.int64))
 
     def expected_bytes(self) -> int:
         """Return about how much memory the counts take up once they are filled."""
-        return len(self.counts) * 2 * TYPICAL_BINS * self.counts.itemsize
+        return len(self.counts.low) * 2 * TYPICAL_BINS * sum(part.itemsize for part in self.counts)
 
     def add_image(self, labels: np.ndarray) -> None:
         """Note that an image with these labels has been counted."""
@@ -49,17 +50,19 @@ class Tally:
 
     def add(self, other: "Tally") -> None:
         """Add the tally of other images of the same plan."""
-        for mine, theirs in zip(self.counts, other.counts, strict=True):
-            filled = np.flatnonzero(theirs)
-            mine[filled] += theirs[filled]
+        for pair in range(len(self.counts.low)):
+            add_counts(self.of_pair(pair), other.of_pair(pair))
         self.above += other.above
         self.images += other.images
         self.pixels += other.pixels
 
-    def histogram(self, plan: Plan, pair: int) -> np.ndarray:
-        """Return the histogram of a pair: a view (2, bins), normal and anomaly, by rising score."""
-        bins = plan.bins(plan.pairs[pair]).count
-        return self.counts[pair, : 2 * bins].reshape(2, bins)
+    def of_pair(self, pair: int) -> Counts:
+        """Return the histogram of a pair, not a copy."""
+        return Counts(self.counts.low[pair], self.counts.carries[pair])
+
+    def curve(self, plan: Plan, pair: int) -> Curve:
+        """Return what the figures of a pair are computed from."""
+        return Curve(*filled(self.of_pair(pair), plan.bins(plan.pairs[pair]).count))
 
 
 def _untouched(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

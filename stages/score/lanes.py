@@ -17,16 +17,15 @@ class Lanes:
     Parameters
     ----------
     plan : what is counted
-    images : number of images in all
     workers : threads that count
     """
 
-    def __init__(self, plan: Plan, images: int, workers: int) -> None:
-        first = Tally.zero(plan, images)
+    def __init__(self, plan: Plan, workers: int) -> None:
+        first = Tally.zero(plan)
         self.count = max(1, min(workers, TALLY_BYTES // max(1, first.expected_bytes())))
         self.parts = split(plan, -(-workers // self.count))
         self._free: SimpleQueue[Tally] = SimpleQueue()
-        for tally in [first, *(Tally.zero(plan, images) for _ in range(self.count - 1))]:
+        for tally in [first, *(Tally.zero(plan) for _ in range(self.count - 1))]:
             self._free.put(tally)
 
     @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 from cache import IntegrityError
 from stages.score.histogram import Tally
 from stages.score.kernels import mask as kernels
-from stages.score.kernels.arithmetic import sigmoid, widened
+from stages.score.kernels.arithmetic import patterns, sigmoid, widened
 from stages.score.pixel import Values, axes, row_layouts
 from stages.score.plan import Plan
 
@@ -51,7 +51,7 @@ def prepare(values: Values) -> Queries:
     IntegrityError
         Logits that are NaN or infinite.
     """
-    M, class_logits = widened(values["mask_logits"]), values["class_logits"].astype(np.float64)
+    M, class_logits = widened(patterns(values["mask_logits"])), values["class_logits"].astype(np.float64)
     damaged = sigmoid(M.reshape(-1)) + int((~np.isfinite(class_logits)).sum())
     if damaged:
         raise IntegrityError(f"finite logits were expected, {damaged} are NaN or infinite")

@@ -14,7 +14,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Curve:
-    """What the figures need of a histogram: its filled bins, by falling score.
+    """What the figures need of a histogram: its filled bins, by falling score, as `counting.filled` finds them.
 
     Parameters
     ----------
@@ -25,12 +25,6 @@ class Curve:
     bins: np.ndarray
     p: np.ndarray
     n: np.ndarray
-
-    @classmethod
-    def of(cls, histogram: np.ndarray) -> "Curve":
-        """Return the curve of integer (2, bins) counts of normal and anomalous pixels."""
-        filled = np.flatnonzero(histogram[0] | histogram[1])[::-1]
-        return cls(filled, histogram[1, filled].astype(np.int64), histogram[0, filled].astype(np.int64))
 
     @property
     def positives(self) -> int:

@@ -41,7 +41,7 @@ def image_areas(
         picture = read_picture(store, truth, image)
         if picture is None:
             return None
-        tally = Tally.zero(plan, 1)
+        tally = Tally.zero(plan)
         count_pairs(store, plan, picture, thresholds, tally, range(len(plan.pairs)))
         return [_area(tally, plan, pair) for pair in range(len(plan.pairs))]
 
@@ -55,5 +55,5 @@ def image_areas(
 
 
 def _area(tally: Tally, plan: Plan, pair: int) -> float | None:
-    area = metrics.auprc(metrics.Curve.of(tally.histogram(plan, pair)))
+    area = metrics.auprc(tally.curve(plan, pair))
     return area[0] if area else None

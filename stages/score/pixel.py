@@ -8,7 +8,7 @@ import numpy as np
 from cache import IntegrityError
 from stages.score.histogram import Tally
 from stages.score.kernels import pixel as kernels
-from stages.score.kernels.arithmetic import widened
+from stages.score.kernels.arithmetic import patterns
 from stages.score.kernels.resampling import Axis, axis_weights
 from stages.score.plan import Pair, Plan
 
@@ -46,8 +46,8 @@ def groups(plan: Plan, pairs: list[int]) -> list[Group]:
 
 
 def prepare(values: Values) -> np.ndarray:
-    """Return `logits` of a store, (C, h, w), as float32."""
-    return widened(values["logits"])
+    """Return `logits` of a store, (C, h, w), as the kernels take them."""
+    return patterns(values["logits"])
 
 
 def count_image(

@@ -67,7 +67,7 @@ def _facts(store: Store, plan: Plan, tally: Tally, pair: int) -> dict[str, Any]:
 
 
 def _streamed(plan: Plan, tally: Tally, pair: int) -> dict[str, Any]:
-    curve = metrics.Curve.of(tally.histogram(plan, pair))
+    curve = tally.curve(plan, pair)
     area, f1 = metrics.auprc(curve), metrics.best_f1(curve)
     figure, lower, upper = area or (None, None, None)
     return {

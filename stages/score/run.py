@@ -62,7 +62,7 @@ def tally_store(store: Store, plan: Plan, images: Sequence[int], workers: int, a
     PipeError
         A mask holds a code that the protocol does not know, or the counts are not those of all images.
     """
-    thresholds, lanes = plan.threshold_ranks(), Lanes(plan, len(images), workers)
+    thresholds, lanes = plan.threshold_ranks(), Lanes(plan, workers)
     truth = GroundTruth(store, plan.protocol, images)
     # One thread of linear algebra for each worker: sums keep their order, and cores their worker.
     with (
@@ -104,7 +104,7 @@ def compile_kernels(store: Store, plan: Plan) -> None:
     part = replace(plan, temperatures=(T,), pairs=tuple(p for p in plan.pairs if p.temperature in (None, T)))
     logits = PREPARE[plan.schema.kind]({name: np.ascontiguousarray(array) for name, array in cut.items()})
     picture = Picture(0, logits, np.zeros((2, 2), np.uint8))
-    every, tally = list(range(len(part.pairs))), Tally.zero(part, len(plan.schema.images))
+    every, tally = list(range(len(part.pairs))), Tally.zero(part)
     count_pairs(store, part, picture, part.threshold_ranks(), tally, every)
 
 
@@ -148,14 +148,16 @@ def _count_min_max(plan: Plan, pairs: list[int], picture: Picture, thresholds: n
     labels, places = picture.labels.reshape(-1), np.empty(picture.labels.size, np.uint32)
     for i, ranks in RANK_MAPS[plan.schema.kind](plan, pairs, picture.logits, picture.labels.shape):
         unit = unit_scores(plan, i, ranks).reshape(-1)
-        count(unit, labels, plan.bins(plan.pairs[i]).layout, places, tally.counts[i])
+        count(unit, labels, plan.bins(plan.pairs[i]).layout, places, tally.of_pair(i))
         count_above(np.ascontiguousarray(ranks).reshape(-1), labels, thresholds[i], tally.above[i])
 
 
 def _is_whole(plan: Plan, tally: Tally, images: int) -> bool:
     """Return whether a tally is of so many images and has every pixel of them in the histogram of every pair."""
-    sums = (tally.histogram(plan, pair).sum(axis=1) for pair in range(len(plan.pairs)))
-    return tally.images == images and all(np.array_equal(found, tally.pixels) for found in sums)
+    curves = (tally.curve(plan, pair) for pair in range(len(plan.pairs)))
+    return tally.images == images and all(
+        np.array_equal((curve.negatives, curve.positives), tally.pixels) for curve in curves
+    )
 
 
 @contextmanager

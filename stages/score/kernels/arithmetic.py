@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from stages.score.kernels.compiled import Array, inlined, kernel
 
@@ -17,6 +17,8 @@ LOG2E = np.float32(1.4426950408889634)
 LN2 = np.float32(0.6931471805599453)
 ROUND = np.float32(3 << 22)
 """Adding 1.5 * 2**23 rounds a small float to an integer that then lies in the low bits of its pattern."""
+HALF_EXPONENTS = np.int32(0x77800000)
+"""The pattern of 2**112, which moves float16's exponents to float32's, subnormals included."""
 
 
 def _bitcast(source: types.Type, target: types.Type, llvm: ir.Type) -> Callable[..., Any]:
@@ -83,24 +85,34 @@ def log1p(x: np.float32) -> np.float32:
     return log2(sum1) * LN2 + lost / sum1
 
 
-@kernel
-def widen_half(bits: Array, out: Array) -> None:
-    """Convert float16 to float32, exactly.
+@inlined
+def half(bits: np.uint16) -> np.float32:
+    """Return the float16 number of a pattern, exactly."""
+    pattern = np.int32(bits)
+    shifted = (pattern & np.int32(0x7FFF)) << np.int32(13)
+    magnitude = as_float(shifted) * as_float(HALF_EXPONENTS)
+    # Infinities and NaN would come out as numbers from 65536 up; they stay what they are.
+    special = as_float(shifted | np.int32(0x7F800000))
+    value = magnitude if magnitude < np.float32(65536.0) else special
+    return as_float(as_int(value) | ((pattern & np.int32(0x8000)) << np.int32(16)))
 
-    Parameters
-    ----------
-    bits : uint16 (n,), the patterns of float16 numbers
-    out : float32 (n,), written
-    """
-    scale = as_float(np.int32(0x77800000))  # 2**112 moves float16's exponents to float32's, subnormals included
-    for i in range(bits.size):
-        half = np.int32(bits[i])
-        shifted = (half & np.int32(0x7FFF)) << np.int32(13)
-        magnitude = as_float(shifted) * scale
-        # Infinities and NaN would come out as numbers from 65536 up; they stay what they are.
-        special = as_float(shifted | np.int32(0x7F800000))
-        value = magnitude if magnitude < np.float32(65536.0) else special
-        out[i] = as_float(as_int(value) | ((half & np.int32(0x8000)) << np.int32(16)))
+
+def widen(row: Array, out: Array) -> None:
+    """Copy numbers as float32, exactly: float32 (n,), or uint16 (n,), the patterns of float16."""
+    out[:] = row.view(np.float16) if row.dtype == np.uint16 else row
+
+
+@overload(widen, strict=False)
+def _widen(row: types.Array, _out: types.Array) -> Callable[..., None]:
+    def copy(row: Array, out: Array) -> None:
+        for i in range(out.size):
+            out[i] = row[i]
+
+    def convert(row: Array, out: Array) -> None:
+        for i in range(out.size):
+            out[i] = half(row[i])
+
+    return copy if row.dtype == types.float32 else convert
 
 
 @kernel
@@ -115,10 +127,14 @@ def sigmoid(x: Array) -> int:
     return damaged
 
 
+def patterns(values: Array) -> Array:
+    """Return float16 as the patterns that kernels take, float32 as it is; no copy."""
+    return values.view(np.uint16) if values.dtype == np.float16 else values
+
+
+@kernel
 def widened(values: Array) -> Array:
-    """Return float16 or float32 values as float32, exactly, in memory of their own."""
-    if values.dtype == np.float32:
-        return values.copy()
+    """Return `patterns` of any shape as float32, exactly, in memory of their own."""
     out = np.empty(values.shape, np.float32)
-    widen_half(values.reshape(-1).view(np.uint16), out.reshape(-1))
+    widen(values.reshape(-1), out.reshape(-1))
     return out

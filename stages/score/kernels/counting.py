@@ -5,6 +5,7 @@ so histograms of any tiling, order and number of workers add up to the same figu
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -56,11 +57,32 @@ class Bins:
         return np.where(bins == 0, np.float32(-np.inf), edges)
 
 
+class Counts(NamedTuple):
+    """Histograms whose count of a bin is `low + CARRY * carries`.
+
+    Bytes are a quarter of what whole counts would be, so that those of a sweep stay in the caches. A bin that holds
+    anything has `low` above 0: whoever looks for filled bins need not look at the carries.
+
+    Parameters
+    ----------
+    low : uint8 (places,), or (pairs, places)
+    carries : uint32, of the same shape
+    """
+
+    low: Array
+    carries: Array
+
+
+CARRY = np.uint8(128)
+STRETCH = 256
+"""Bins that are looked over together for a filled one."""
+
+
 @kernel
-def count(scores: Array, labels: Array, layout: Array, places: Array, counts: Array) -> None:
-    """Add scores to a histogram: `place` and then `add`."""
+def count(scores: Array, labels: Array, layout: Array, places: Array, counts: Counts) -> None:
+    """Add scores to a histogram of (places,): `place` and then `add`."""
     place(scores, labels, layout, places)
-    add(places, counts)
+    add(places, counts.low, counts.carries)
 
 
 @kernel
@@ -86,30 +108,51 @@ def place(scores: Array, labels: Array, layout: Array, places: Array) -> None:
 
 
 @kernel
-def add(places: Array, counts: Array) -> None:
-    """Count places of `place` in a histogram: integers (2 * bins + 1,)."""
+def add(places: Array, low: Array, carries: Array) -> None:
+    """Count places of `place` in a histogram: `Counts.low` and `Counts.carries` of (2 * bins + 1,)."""
     for i in range(places.size):
-        counts[places[i]] += 1
+        raised = np.uint8(low[places[i]] + np.uint8(1))
+        if raised == 0:
+            raised = CARRY
+            carries[places[i]] += np.uint32(1)
+        low[places[i]] = raised
 
 
 @kernel
-def add_waiting(waiting: Array, bands: int, slots: Array, counts: Array) -> None:
-    """Count the places of several bands, one histogram after another.
+def add_counts(total: Counts, other: Counts) -> None:
+    """Add one histogram of (places,) to another."""
+    for i in range(total.low.size):
+        if other.low[i] > 0:
+            low = np.int64(total.low[i]) + np.int64(other.low[i])
+            carries = np.int64(low >= 256) + np.int64(low >= 256 + CARRY)
+            total.low[i] = low - carries * CARRY
+            total.carries[i] += np.uint32(other.carries[i] + carries)
 
-    A histogram is larger than the first-level cache, and a sweep has dozens: with one band at a time each would
-    come anew from far away.
 
-    Parameters
-    ----------
-    waiting : uint32 (scores, bands, n), places
-    bands : how many of them are filled
-    slots : int64 (scores,), where each score is counted; -1 where it is not
-    counts : integers (pairs, 2 * bins + 1), added to
+@kernel
+def filled(counts: Counts, bins: int) -> tuple[Array, Array, Array]:
+    """Return the filled bins of a histogram, by falling score, and what they hold.
+
+    Returns
+    -------
+    found, anomalous, normal : int64 (n,), indices of bins and their pixels
     """
-    for score in range(slots.size):
-        if slots[score] >= 0:
-            for band in range(bands):
-                add(waiting[score, band], counts[slots[score]])
+    low, carries = counts
+    size = 0
+    for i in range(bins):
+        size += (low[i] | low[bins + i]) > 0
+    found, anomalous, normal = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
+    for start in range(0, bins, STRETCH):
+        stop, any_filled = min(start + STRETCH, bins), np.uint8(0)
+        for i in range(start, stop):  # vector code: most stretches are empty
+            any_filled |= low[i] | low[bins + i]
+        for i in range(start, stop if any_filled else start):
+            if (low[i] | low[bins + i]) > 0:
+                size -= 1
+                found[size] = i
+                normal[size] = low[i] + np.int64(CARRY) * carries[i]
+                anomalous[size] = low[bins + i] + np.int64(CARRY) * carries[bins + i]
+    return found, anomalous, normal
 
 
 @kernel

@@ -11,8 +11,8 @@ import numpy as np
 
 from stages.score.kernels.arithmetic import LN2, LOG2E, exp2, log1p, log2
 from stages.score.kernels.compiled import Array, kernel
-from stages.score.kernels.counting import add_waiting, count_above, place
-from stages.score.kernels.pixel import BANDS, LOGIT_OFFSET, SMALLEST, entropy_rank, offset
+from stages.score.kernels.counting import Counts, add, count_above, place
+from stages.score.kernels.pixel import LOGIT_OFFSET, SMALLEST, entropy_rank, offset
 from stages.score.kernels.resampling import Axis, sample_band
 
 MSP, ENTROPY, RBA, MASK2ANOMALY, NEG_SUM, MASK_ENERGY, EAM, VOID, RBA_NORMALIZED, MAXLOGIT = range(10)
@@ -105,7 +105,7 @@ def rank_ratios(
     for i in range(r.size):
         msp[i] = log2(max(r[i], SMALLEST)) - log2_others
         entropy = log1p(r[i]) + mixed[i] * LN2 / (np.float32(1.0) + r[i])
-        entropies[i] = entropy_rank(entropy, log2(max(entropy, SMALLEST)), log_classes)
+        entropies[i] = entropy_rank(entropy, log_classes, max(entropy, SMALLEST), np.float32(0.0))
 
 
 @kernel
@@ -182,7 +182,7 @@ def count_masks(
     labels: Array,
     slots: Array,
     layouts: Array,
-    counts: Array,
+    counts: Counts,
     thresholds: Array,
     above: Array,
 ) -> None:
@@ -200,28 +200,23 @@ def count_masks(
     rows, columns = axes
     height, width = labels.shape
     every = np.arange(planes.shape[0])
-    step, filled = min(height, max(1, BAND // width)), 0
+    step = min(height, max(1, BAND // width))
     held, stretched = np.full(2, -1), np.empty((2, planes.shape[0], width), np.float32)
     z, work, ranks = scratch(planes.shape[0], step, width)
-    waiting = np.empty((ROWS, BANDS, step * width), np.uint32)
+    places = np.empty(step * width, np.uint32)
     for start in range(0, height, step):
         stop = min(start + step, height)
         if stop - start < step:  # the last band; parts of arrays would not be contiguous
-            add_waiting(waiting, filled, slots, counts)
             z, work, ranks = scratch(planes.shape[0], stop - start, width)
-            waiting, filled = np.empty((ROWS, 1, ranks.shape[1]), np.uint32), 0
+            places = np.empty(ranks.shape[1], np.uint32)
         band = labels[start:stop].reshape(-1)
         sample_band(planes, every, start, stop, rows, columns, held, stretched, z)
         finish(z.reshape(every.size, ranks.shape[1]), classes, work, ranks)
         for row in range(ROWS):
             if slots[row] >= 0:
-                place(ranks[row], band, layouts[row], waiting[row, filled])
+                place(ranks[row], band, layouts[row], places)
+                add(places, counts.low[slots[row]], counts.carries[slots[row]])
                 count_above(ranks[row], band, thresholds[slots[row]], above[slots[row]])
-        filled += 1
-        if filled == waiting.shape[1]:
-            add_waiting(waiting, filled, slots, counts)
-            filled = 0
-    add_waiting(waiting, filled, slots, counts)
 
 
 @kernel

@@ -12,7 +12,7 @@ import numpy as np
 
 from stages.score.kernels.arithmetic import LN2, LOG2E, as_int, exp2, log2
 from stages.score.kernels.compiled import Array, inlined, kernel
-from stages.score.kernels.counting import add_waiting, count_above, place
+from stages.score.kernels.counting import Counts, add, count_above, place
 from stages.score.kernels.resampling import Axis, sample_band
 
 MSP, ENTROPY, ENERGY, VOID, MAXLOGIT = 0, 1, 2, 3, 4
@@ -20,8 +20,6 @@ MSP, ENTROPY, ENERGY, VOID, MAXLOGIT = 0, 1, 2, 3, 4
 ROWS = 5
 BAND = 4096
 """Pixels that are prepared together: their logits fit into the second-level cache."""
-BANDS = 16
-"""Bands whose places are found before they are added to the histograms."""
 
 LOGIT_OFFSET, ENTROPY_OFFSET = np.float32(8.0), np.float32(1.0)
 """Move ranks away from zero, so that bins are of even width around it instead of ever finer."""
@@ -30,9 +28,9 @@ SMALLEST = np.float32(1e-37)
 
 
 @inlined
-def entropy_rank(entropy: np.float32, log2_entropy: np.float32, log_classes: np.float32) -> np.float32:
-    """Return log2 of H / (ln K - H), offset; log2 H comes apart from H, which may be too small for float32."""
-    return offset(log2_entropy - log2(max(log_classes - entropy, SMALL)), ENTROPY_OFFSET)
+def entropy_rank(entropy: np.float32, log_classes: np.float32, part: np.float32, log2_rest: np.float32) -> np.float32:
+    """Return log2 of H / (ln K - H), offset; H is part * 2**log2_rest where it may be too small for float32."""
+    return offset(log2(part / max(log_classes - entropy, SMALL)) + log2_rest, ENTROPY_OFFSET)
 
 
 @inlined
@@ -130,9 +128,9 @@ def temper(distance: Array, top: Array, gap: Array, classes: int, T: np.float32,
         entropy = ln1r + g * spread * inverse
         # Where r is small, H = g (others + spread), of which only the logarithm is sure to be representable.
         small = r < SMALL
-        log2_entropy = log2(others + spread if small else entropy) - (a if small else np.float32(0.0))
+        part, log2_rest = others + spread if small else entropy, -a if small else np.float32(0.0)
         ranks[MSP, i] = log2(others) - a - log2_others
-        ranks[ENTROPY, i] = entropy_rank(entropy, log2_entropy, log_classes)
+        ranks[ENTROPY, i] = entropy_rank(entropy, log_classes, part, log2_rest)
         ranks[ENERGY, i] = offset(-(top[i] + T * (ln1r - log_classes)), LOGIT_OFFSET)
     if distance.shape[0] > classes:
         for i in range(top.size):
@@ -159,7 +157,7 @@ def count_pixels(
     labels: Array,
     slots: Array,
     layouts: Array,
-    counts: Array,
+    counts: Counts,
     thresholds: Array,
     above: Array,
 ) -> int:
@@ -167,7 +165,7 @@ def count_pixels(
 
     Parameters
     ----------
-    logits : float32 (C, h, w)
+    logits : (C, h, w), float32 or patterns of float16, see `arithmetic.widen`
     channels : int64 (P,), which of them: the in-distribution classes, then perhaps void
     classes : number of in-distribution classes
     temperatures : float32 (t,)
@@ -175,22 +173,21 @@ def count_pixels(
     labels : uint8 (H, W)
     slots : int64 (ROWS, t), where each score is counted; -1 where nobody asked. MAXLOGIT uses the first column
     layouts : int32 (ROWS, 5), `Bins.layout` of each row
-    counts : int64 (pairs, 2 * bins + 1), added to
+    counts : of (pairs, 2 * bins + 1), added to
     thresholds : float32 (pairs, m), ranks
     above : int64 (pairs, m, 2), added to
     """
     rows, columns = axes
     height, width = labels.shape
-    step, damaged, filled = min(height, max(1, BAND // width)), 0, 0
+    step, damaged = min(height, max(1, BAND // width)), 0
     held, stretched = np.full(2, -1), np.empty((2, channels.size, width), np.float32)
     z, distance, top, gap, sums, ranks = scratch(channels.size, step, width)
-    waiting = np.empty((slots.size, BANDS, step * width), np.uint32)
+    places = np.empty(step * width, np.uint32)
     for start in range(0, height, step):
         stop = min(start + step, height)
         if stop - start < step:  # the last band; parts of arrays would not be contiguous
-            add_waiting(waiting, filled, slots.reshape(-1), counts)
             z, distance, top, gap, sums, ranks = scratch(channels.size, stop - start, width)
-            waiting, filled = np.empty((slots.size, 1, top.size), np.uint32), 0
+            places = np.empty(top.size, np.uint32)
         band = labels[start:stop].reshape(-1)
         sample_band(logits, channels, start, stop, rows, columns, held, stretched, z)
         damaged += prepare(z.reshape(channels.size, top.size), classes, distance, top, gap)
@@ -200,13 +197,9 @@ def count_pixels(
             for row in range(ROWS):
                 slot = slots[row, t]
                 if slot >= 0:
-                    place(ranks[row], band, layouts[row], waiting[row * temperatures.size + t, filled])
+                    place(ranks[row], band, layouts[row], places)
+                    add(places, counts.low[slot], counts.carries[slot])
                     count_above(ranks[row], band, thresholds[slot], above[slot])
-        filled += 1
-        if filled == waiting.shape[1]:
-            add_waiting(waiting, filled, slots.reshape(-1), counts)
-            filled = 0
-    add_waiting(waiting, filled, slots.reshape(-1), counts)
     return damaged
 
 

@@ -17,7 +17,7 @@ def harmonic_sum(x: float, p: int) -> float:
     It is digamma(x + p + 1) - digamma(x + 1). The difference of the two series is taken term by term, so that
     nothing cancels; the first term left out is below 1e-14.
     """
-    near = min(p, max(FEW, int(np.ceil(FAR - x))))
+    near = p if p <= FEW else min(p, max(0, int(np.ceil(FAR - x))))
     total = 0.0
     for j in range(1, near + 1):
         total += 1.0 / (x + j)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from stages.score.kernels.arithmetic import widen
 from stages.score.kernels.compiled import Array, kernel
 
 Axis = tuple[np.ndarray, np.ndarray]
@@ -32,14 +33,16 @@ def axis_weights(source: int, target: int) -> Axis:
 
 @kernel
 def stretch_row(planes: Array, chosen: Array, y: int, columns: Axis, out: Array) -> None:
-    """Resample row `y` of the chosen planes along x: float32 (C, h, w) to (P, width)."""
+    """Resample row `y` of the chosen planes along x: (C, h, w) as `widen` has it to float32 (P, width)."""
     first, weight = columns
     width, last = first.size, planes.shape[2] - 1
+    row = np.empty(planes.shape[2], np.float32)
     for p in range(chosen.size):
-        row, target = planes[chosen[p], y], out[p]
+        target = out[p]
         if width == row.size:
-            target[:] = row
+            widen(planes[chosen[p], y], target)
         else:
+            widen(planes[chosen[p], y], row)
             for x in range(width):
                 a, b = row[first[x]], row[min(first[x] + 1, last)]
                 target[x] = a + weight[x] * (b - a)
@@ -68,7 +71,7 @@ def sample_row(
 
     Parameters
     ----------
-    planes : float32 (C, h, w)
+    planes : (C, h, w), float32 or patterns of float16, see `arithmetic.widen`
     chosen : int64 (P,), which planes
     y : target row
     rows, columns : `axis_weights` of both axes
@@ -110,6 +113,6 @@ def sample_band(
     for y in range(start, stop):
         if same:
             for p in range(chosen.size):
-                out[p, y - start] = planes[chosen[p], y]
+                widen(planes[chosen[p], y], out[p, y - start])
         else:
             sample_row(planes, chosen, y, rows, columns, held, stretched, y - start, out)
