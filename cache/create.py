@@ -87,8 +87,13 @@ def require_free(path: Path) -> None:
         )
 
 
-def lock_all(path: Path) -> Lock:
-    """Lock a whole store, so that it may be moved or removed.
+def lock_all(path: Path, aim: str) -> Lock:
+    """Lock a whole store, as who changes more of it than images must.
+
+    Parameters
+    ----------
+    path : the store's folder
+    aim : what is to be done with it, for the refusal: "removed", "mended"
 
     Raises
     ------
@@ -99,7 +104,7 @@ def lock_all(path: Path) -> Lock:
         return Lock(path.resolve(), EVERYTHING, PATIENCE)
     except BusyError as error:
         raise PipeError(
-            f"{path}: {error.owner} is writing this store, so it was not removed; "
+            f"{path}: {error.owner} is writing this store, so it was not {aim}; "
             "wait for it or stop it, and call this command again"
         ) from error
 
@@ -161,7 +166,7 @@ def _retired(path: Path) -> Lock | None:
     """Lock the store at a place and rename it away, where there is one."""
     if not require_removable(path):
         return None
-    lock = lock_all(path)
+    lock = lock_all(path, "removed")
     try:
         step("store.retire", path)
         lock.move(_beside(lock.store))

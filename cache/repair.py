@@ -1,16 +1,21 @@
 """Damaged metadata, written anew where nothing else can have stood there."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from cache import records
+from cache.create import lock_all
+from cache.documents import loads
 from cache.errors import IntegrityError, PipeError
-from cache.files import Folder
+from cache.files import PARTIAL, Folder
 from cache.schema import Schema, metadata_bytes
-from cache.store import METADATA, Store, open_store
+from cache.steps import step
+from cache.store import METADATA, open_store
 from cache.verify import Damage, check_metadata
+
+Remedies = list[tuple[Damage, bytes]]
+"""What is wrong, and what the file should hold."""
 
 
 def mend_group(path: Path, schema: Schema) -> list[Damage]:
@@ -32,7 +37,47 @@ def mend_group(path: Path, schema: Schema) -> list[Damage]:
     ------
     IntegrityError
         The records belong to another run, or none can be read: nothing tells what the store was.
+    PipeError
+        Someone is writing the store.
     """
+    return _mend(path, lambda: _group_remedies(path, schema))
+
+
+def mend_arrays(path: Path) -> list[Damage]:
+    """Write the damaged metadata of a store's arrays anew, as the group's attributes imply it; return what was wrong.
+
+    Raises
+    ------
+    PipeError
+        Someone is writing the store.
+    """
+    return _mend(path, lambda: _array_remedies(path))
+
+
+def _mend(path: Path, find: Callable[[], Remedies]) -> list[Damage]:
+    """Apply what is found while nobody else writes or mends the store; look first, as a sound one needs no lock."""
+    if not find():
+        return []
+    lock = lock_all(path, "mended")
+    try:
+        remedies = find()  # until now, another may have mended or replaced it
+        for damage, data in remedies:
+            Folder(path).publish(damage.file, data)
+            if lock.effective:
+                _sweep_beside(path / damage.file)
+    finally:
+        lock.release()
+    return [damage for damage, _ in remedies]
+
+
+def _sweep_beside(file: Path) -> None:
+    """Remove what was half-written when it was last mended."""
+    for left in file.parent.glob(f"{file.name}.*{PARTIAL}"):
+        step("sweep.file", left)
+        left.unlink(missing_ok=True)
+
+
+def _group_remedies(path: Path, schema: Schema) -> Remedies:
     try:
         open_store(path)
     except PipeError as error:
@@ -43,8 +88,8 @@ def mend_group(path: Path, schema: Schema) -> list[Damage]:
     carried = set(_fingerprints(files, schema))
     for candidate in _candidates(files, schema):
         if candidate.attributes()["fingerprint"] in carried:
-            files.publish(METADATA, metadata_bytes(candidate.metadata()))
-            return [Damage(METADATA, None, str(fault).removeprefix(f"{path}: "))]
+            damage = Damage(METADATA, None, str(fault).removeprefix(f"{path}: "))
+            return [(damage, metadata_bytes(candidate.metadata()))]
     if carried:
         raise IntegrityError(
             f"{fault}. The completion records belong to other metadata than this run would write, so nothing was "
@@ -58,19 +103,10 @@ def mend_group(path: Path, schema: Schema) -> list[Damage]:
     return []
 
 
-def mend_arrays(path: Path, store: Store) -> list[Damage]:
-    """Write the damaged metadata of arrays anew, as the group's attributes imply it; return what was wrong.
-
-    Parameters
-    ----------
-    path : the store's folder
-    store : what it describes
-    """
-    damages, files = check_metadata(store), Folder(path)
-    for damage in damages:
-        array = damage.file.removesuffix(f"/{METADATA}")
-        files.publish(damage.file, metadata_bytes(store.arrays[array].metadata()))
-    return damages
+def _array_remedies(path: Path) -> Remedies:
+    store = open_store(path)
+    arrays = {f"{name}/{METADATA}": spec for name, spec in store.arrays.items()}
+    return [(damage, metadata_bytes(arrays[damage.file].metadata())) for damage in check_metadata(store)]
 
 
 def _fingerprints(files: Folder, schema: Schema) -> Iterator[str]:
@@ -88,7 +124,7 @@ def _candidates(files: Folder, schema: Schema) -> Iterator[Schema]:
     """Yield what the metadata may have been: the run's own, or that of the same run with other software."""
     yield schema
     try:
-        software = json.loads(files.read(METADATA) or b"")["attributes"]["software"]
+        software = loads(files.read(METADATA) or b"")["attributes"]["software"]
         yield replace(schema, software=dict(software))
     except (ValueError, KeyError, TypeError, RecursionError):
         return

@@ -242,11 +242,11 @@ def _check_types(schema: Schema) -> None:
         raise TypeError("images, classes and sizes must be sequences")
     if [len(size) for size in sizes] != [2, 3, 2] or not all(type(n) is int for size in sizes for n in size):
         raise TypeError("sizes must be two, three and two integers")
-    texts = (schema.network, schema.weights_sha256, schema.dataset, *schema.images, *schema.classes)
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError("names and digests must be text")
     if not all(isinstance(facts, Mapping) for facts in (schema.facts, schema.preprocessing, schema.software)):
         raise TypeError("facts, preprocessing and software must be objects")
+    names_and_digests = (schema.network, schema.weights_sha256, schema.dataset, *schema.images, *schema.classes)
+    if not all(isinstance(text, str) for text in (*names_and_digests, *schema.software.values())):
+        raise TypeError("names, digests and versions must be text")
     if not (schema.void_class is None or type(schema.void_class) is int):
         raise TypeError(f"void class {schema.void_class!r}")
 

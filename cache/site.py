@@ -108,7 +108,7 @@ class FolderSite:
         """See `Site`."""
         sweep_beside(self.path)
         if overwrite and require_removable(self.path):
-            lock_all(self.path).release()
+            lock_all(self.path, "removed").release()
         elif not overwrite and not self.occupied():
             require_free(self.path)
 

@@ -24,14 +24,15 @@ def open_mended(path: Place, schema: Schema) -> StoreWriter:
     UsageError
         The store is no folder.
     PipeError
-        Something else lies at `path`, or a store that another run would have given; or it cannot be written.
+        Something else lies at `path`, or a store that another run would have given; or someone is writing it, or it
+        cannot be written.
     """
     if not isinstance(path, Path):
         raise UsageError(f"--repair mends stores in folders, and {path} is a URL; copy the store, and mend the copy")
     try:
         _tell(path, mend_group(path, schema))
         writer = StoreWriter(path, schema)
-        _tell(path, mend_arrays(path, writer.store) if writer.store else [])
+        _tell(path, mend_arrays(path) if writer.store else [])
     except OSError as error:
         raise PipeError(f"{path}: its metadata cannot be written ({error.strerror}); set that right") from error
     return writer

@@ -189,7 +189,7 @@ class StoreMachine(RuleBasedStateMachine):
         mend_group(self.path, self.schema)
         writer = StoreWriter(self.path, self.schema)
         if writer.store:
-            mend_arrays(self.path, writer.store)
+            mend_arrays(self.path)
             found = [image for image in writer.completed() if check_image(writer.store, image).damages]
             assert found == self.images(DAMAGED)
         self.misdescribed = False

@@ -14,7 +14,7 @@ from conftest import content, fails
 from PIL import Image
 
 import stages.infer.run
-from cache import StoreWriter, open_store
+from cache import StoreWriter, open_store, records
 from pipeline.cli import cli
 from stages.infer.resume import refuse_changed
 from tests.campaigns.damage import deleted, flipped, truncated
@@ -181,6 +181,19 @@ def test_a_plain_run_refuses_damaged_metadata_and_names_the_way_out(run, store):
     assert last.endswith("); the same command with --repair may mend it")
 
 
+EMPTY = "Expecting value: line 1 column 1 (char 0)"
+BEYOND = (
+    "The completion records belong to other metadata than this run would write, so nothing was mended: "
+    "call `pipe infer` as when the store was made, or start anew with --overwrite"
+)
+
+
+def belong_elsewhere(file: Path) -> None:
+    """Make a sound record that of another store."""
+    record = records.parse(file.read_bytes(), "")
+    file.write_bytes(replace(record, fingerprint="0" * 64).to_bytes())
+
+
 def change_attribute(store: Path, **values: object) -> None:
     document = json.loads((store / "zarr.json").read_text())
     document["attributes"].update(values)
@@ -202,13 +215,22 @@ def test_metadata_that_other_software_wrote_is_mended_where_it_can_be_told(run, 
     run("--repair")
     assert (store / "zarr.json").read_bytes() == whole["zarr.json"]
     (store / "zarr.json").write_bytes(b"")
-    fails(
-        run("--repair"),
-        f"pipe: {store}: zarr.json cannot be parsed (Expecting value: line 1 column 1 (char 0)). "
-        "The completion records belong to other metadata than this run would write, so nothing was mended: "
-        "call `pipe infer` as when the store was made, or start anew with --overwrite",
-        code=4,
-    )
+    fails(run("--repair"), f"pipe: {store}: zarr.json cannot be parsed ({EMPTY}). {BEYOND}", code=4)
+
+
+@pytest.mark.parametrize("software", ["5", "[1]", '{"torch": NaN}', '{"torch": 1e999}', "[" * 50000 + "]" * 50000])
+def test_software_of_any_form_is_no_way_out(run, store, software):
+    """It is not that of the records, whatever it is."""
+    change_attribute(store, dataset="Other")
+    for record in (store / "records").iterdir():
+        belong_elsewhere(record)
+    document = json.loads((store / "zarr.json").read_text())
+    document["attributes"]["software"] = "HERE"
+    (store / "zarr.json").write_text(json.dumps(document).replace('"HERE"', software))
+    before, result = content(store), run("--repair")
+    assert result.exit_code == 4
+    assert result.stderr.splitlines()[-1].endswith(f". {BEYOND}")
+    assert content(store) == before
 
 
 def test_metadata_of_another_run_is_not_mended(run, store):

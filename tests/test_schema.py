@@ -86,7 +86,7 @@ LIES = {
     "preprocessing": [None, []],
     "images": [[], "abc", ["a.png", "a.png"], ["a.png", 2], [["a.png"]], None],
     "label_shape": [[12], [12, 0], [12, -16], [1 << 16, 1 << 16], [12, 1e3]],
-    "software": [None, "torch"],
+    "software": [None, "torch", {"torch": 2}, {"torch": ["2.13"]}],
 }
 
 

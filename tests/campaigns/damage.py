@@ -121,7 +121,7 @@ def mend(subject: Subject) -> None:
     """Do what `pipe infer --repair` does, with noise in the place of a network."""
     mend_group(subject.path, subject.schema)
     writer = StoreWriter(subject.path, subject.schema)
-    mend_arrays(subject.path, writer.store)
+    mend_arrays(subject.path)
     for image in range(len(NAMES)):
         check = check_image(writer.store, image)
         if check.damages or not check.committed:
