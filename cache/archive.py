@@ -194,6 +194,7 @@ class _Window(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a byte, also beyond the end, as files can; ValueError before the beginning."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         if base + offset < 0:
             raise ValueError(f"byte {base + offset} does not exist")
@@ -201,6 +202,7 @@ class _Window(io.RawIOBase):
         return self._position
 
     def read(self, size: int = -1) -> bytes:
+        """Return the next bytes; ValueError for more than a directory has reason to take."""
         stop = self._size if size < 0 else min(self._size, self._position + size)
         if stop - self._position > MOST_DIRECTORY_BYTES:
             raise ValueError(f"its directory takes more than {MOST_DIRECTORY_BYTES} bytes")

@@ -27,6 +27,7 @@ class Objects(Bucket):
         """Put an object unless there is one; return whether it was put."""
 
         def put() -> bool:
+            """Return whether the key was free; the bucket decides, at once for all who ask."""
             try:
                 self.objects.put(key, data, mode="create")
             except AlreadyExistsError:

@@ -127,9 +127,9 @@ def _integers(colour: Colour) -> tuple[int, int, int]:
 def box(view: View, low: Point, high: Point, colour: Colour, kind: int, sides: float = 0.78) -> None:
     """Paint the faces of a box that the camera sees: flank, top, front. `sides`: light on the flanks."""
     (x0, y0, z0), (x1, y1, z1) = low, high
-    flank = x0 if x0 > view.camera.aside else x1
+    x = x0 if x0 > view.camera.aside else x1
     if x0 > view.camera.aside or x1 < view.camera.aside:
-        corners = [(flank, y0, z0), (flank, y0, z1), (flank, y1, z1), (flank, y1, z0)]
+        corners = [(x, y0, z0), (x, y0, z1), (x, y1, z1), (x, y1, z0)]
         view.polygon(corners, shaded(colour, sides), kind)
     if y1 < view.camera.height:
         view.polygon([(x0, y1, z0), (x0, y1, z1), (x1, y1, z1), (x1, y1, z0)], shaded(colour, 1.15), kind)

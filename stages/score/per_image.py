@@ -38,6 +38,7 @@ def image_areas(
     truth, thresholds = GroundTruth(store, plan.protocol, images), plan.threshold_ranks()
 
     def areas(image: int) -> list[float | None] | None:
+        """Return one image's AuPRC by pair; None where the protocol skips it."""
         picture = read_picture(store, truth, image)
         if picture is None:
             return None
