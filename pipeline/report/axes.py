@@ -67,7 +67,8 @@ def roundest(low: float, high: float) -> float:
         return 0.0 if low <= 0 <= high else low
     exponent = math.ceil(math.log10(max(abs(low), abs(high))))
     steps = (factor * 10.0**power for power in range(exponent, exponent - 17, -1) for factor in (1, 0.5, 0.2))
-    return next((step * math.ceil(low / step) for step in steps if math.ceil(low / step) * step <= high), low)
+    candidates = (step * math.ceil(low / step) for step in steps)
+    return next((value for value in candidates if low <= value <= high), low)
 
 
 def number(value: float) -> str:
