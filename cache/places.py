@@ -44,6 +44,11 @@ def is_url(place: Place) -> bool:
     return isinstance(place, str) and "://" in place
 
 
+def as_place(text: str) -> Place:
+    """Return the place that a text names."""
+    return text if is_url(text) else Path(text)
+
+
 def below(place: Place, name: str) -> Place:
     """Return the place of that name in a folder."""
     return place / name if isinstance(place, Path) else f"{place.rstrip('/')}/{name}"

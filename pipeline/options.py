@@ -1,11 +1,10 @@
 """What several commands have in common: the argument STORE, the option `--protocol`, the range of temperatures."""
 
 from os import PathLike
-from pathlib import Path
 
 import click
 
-from cache.places import Place, is_url
+from cache.places import Place, as_place
 
 LEAST_TEMPERATURE, MOST_TEMPERATURE = 1e-3, 1e3
 
@@ -24,8 +23,7 @@ class StorePlace(click.Path):
 
     def convert(self, value: str | PathLike[str], *_: object) -> Place:
         """Return a path, unless it is a URL."""
-        text = str(value)
-        return text if is_url(text) else Path(text)
+        return as_place(str(value))
 
 
 STORE = StorePlace()

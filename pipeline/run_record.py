@@ -51,7 +51,7 @@ def _describe_store(store: "Store") -> dict[str, Any]:
     attributes, missing = store.schema.attributes(), store.missing()
     return {
         "store": str(store.path),
-        "path": str(Path(store.path).absolute()),
+        "path": str(store.path.absolute() if isinstance(store.path, Path) else store.path),
         **{name: attributes[name] for name in OF_STORE},
         "images": len(store.schema.images) - len(missing),
         "missing": [store.schema.images[image] for image in missing],

@@ -11,6 +11,7 @@ import obstore
 import pytest
 from click.testing import CliRunner, Result
 from conftest import content, fails, refused
+from pages import report
 from servers import WebServer, answers, breaks_off, closes, first, hangs, web_server
 from stores import fill, make_schema
 
@@ -98,6 +99,16 @@ def test_the_url_in_the_results_is_the_url(folder, url, tmp_path):
     assert list(dict.fromkeys(row["store"] for row in results)) == [url, str(folder)]
     settings = json.loads((tmp_path / "results/settings.json").read_bytes())["settings"]
     assert settings["stores"]["value"] == [url, str(folder)]
+
+
+def test_a_report_shows_the_images_behind_a_url(folder, url, tmp_path):
+    shown = []
+    for place in (folder, url):
+        assert call("score", place, "--out", tmp_path / "results").exit_code == 0
+        shown.append([attributes["src"] for tag, attributes in report(tmp_path / "results").elements if tag == "img"])
+    assert shown[0] == shown[1]
+    assert len(shown[0]) > 1
+    assert json.loads((tmp_path / "results/settings.json").read_bytes())["run"]["stores"][0]["path"] == url
 
 
 def test_open_dataset_takes_urls(folder, url):

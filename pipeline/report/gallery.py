@@ -4,12 +4,12 @@ import base64
 import io
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from cache.errors import PipeError
+from cache.places import as_place
 from cache.store import Store, open_store
 from pipeline.colours import ANOMALY, NORMAL, VOID, score_colours
 from pipeline.figure import photo_panel, score_panel, truth_panel
@@ -72,10 +72,13 @@ def gallery(entry: Entry, protocol: Protocol, workers: int) -> Html:
 
 def _open(entry: Entry) -> Store:
     """Open the store where it was, or where its path leads from here; it must be the one that was scored."""
+    there, here = as_place(entry.facts["path"]), as_place(entry.facts["store"])
     try:
-        store = open_store(Path(entry.facts["path"]))
+        store = open_store(there)
     except PipeError:
-        store = open_store(Path(entry.facts["store"]))
+        if here == there:  # a URL, which leads to the same from everywhere
+            raise
+        store = open_store(here)
     if store.fingerprint != entry.facts["fingerprint"]:
         raise PipeError(f"{store.path}: another store than the one that was scored; its fingerprint has changed")
     return store
