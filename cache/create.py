@@ -7,13 +7,12 @@ is at it. One that nobody has locked was left by a crash.
 import contextlib
 import re
 import shutil
-import uuid
 from collections.abc import Collection
 from pathlib import Path
 
 from cache import records
 from cache.errors import PipeError
-from cache.files import PARTIAL, Folder, make_folder, make_folders, sync_folder
+from cache.files import PARTIAL, Folder, beside, make_folder, make_folders, sync_folder
 from cache.lock import EVERYTHING, PATIENCE, BusyError, Lock
 from cache.schema import FORMAT, Schema, metadata_bytes
 from cache.steps import step
@@ -125,15 +124,10 @@ def sweep_beside(path: Path) -> None:
             lock.release()
 
 
-def _beside(place: Path) -> Path:
-    """Return a fresh name in the same folder, from and to which a rename is one step."""
-    return place.with_name(f"{place.name}.{uuid.uuid4().hex}{PARTIAL}")
-
-
 def _beside_with_lock(place: Path, images: Collection[int]) -> Lock:
     """Make a folder and lock it: another process may have swept it away before that, or be about to."""
     while True:
-        folder = _beside(place)
+        folder = beside(place)
         make_folder(folder)
         with contextlib.suppress(BusyError, FileNotFoundError):
             return Lock(folder, images, patience=0)
@@ -169,7 +163,7 @@ def _retired(path: Path) -> Lock | None:
     lock = lock_all(path, "removed")
     try:
         step("store.retire", path)
-        lock.move(_beside(lock.store))
+        lock.move(beside(lock.store))
     except BaseException:
         lock.release()
         raise

@@ -66,7 +66,7 @@ class Folder:
         """
         path = self.root / key
         make_folders(path.parent)
-        partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+        partial = beside(path)
         try:
             step("file.create", key)
             with partial.open("xb") as file:
@@ -93,6 +93,11 @@ class Folder:
     def partials(self, key: str) -> list[Path]:
         """Return the files that interrupted writes left in the folder `key` and below it."""
         return list((self.root / key).rglob(f"*{PARTIAL}"))
+
+
+def beside(path: Path) -> Path:
+    """Return a fresh name in the same folder, from and to which a rename is one step."""
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
 
 
 def require_size(file: object, size: int) -> None:

@@ -1,7 +1,6 @@
 """A store as one zip: every image verified on its way in, its bytes stored as they are; equal stores, equal zips."""
 
 import os
-import uuid
 import zipfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cache.errors import IncompleteError, IntegrityError
-from cache.files import PARTIAL, sync_folder
+from cache.files import beside, sync_folder
 from cache.places import Files
 from cache.store import METADATA, Store
 from cache.verify import Damage, check_image, check_metadata
@@ -102,7 +101,7 @@ def _require_sound(store: Store, damages: list[Damage]) -> None:
 @contextmanager
 def _new_file(path: Path) -> Iterator[BinaryIO]:
     """Give a file that comes to lie at `path`, whole and durable, when the block ends without an error."""
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+    partial = beside(path)
     if path.exists():
         raise FileExistsError(f"{path} exists")
     try:

@@ -64,13 +64,13 @@ def _mend(path: Path, find: Callable[[], Remedies]) -> list[Damage]:
         for damage, data in remedies:
             Folder(path).publish(damage.file, data)
             if lock.effective:
-                _sweep_beside(path / damage.file)
+                _sweep_halves(path / damage.file)
     finally:
         lock.release()
     return [damage for damage, _ in remedies]
 
 
-def _sweep_beside(file: Path) -> None:
+def _sweep_halves(file: Path) -> None:
     """Remove what was half-written when it was last mended."""
     for left in file.parent.glob(f"{file.name}.*{PARTIAL}"):
         step("sweep.file", left)

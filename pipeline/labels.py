@@ -63,14 +63,14 @@ def describe_codes(folder: Path, counts: CodeCounts) -> dict[str, Any]:
         }
         for code in np.flatnonzero(counts.pixels).tolist()
     ]
+    meanings = {code["meaning"] for code in codes}
     return {
         "schema_version": SCHEMA_VERSION,
         "folder": str(folder),
         "masks": counts.total,
         "pixels": pixels,
         "codes": codes,
-        "fits_protocols": {"normal", "anomaly"} <= {code["meaning"] for code in codes} - {None}
-        and all(code["meaning"] for code in codes),
+        "fits_protocols": {"normal", "anomaly"} <= meanings and None not in meanings,
     }
 
 

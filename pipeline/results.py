@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import xarray
 
 from cache.errors import PipeError
+from cache.files import Folder, beside
 from pipeline.render import markdown
 from pipeline.results_dataset import as_dataset
 from pipeline.tables import comparison_tables
@@ -40,10 +40,8 @@ def write_results(folder: Path, rows: Sequence[Row], sketches: Sequence[Sketch],
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _publish(folder / "results.json", json.dumps(as_document(rows), indent=1) + "\n")
-        _publish(folder / "results.csv", as_csv(rows))
-        _publish(folder / "results.md", "\n\n".join(map(markdown, comparison_tables(rows))) + "\n")
-        _publish(folder / "settings.json", json.dumps(settings, indent=1) + "\n")
+        for name, text in _texts(rows, settings).items():
+            Folder(folder).publish(name, text.encode())
         _publish_store(folder / "results.zarr", as_dataset(rows, sketches))
     except OSError as error:
         raise PipeError(f"--out {folder}: the results cannot be written ({error.strerror})") from error
@@ -74,18 +72,19 @@ def _cell(value: object) -> object:
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
-def _publish(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def _texts(rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the files of text by name."""
+    return {
+        "results.json": json.dumps(as_document(rows), indent=1) + "\n",
+        "results.csv": as_csv(rows),
+        "results.md": "\n\n".join(map(markdown, comparison_tables(rows))) + "\n",
+        "settings.json": json.dumps(settings, indent=1) + "\n",
+    }
 
 
 def _publish_store(path: Path, dataset: xarray.Dataset) -> None:
     """Write a Zarr v2 group: names of stores and methods are text, which the v3 core does not know."""
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    partial = beside(path)
     try:
         dataset.to_zarr(partial, mode="w", zarr_format=2, consolidated=True)
         shutil.rmtree(path, ignore_errors=True)

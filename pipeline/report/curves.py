@@ -20,34 +20,19 @@ TICK_SHARES, TICK_REACH = (0.12, 0.37, 0.63, 0.88), 0.08
 def precision_recall_plot(entry: Entry, chosen: Callable[[Series], int]) -> Html:
     """Return precision over recall of a store's methods, each at the row that is chosen of it."""
     lines = [Line(series.method, _precision_recall(series, chosen(series))) for series in entry.series]
-    x = even_axis(0, 100, LEFT, RIGHT)
     y = even_axis(0, max(precision for line in lines for _, precision in line.points), BOTTOM, TOP)
-    level = y.place(100 * entry.row.positives / entry.row.pixels)
-    return svg(
-        WIDTH,
-        HEIGHT,
-        f"Precision over recall of {entry.label}",
-        _in_words(entry, chosen, "auprc", "AuPRC"),
-        frame(x, y, "recall, per cent", "precision, per cent"),
-        tag("line", x1=x.start, x2=x.end, y1=level, y2=level, class_="mark"),
-        draw_lines(lines, x, y),
-    )
+    level = 100 * entry.row.positives / entry.row.pixels
+    words = f"Precision over recall of {entry.label}", _in_words(entry, chosen, "auprc", "AuPRC")
+    return _curve_plot(words, ("recall, per cent", "precision, per cent"), y, lines, (level, level))
 
 
 def roc_plot(entry: Entry, chosen: Callable[[Series], int]) -> Html:
     """Return the ROC curves of a store's methods, each at the row that is chosen of it."""
-    x, y = even_axis(0, 100, LEFT, RIGHT), even_axis(0, 100, BOTTOM, TOP)
     sketches = ((series.method, series.sketches[chosen(series)]) for series in entry.series)
     lines = [Line(method, _pairs(sketch.fpr, sketch.recall)) for method, sketch in sketches]
-    return svg(
-        WIDTH,
-        HEIGHT,
-        f"ROC curves of {entry.label}",
-        _in_words(entry, chosen, "auroc", "AUROC"),
-        frame(x, y, "false positive rate, per cent", "true positive rate, per cent"),
-        tag("line", x1=x.start, x2=x.end, y1=y.start, y2=y.end, class_="mark"),
-        draw_lines(lines, x, y),
-    )
+    words = f"ROC curves of {entry.label}", _in_words(entry, chosen, "auroc", "AUROC")
+    names = "false positive rate, per cent", "true positive rate, per cent"
+    return _curve_plot(words, names, even_axis(0, 100, BOTTOM, TOP), lines, (0, 100))
 
 
 def distribution_plot(entry: Entry, series: Series) -> Html:
@@ -67,6 +52,15 @@ def distribution_plot(entry: Entry, series: Series) -> Html:
         tag("path", d=_outline(sketch.anomaly, x, y), class_="anomaly"),
         frame(x, y),
     )
+
+
+def _curve_plot(
+    words: tuple[str, str], names: tuple[str, str], y: Axis, lines: list[Line], chance: tuple[float, float]
+) -> Html:
+    """Return curves over 0 to 100 per cent, with title and description, and what chance gives at either end."""
+    x, (left, right) = even_axis(0, 100, LEFT, RIGHT), map(y.place, chance)
+    mark = tag("line", x1=x.start, x2=x.end, y1=left, y2=right, class_="mark")
+    return svg(WIDTH, HEIGHT, *words, frame(x, y, *names), mark, draw_lines(lines, x, y))
 
 
 def _precision_recall(series: Series, index: int) -> list[tuple[float, float]]:
