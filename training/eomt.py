@@ -12,8 +12,9 @@ from stages.infer.networks.eomt import EoMT
 from stages.infer.networks.eomt_keys import IMAGENET_MEAN, IMAGENET_STD
 from stages.scenes.view import HEIGHT, WIDTH
 from training.batches import batches
-from training.loop import save, start_from, train
+from training.loop import save, train
 from training.measure import CLASSES, mean_iou
+from training.options import begun, training_options
 from training.set_loss import set_loss
 
 PATCH, PROBS = 16, "attn_mask_probs"
@@ -31,15 +32,7 @@ FACTS = {
 
 
 @click.command()
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Checkpoint to write, .safetensors.")
-@click.option("--steps", default=6000, show_default=True)
-@click.option("--minutes", type=float, help="End after this time, if that is before the last step.")
-@click.option("--batch-size", default=4, show_default=True, help="Scenes in a step.")
-@click.option("--start", type=click.Path(path_type=Path), help="Weights to start from, instead of random ones.")
-@click.option("--rate", default=8e-4, show_default=True, help="Highest learning rate.")
-@click.option("--seed", default=2, show_default=True)
-@click.option("--threads", default=1, show_default=True)
-@click.option("--held-out", default=10, show_default=True, help="Scenes that measure on the way.")
+@training_options(steps=6000, rate=8e-4, seed=2)
 def main(
     out: Path,
     steps: int,
@@ -52,11 +45,7 @@ def main(
     held_out: int,
 ) -> None:
     """Train an EoMT of width 192 on drawn scenes without any anomaly, from random weights."""
-    torch.manual_seed(seed)
-    torch.set_num_threads(threads)
-    network = fresh_network()
-    if start:
-        start_from(network, start)
+    network = begun(fresh_network, seed, threads, start)
     data = batches(seed, batch_size)
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.02)
 

@@ -11,24 +11,17 @@ from torch.nn import functional
 from stages.infer.networks.erfnet import ERFNet
 from stages.scenes.classes import VOID
 from training.batches import batch, batches, reduced
-from training.loop import save, start_from, train
+from training.loop import save, train
 from training.measure import CLASSES, mean_iou
+from training.options import begun, training_options
 
 CHANNELS = CLASSES + 1
 """The last one is void: the camera's own car and the black edge, which the network can know."""
 
 
 @click.command()
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Checkpoint to write, .safetensors.")
-@click.option("--steps", default=4000, show_default=True)
-@click.option("--minutes", type=float, help="End after this time, if that is before the last step.")
-@click.option("--batch-size", default=4, show_default=True, help="Scenes in a step.")
-@click.option("--start", type=click.Path(path_type=Path), help="Weights to start from, instead of random ones.")
+@training_options(steps=4000, rate=2e-3, seed=1)
 @click.option("--reduce", "factor", default=1, show_default=True, help="Train on pictures this many times smaller.")
-@click.option("--rate", default=2e-3, show_default=True, help="Highest learning rate.")
-@click.option("--seed", default=1, show_default=True)
-@click.option("--threads", default=1, show_default=True)
-@click.option("--held-out", default=10, show_default=True, help="Scenes that measure on the way.")
 def main(
     out: Path,
     steps: int,
@@ -42,11 +35,7 @@ def main(
     held_out: int,
 ) -> None:
     """Train ERFNet with 20 channels on drawn scenes without any anomaly."""
-    torch.manual_seed(seed)
-    torch.set_num_threads(threads)
-    network = fresh_network()
-    if start:
-        start_from(network, start)
+    network = begun(fresh_network, seed, threads, start)
     data = (reduced(scenes, factor) for scenes in batches(seed, batch_size))
     weights = class_weights(batch(range(40))[1])
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-3)
