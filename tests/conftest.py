@@ -77,6 +77,31 @@ def run(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 @pytest.fixture
+def pixel_store(tmp_path: Path) -> Path:
+    """Give a complete store of a pixel network."""
+    from stores import fill, make_schema
+
+    return fill(tmp_path / "pixel.zarr", make_schema("pixel"))
+
+
+@pytest.fixture
+def mask_store(tmp_path: Path) -> Path:
+    """Give a complete store of a mask network."""
+    from stores import fill, make_schema
+
+    return fill(tmp_path / "mask.zarr", make_schema("mask"))
+
+
+@pytest.fixture
+def within_limits() -> Iterator[None]:
+    """Let a test fail that takes too long or makes room for too much."""
+    from hostile import bounded
+
+    with bounded():
+        yield
+
+
+@pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for tenths of seconds where users wait for seconds; start from an environment without credentials."""
     from cache import remote

@@ -1,6 +1,6 @@
 """What is fuzzed: each target takes any bytes, and returns, whatever they are, unless there is a fault to be mended.
 
-The targets swallow the project's own errors and nothing else. `SEEDS` has an input of each that means something.
+The targets swallow the project's own errors and nothing else. `seeds` makes inputs of each that mean something.
 """
 
 import atexit

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from conftest import fails, refused, write_sample
-from hostile import bounded, posix
+from hostile import posix
 from PIL import Image
 
 import stages.infer.run
@@ -20,14 +20,10 @@ from stages.infer.imagefile import FORMATS, MOST_BYTES, decode, read_bytes
 from stages.infer.masks import read_codes
 from stages.infer.preprocess import prepare
 
+pytestmark = pytest.mark.usefixtures("within_limits")
+
 SIZE = (16, 32)
 MOST = Image.MAX_IMAGE_PIXELS
-
-
-@pytest.fixture(autouse=True)
-def within_limits():
-    with bounded():
-        yield
 
 
 @pytest.fixture

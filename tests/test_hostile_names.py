@@ -7,21 +7,16 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 from conftest import fails, refused, write_sample
-from hostile import ESCAPES, RAW, bounded, posix
+from hostile import ESCAPES, RAW, posix
 
 from cache import PipeError, open_store
 from pipeline.cli import cli
 from stages.infer.datasets import read_dataset
 from stages.infer.networks import NETWORKS, enet
 
+pytestmark = pytest.mark.usefixtures("within_limits")
+
 SIZE = (16, 32)
-
-
-@pytest.fixture(autouse=True)
-def within_limits():
-    with bounded():
-        yield
-
 
 NAMES = {
     "newline": "a\nb.png",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from conftest import fails, refused
-from hostile import bounded, posix
+from hostile import posix
 from servers import web_server
 from stores import fill, make_schema
 from test_schema import sealed
@@ -22,14 +22,10 @@ from cache.files import MAX_FILE_BYTES
 from cache.schema import canonical
 from pipeline.cli import DAMAGED_ADVICE, cli
 
+pytestmark = pytest.mark.usefixtures("within_limits")
+
 PIXEL = make_schema("pixel")
 NO_FILE = "cannot be read (a device, pipe or socket and no file)"
-
-
-@pytest.fixture(autouse=True)
-def within_limits():
-    with bounded():
-        yield
 
 
 @pytest.fixture

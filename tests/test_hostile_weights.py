@@ -16,22 +16,18 @@ import pytest
 import safetensors.torch
 import torch
 from conftest import fails, refused
-from hostile import bounded, posix
+from hostile import posix
 
 from cache import PipeError
 from stages.infer import pickles, weightfile
 from stages.infer.checkpoints import load_state_dict, strip_prefixes
 from stages.infer.networks.eomt_keys import upstream_layout
 
+pytestmark = pytest.mark.usefixtures("within_limits")
+
 STATE = {"conv.weight": torch.arange(6.0).reshape(2, 3), "conv.bias": torch.tensor([1.0, -1.0])}
 ADVICE = "Download or copy it again, or save it anew: torch.save(model.state_dict(), path)."
 WHOLE = "Save contiguous tensors."
-
-
-@pytest.fixture(autouse=True)
-def within_limits():
-    with bounded():
-        yield
 
 
 @pytest.fixture

@@ -2,29 +2,18 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from pages import Page, call, report, results, scored
 from stores import fill, make_schema
 
 
-@pytest.fixture
-def pixel(tmp_path: Path) -> Path:
-    return fill(tmp_path / "pixel.zarr", make_schema("pixel"))
-
-
-@pytest.fixture
-def mask(tmp_path: Path) -> Path:
-    return fill(tmp_path / "mask.zarr", make_schema("mask"))
-
-
 def per_cent(value):
     return "none" if value is None else f"{100 * value:.3f}"
 
 
-def test_every_figure_is_that_of_results_json(tmp_path, pixel, mask):
-    out = scored(tmp_path, pixel, mask, "--temperatures", "0.5,1,2", "--threshold", "0.5")
+def test_every_figure_is_that_of_results_json(tmp_path, pixel_store, mask_store):
+    out = scored(tmp_path, pixel_store, mask_store, "--temperatures", "0.5,1,2", "--threshold", "0.5")
     table = report(out).table("Every figure on Tiny")
     figures = ("auprc", "auprc_lower", "auprc_upper", "fpr95", "auroc", "best_f1")
     expected = [
@@ -41,8 +30,8 @@ def test_every_figure_is_that_of_results_json(tmp_path, pixel, mask):
     assert table[1:] == expected
 
 
-def test_the_comparison_has_t_1_and_the_best_and_says_how_it_was_chosen(tmp_path, pixel, mask):
-    out = scored(tmp_path, pixel, mask, "--temperatures", "0.5,1,2,4")
+def test_the_comparison_has_t_1_and_the_best_and_says_how_it_was_chosen(tmp_path, pixel_store, mask_store):
+    out = scored(tmp_path, pixel_store, mask_store, "--temperatures", "0.5,1,2,4")
     page, rows = report(out), results(out)
     table = page.table("Methods compared on Tiny")
     assert table[0] == ["Method", "T = 1", "Best T by AuPRC best of 4 temperatures on these labels"]
@@ -72,25 +61,29 @@ def test_the_comparison_has_t_1_and_the_best_and_says_how_it_was_chosen(tmp_path
     assert f"Best with the temperature chosen by AuPRC: {found} (best of 4 temperatures on these labels)" in text
 
 
-def test_the_certified_interval_stands_on_every_auprc(tmp_path, pixel):
-    out = scored(tmp_path, pixel, "--methods", "msp", "--temperatures", "1")
+def test_the_certified_interval_stands_on_every_auprc(tmp_path, pixel_store):
+    out = scored(tmp_path, pixel_store, "--methods", "msp", "--temperatures", "1")
     (row,) = results(out)
     low, high = 100 * row["auprc_lower"], 100 * row["auprc_upper"]
     cells = [attributes for tag, attributes in report(out).elements if tag == "td" and attributes.get("title")]
     assert [cell["title"] for cell in cells] == [f"certified to lie from {low:.5f} to {high:.5f}"]
 
 
-def test_the_page_says_what_was_run(tmp_path, pixel):
-    out = scored(tmp_path, pixel, "--temperatures", "0.5,1", "--protocol", "course", "--set", "fpr=first")
+def test_the_page_says_what_was_run(tmp_path, pixel_store):
+    out = scored(tmp_path, pixel_store, "--temperatures", "0.5,1", "--protocol", "course", "--set", "fpr=first")
     text, run = "\n".join(report(out).texts), json.loads((out / "settings.json").read_text())["run"]
     (store,) = run["stores"]
     assert run["command"] == (
-        f"pipe score {pixel} --temperatures 0.5,1 --protocol course --set fpr=first --out {out}"
+        f"pipe score {pixel_store} --temperatures 0.5,1 --protocol course --set fpr=first --out {out}"
     )
     assert set(run["versions"]) == {"python", "logitpipe", "numpy", "numba"}
     assert run["protocol"]["name"] == "course+fpr=first" and run["protocol"]["fpr"] == "first"
-    assert (store["images"], store["missing"], store["path"], store["dataset"]) == (3, [], str(pixel), "Tiny")
-    for words in (run["command"], store["weights_sha256"], store["fingerprint"], "course+fpr=first", str(pixel)):
+    assert (store["images"], store["missing"], store["path"], store["dataset"]) == (3, [], str(pixel_store), "Tiny")
+    for words in (
+        run["command"],
+        *(store[name] for name in ("weights_sha256", "fingerprint", "path")),
+        "course+fpr=first",
+    ):
         assert words in text
     for name, version in run["versions"].items():
         assert f"{name} {version}" in text
@@ -102,8 +95,8 @@ def references(page: Page) -> list[str]:
     return [value or "" for _, attributes in page.elements for name, value in attributes.items() if name in names]
 
 
-def test_nothing_leads_out_of_the_page(tmp_path, pixel, mask):
-    out = scored(tmp_path, pixel, mask, "--temperatures", "0.5,1")
+def test_nothing_leads_out_of_the_page(tmp_path, pixel_store, mask_store):
+    out = scored(tmp_path, pixel_store, mask_store, "--temperatures", "0.5,1")
     page = report(out)
     anchors = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
     for reference in references(page):
@@ -115,8 +108,8 @@ def test_nothing_leads_out_of_the_page(tmp_path, pixel, mask):
     assert len(ids) == len(set(ids))
 
 
-def test_every_figure_says_what_it_shows(tmp_path, pixel, mask):
-    page = report(scored(tmp_path, pixel, mask, "--temperatures", "0.5,1"))
+def test_every_figure_says_what_it_shows(tmp_path, pixel_store, mask_store):
+    page = report(scored(tmp_path, pixel_store, mask_store, "--temperatures", "0.5,1"))
     figures = [attributes for tag, attributes in page.elements if tag == "svg" and "aria-hidden" not in attributes]
     assert len(figures) == 2 * (2 + 4) + 15  # over temperature, curves at T = 1 and at the best, distributions
     assert all(attributes["role"] == "img" for attributes in figures)
@@ -126,8 +119,8 @@ def test_every_figure_says_what_it_shows(tmp_path, pixel, mask):
     assert all(attributes["alt"] for attributes in images)
 
 
-def test_figures_over_temperature_are_told_in_words(tmp_path, pixel):
-    page, rows = report(scored(tmp_path, pixel, "--temperatures", "0.5,1,4")), results(tmp_path / "out")
+def test_figures_over_temperature_are_told_in_words(tmp_path, pixel_store):
+    page, rows = report(scored(tmp_path, pixel_store, "--temperatures", "0.5,1,4")), results(tmp_path / "out")
     for figure, name, best in (("auprc", "AuPRC", max), ("fpr95", "FPR95", min)):
         words = []
         for method in dict.fromkeys(row["method"] for row in rows):
@@ -142,8 +135,8 @@ def test_figures_over_temperature_are_told_in_words(tmp_path, pixel):
         assert page.titles[found + 1] == "; ".join(words)
 
 
-def test_the_gallery_shows_the_best_and_the_worst_image(tmp_path, pixel):
-    page = report(scored(tmp_path, pixel, "--temperatures", "0.5,2"))  # no T = 1: the best of the two is drawn
+def test_the_gallery_shows_the_best_and_the_worst_image(tmp_path, pixel_store):
+    page = report(scored(tmp_path, pixel_store, "--temperatures", "0.5,2"))  # no T = 1: the best of the two is drawn
     rows = results(tmp_path / "out")
     areas = {}
     for image, name in enumerate(("a.png", "b.png", "c.png")):
@@ -160,8 +153,8 @@ def test_the_gallery_shows_the_best_and_the_worst_image(tmp_path, pixel):
 
 
 @pytest.mark.parametrize("temperatures", ["2", "0.5,2", "1:80:1"])
-def test_figures_follow_the_temperatures(tmp_path, pixel, temperatures):
-    page = report(scored(tmp_path, pixel, "--temperatures", temperatures))
+def test_figures_follow_the_temperatures(tmp_path, pixel_store, temperatures):
+    page = report(scored(tmp_path, pixel_store, "--temperatures", temperatures))
     titles = page.table("Methods compared on Tiny")[0][1:]
     best = "Best T by AuPRC best of {} temperatures on these labels"
     expected = {"2": ["T = 2"], "0.5,2": [best.format(2)], "1:80:1": ["T = 1", best.format(80)]}
@@ -170,8 +163,8 @@ def test_figures_follow_the_temperatures(tmp_path, pixel, temperatures):
     assert ("AuPRC of enet" in page.titles) == (temperatures == "2")
 
 
-def test_a_method_that_knows_no_temperature_needs_none(tmp_path, pixel):
-    page = report(scored(tmp_path, pixel, "--methods", "maxlogit"))
+def test_a_method_that_knows_no_temperature_needs_none(tmp_path, pixel_store):
+    page = report(scored(tmp_path, pixel_store, "--methods", "maxlogit"))
     assert page.table("Methods compared on Tiny")[0] == ["Method", "no temperature"]
 
 
@@ -202,8 +195,8 @@ def test_images_that_came_later_are_not_in_the_gallery(tmp_path):
     assert "Photograph a.png" in names and "Photograph b.png" not in names
 
 
-def test_stores_of_one_network_are_told_apart(tmp_path, pixel, mask):
+def test_stores_of_one_network_are_told_apart(tmp_path, pixel_store, mask_store):
     others = [fill(tmp_path / name / "other.zarr", make_schema("pixel")) for name in ("x", "y")]
-    page = report(scored(tmp_path, pixel, *others, mask))
+    page = report(scored(tmp_path, pixel_store, *others, mask_store))
     networks = [line[0] for line in page.table("Methods compared on Tiny") if len(line) == 1]
     assert networks == ["enet (pixel.zarr)", *(f"enet ({other})" for other in others), "eomt"]

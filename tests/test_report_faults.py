@@ -12,17 +12,6 @@ from conftest import fails
 from pages import Page, call, report, scored
 from stores import fill, make_schema
 
-
-@pytest.fixture
-def pixel(tmp_path: Path) -> Path:
-    return fill(tmp_path / "pixel.zarr", make_schema("pixel"))
-
-
-@pytest.fixture
-def mask(tmp_path: Path) -> Path:
-    return fill(tmp_path / "mask.zarr", make_schema("mask"))
-
-
 HOSTILE = '"><img src=x onerror=alert(1)></title></style><script>alert(1)</script>&amp;\x1b[2J\u202e'
 
 
@@ -63,14 +52,14 @@ def damaged(store):
         (damaged, "image 'b.png': logits/c/1/0/0/0: checksum "),
     ],
 )
-def test_a_store_that_cannot_be_read_again_leaves_its_gallery_out(tmp_path, pixel, mask, harm, reason):
-    out = scored(tmp_path, pixel, mask)
-    harm(pixel)
+def test_a_store_that_cannot_be_read_again_leaves_its_gallery_out(tmp_path, pixel_store, mask_store, harm, reason):
+    out = scored(tmp_path, pixel_store, mask_store)
+    harm(pixel_store)
     result = call("report", out)
     assert result.exit_code == 0
-    assert f"no gallery of enet: {pixel}: {reason}" in result.stderr
+    assert f"no gallery of enet: {pixel_store}: {reason}" in result.stderr
     page = Page((out / "report.html").read_text())
-    assert f"The gallery is left out: {pixel}: {reason}" in "".join(page.texts)
+    assert f"The gallery is left out: {pixel_store}: {reason}" in "".join(page.texts)
     assert len([1 for tag, _ in page.elements if tag == "img"]) == 10 * 2 * 3 + 1
 
 
@@ -86,14 +75,14 @@ def test_the_stores_are_found_from_another_folder(tmp_path, monkeypatch):
     assert not (tmp_path / "out/report.html").exists()
 
 
-def test_the_same_results_make_the_same_page(tmp_path, pixel):
-    out = scored(tmp_path, pixel, "--temperatures", "0.5,1")
+def test_the_same_results_make_the_same_page(tmp_path, pixel_store):
+    out = scored(tmp_path, pixel_store, "--temperatures", "0.5,1")
     pages = [call("report", out) and (out / "report.html").read_bytes() for _ in range(2)]
     assert pages[0] == pages[1]
 
 
-def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, pixel, monkeypatch):
-    out = scored(tmp_path, pixel, "--methods", "msp")
+def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, pixel_store, monkeypatch):
+    out = scored(tmp_path, pixel_store, "--methods", "msp")
     (out / "report.html").write_text("old")
     before = sorted(out.iterdir())
     full = OSError(28, "No space left on device")
@@ -105,12 +94,12 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, pixel, monke
     assert (out / "report.html").read_text() == "old" and sorted(out.iterdir()) == before
 
 
-def test_where_the_page_cannot_go_is_said_first(tmp_path, pixel):
-    out = scored(tmp_path, pixel, "--methods", "msp")
+def test_where_the_page_cannot_go_is_said_first(tmp_path, pixel_store):
+    out = scored(tmp_path, pixel_store, "--methods", "msp")
     message = f"pipe: --out {tmp_path} is a folder; name the page to write, such as {tmp_path}/report.html"
     fails(call("report", out, "--out", tmp_path), message)
-    message = f"pipe: --out {pixel} is a store; name another folder for the results"
-    fails(call("report", out, "--out", pixel / "page.html"), message)
+    message = f"pipe: --out {pixel_store} is a store; name another folder for the results"
+    fails(call("report", out, "--out", pixel_store / "page.html"), message)
 
 
 def test_without_results_there_is_no_page(tmp_path):
@@ -162,8 +151,8 @@ HARMS = {
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_results_that_are_none_end_in_a_line(tmp_path, pixel, harm):
-    out = scored(tmp_path, pixel, "--methods", "msp", "--temperatures", "1,2")
+def test_results_that_are_none_end_in_a_line(tmp_path, pixel_store, harm):
+    out = scored(tmp_path, pixel_store, "--methods", "msp", "--temperatures", "1,2")
     name, change, reason = HARMS[harm]
     change(out, name)
     result = call("report", out)

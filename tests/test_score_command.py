@@ -19,16 +19,6 @@ from pipeline.score import _range as temperature_range
 from stages.score.methods import MASK_METHODS, PIXEL_METHODS
 
 
-@pytest.fixture
-def pixel_store(tmp_path: Path) -> Path:
-    return fill(tmp_path / "pixel.zarr", make_schema("pixel"))
-
-
-@pytest.fixture
-def mask_store(tmp_path: Path) -> Path:
-    return fill(tmp_path / "mask.zarr", make_schema("mask"))
-
-
 def score(*words: object) -> Result:
     return CliRunner().invoke(cli, ["score", *map(str, words)])
 

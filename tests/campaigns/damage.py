@@ -16,7 +16,6 @@ wrong        scoring gives other counts, or its error does not name what is dama
 mended       after the repair every file is what it was: must be all
 """
 
-import argparse
 import re
 import shutil
 import sys
@@ -39,6 +38,7 @@ from stages.score.histogram import Tally
 from stages.score.plan import make_plan
 from stages.score.protocols import PROTOCOLS
 from stages.score.run import tally_store
+from tests.campaigns.words import numbers
 from tests.conftest import content
 from tests.stores import fill, make_schema, noise_values
 
@@ -179,13 +179,13 @@ def damages(
         yield file, look(subject, file)
 
 
-def campaign(folder: Path, numbers: dict[str, int], seed: int) -> dict[tuple[str, str], Counter]:
+def campaign(folder: Path, counts: dict[str, int], seed: int) -> dict[tuple[str, str], Counter]:
     """Return the columns of the table by (kind of damage, kind of file)."""
     noise = np.random.default_rng(seed)
     table: dict[tuple[str, str], Counter] = {}
     with small_chunks():
         subjects = [make_subject(folder / kind, kind) for kind in ("pixel", "mask")]
-        for name, number in numbers.items():
+        for name, number in counts.items():
             for subject, share in zip(subjects, (number - number // 2, number // 2), strict=True):
                 for file, columns in damages(subject, CHANGES[name], share, noise):
                     table.setdefault((name, kind_of(file)), Counter()).update(columns)
@@ -200,14 +200,11 @@ def as_lines(table: dict[tuple[str, str], Counter]) -> Iterator[str]:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, number in (("flips", 1000), ("truncations", 200), ("deletions", 200), ("seed", 0)):
-        parser.add_argument(f"--{name}", type=int, default=number)
-    options = parser.parse_args(words)
-    numbers = {"flip": options.flips, "truncation": options.truncations, "deletion": options.deletions}
+    options = numbers(__doc__, words, flips=1000, truncations=200, deletions=200, seed=0)
+    counts = {"flip": options.flips, "truncation": options.truncations, "deletion": options.deletions}
     folder = Path(tempfile.mkdtemp())
     try:
-        table = campaign(folder, numbers, options.seed)
+        table = campaign(folder, counts, options.seed)
     finally:
         shutil.rmtree(folder)
     print("\n".join(as_lines(table)))

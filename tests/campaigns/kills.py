@@ -8,7 +8,6 @@ must give the undisturbed store, byte for byte, with nothing left beside it. Pri
 that the kills came after.
 """
 
-import argparse
 import os
 import random
 import signal
@@ -22,6 +21,7 @@ from pathlib import Path
 from cache import open_store
 from cache.lock import LOCK
 from cache.verify import check_image, check_metadata
+from tests.campaigns.words import numbers
 from tests.children import Watch, finish, make_data, pipe_infer, start, taken
 from tests.conftest import content
 
@@ -125,10 +125,7 @@ def _killed(folder: Path, place: Path, watch: Watch, after: float) -> bool:
 
 def main() -> None:
     """Run the campaign and print what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    arguments = numbers(__doc__, runs=300, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         tally = run_kills(arguments.runs, arguments.seed, Path(folder), sync=True)
     print(tally)

@@ -8,7 +8,6 @@ started again, until all have ended well. The store must then be that of a singl
 summary line.
 """
 
-import argparse
 import os
 import random
 import re
@@ -21,6 +20,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from cache.lock import LOCK, PATIENCE
+from tests.campaigns.words import numbers
 from tests.children import Watch, finish, make_data, pipe_infer, start, taken
 from tests.conftest import content
 
@@ -119,10 +119,7 @@ def _note_end(code: int, watch: Watch, tally: Tally) -> None:
 
 def main() -> None:
     """Run the campaign and print what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    arguments = numbers(__doc__, runs=50, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         print(run_writers(arguments.runs, arguments.seed, Path(folder)))
 
