@@ -1,7 +1,6 @@
 """A network with its weights on a device, and the shapes that come out of it."""
 
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import torch
@@ -14,6 +13,9 @@ from stages.infer.networks import NETWORKS
 from stages.infer.networks.base import SegmentationNetwork
 from stages.infer.networks.fold import fold_batch_norms
 from stages.infer.weightfile import weights_sha256
+
+OUTPUTS: dict[Kind, tuple[str, ...]] = {"pixel": ("logits",), "mask": ("mask_logits", "class_logits")}
+"""What the networks of each kind give, in this order, as the store's arrays are called."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +39,14 @@ class Model:
     input_size: tuple[int, int]
     device: torch.device
 
-    def named(self, outputs: Tensor | tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        """Give the network's outputs the names of the store's arrays."""
-        if isinstance(outputs, Tensor):
-            return {"logits": outputs}
-        mask_logits, class_logits = outputs
-        return {"mask_logits": mask_logits, "class_logits": class_logits}
+    def logits(self, images: Tensor) -> dict[str, Tensor]:
+        """Run the network on images [B, 3, H, W]; its outputs by the names of the store's arrays."""
+        outputs = self.module(images)
+        return dict(zip(OUTPUTS[self.kind], [outputs] if self.kind == "pixel" else outputs, strict=True))
 
     def output_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of one image's outputs by array, found on the meta device: nothing is computed."""
-        tensors = chain(self.module.named_parameters(), self.module.named_buffers())
-        shapeless = {name: tensor.to("meta") for name, tensor in tensors}
-        images = torch.empty((1, 3, *self.input_size), device="meta")
-        outputs = torch.func.functional_call(self.module, shapeless, (images,))
-        return {name: tuple(output.shape[1:]) for name, output in self.named(outputs).items()}
+        """Shapes of one image's outputs by array."""
+        return dict(zip(OUTPUTS[self.kind], self.module.output_shapes(self.input_size), strict=True))
 
 
 def load_model(
