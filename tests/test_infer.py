@@ -232,10 +232,11 @@ def test_a_store_of_real_logits(real_data, tmp_path):
     np.testing.assert_allclose(one.read("logits", 1), two.read("logits", 1), rtol=2e-3, atol=1e-2)
 
 
-@pytest.mark.parametrize("name", ["erfnet", "eomt"])
-def test_a_run_starts_without_torchs_compiler(data_root, tmp_path, name):
-    words = ["infer", "--network", name, "--weights", str(WEIGHTS / f"{name}.safetensors"), "--input-size", "64x128"]
-    words += ["--dataset", "Tiny", "--data-root", str(data_root), "--out", str(tmp_path / "store"), "--limit", "1"]
+@pytest.mark.parametrize(("name", "amp"), [("erfnet", "none"), ("eomt", "none"), ("eomt", "bf16")])
+def test_a_run_starts_without_torchs_compiler(data_root, tmp_path, name, amp):
+    words = ["infer", "--network", name, "--weights", str(WEIGHTS / f"{name}.safetensors"), "--amp", amp]
+    words += ["--dataset", "Tiny", "--data-root", str(data_root), "--out", str(tmp_path / "store")]
+    words += ["--input-size", "64x128", "--limit", "1"]
     code = f"import sys; from pipeline.cli import cli; cli({words}, standalone_mode=False); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert open_store(tmp_path / "store").missing() == []

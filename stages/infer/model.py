@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +19,10 @@ OUTPUTS: dict[Kind, tuple[str, ...]] = {"pixel": ("logits",), "mask": ("mask_log
 """What the networks of each kind give, in this order, as the store's arrays are called."""
 
 
+Amp = Literal["none", "bf16"]
+"""Mixed precision: what computes in float32, or what torch's autocast lets compute in bfloat16."""
+
+
 @dataclass(frozen=True)
 class Model:
     """A network that is ready to run.
@@ -30,6 +35,7 @@ class Model:
     weights_sha256 : digest of the checkpoint file
     input_size : height and width of its input
     device : where it runs
+    amp : how it computes
     """
 
     name: str
@@ -38,10 +44,12 @@ class Model:
     weights_sha256: str
     input_size: tuple[int, int]
     device: torch.device
+    amp: Amp = "none"
 
     def logits(self, images: Tensor) -> dict[str, Tensor]:
         """Run the network on images [B, 3, H, W]; its outputs by the names of the store's arrays."""
-        outputs = self.module(images)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp == "bf16"):
+            outputs = self.module(images)
         return dict(zip(OUTPUTS[self.kind], [outputs] if self.kind == "pixel" else outputs, strict=True))
 
     def output_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -50,7 +58,12 @@ class Model:
 
 
 def load_model(
-    name: str, weights: Path, config: Path | None, input_size: tuple[int, int] | None, device: torch.device
+    name: str,
+    weights: Path,
+    config: Path | None,
+    input_size: tuple[int, int] | None,
+    device: torch.device,
+    amp: Amp = "none",
 ) -> Model:
     """Build a registered network with the weights of a checkpoint.
 
@@ -61,6 +74,7 @@ def load_model(
     config : YAML file that the weights are checked against, where the network knows one
     input_size : height and width, where the network's own default is not wanted
     device : where it will run
+    amp : how it will compute
 
     Raises
     ------
@@ -73,4 +87,4 @@ def load_model(
     fold_batch_norms(module)
     # Convolutions are faster with the channels innermost, which is also how pictures arrive.
     module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Model(name, network.kind, module, weights_sha256(weights), size, device)
+    return Model(name, network.kind, module, weights_sha256(weights), size, device, amp)
