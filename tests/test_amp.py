@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from conftest import content, fails
 from fake_networks import GAIN, SIZE, Pixelwise, Queries
 from PIL import Image
+from test_foreign_readers import read_as_documented
 from torch import Tensor
 
 import stages.infer.amp
@@ -85,6 +86,7 @@ def test_logits_are_those_of_bfloat16_and_their_change_is_said_and_kept(run, tmp
     rounded = logits(data_root, "10.png", torch.bfloat16)
     if network == "enet":
         assert np.array_equal(store.read("logits", 4), rounded.half())
+        assert np.array_equal(read_as_documented(tmp_path / "store", "logits", 4), rounded.half())
         assert not np.array_equal(store.read("logits", 4), logits(data_root, "10.png", torch.float32).half())
     else:
         assert np.array_equal(store.read("mask_logits", 4), rounded[:, ::4, ::4].half())
@@ -133,12 +135,14 @@ def test_every_shard_measures_the_same(run, tmp_path):
 
 def test_what_a_store_has_is_said_and_not_measured_again(run, tmp_path, data_root, monkeypatch):
     run(*AMP, "--shard", "1/2")
-    monkeypatch.setattr(stages.infer.amp, "_change", lambda *_: "everything")
+    measured = []
+    monkeypatch.setattr(stages.infer.amp, "_change", lambda *_: measured.append(1) or "everything")
     result = run(*AMP)
     line = f"Tiny: --amp bf16 changes {change(data_root, 'enet')}"
     assert result.stderr.splitlines()[0] == f"{line}, as measured when the store was made"
     assert open_store(tmp_path / "store").missing() == []
     assert run(*AMP).stderr.startswith("Tiny: 5 of 5 images (0 new, 5 already there), ")
+    assert measured == []
     result = run(*AMP, "--overwrite")
     assert result.stderr.splitlines()[0] == "Tiny: --amp bf16 changes everything of '0.png'"
     assert open_store(tmp_path / "store").schema.software["amp_change"] == "everything of '0.png'"
