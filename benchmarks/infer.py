@@ -1,8 +1,10 @@
 """`pipe infer`: what it adds to the network, and what the network gains from how it is built here."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +16,21 @@ from torch.nn import functional
 from benchmarks.sheet import Sheet
 from benchmarks.timing import median, ratio, take_turns
 from cache.commit import StoreWriter
+from stages.infer.checkpoints import load_state_dict
 from stages.infer.datasets import DataSet, read_dataset
 from stages.infer.describe import describe
-from stages.infer.device import default_batch_size
 from stages.infer.model import Model, load_model
+from stages.infer.networks import NETWORKS
 from stages.infer.networks.enet import ENet
 from stages.infer.networks.eomt import EoMT
 from stages.infer.networks.erfnet import ERFNet
 from stages.infer.preprocess import prepare
-from stages.infer.run import infer_images, stored_logits
+from stages.infer.run import infer_images
 
 IMAGES = 6
 ROUNDS = 3
+FORWARD_ROUNDS = 5
+SIZES = {"erfnet": (512, 1024), "enet": (512, 1024), "eomt": (640, 1280)}
 BASE = {
     "width": 768,
     "depth": 12,
@@ -36,16 +41,18 @@ BASE = {
     "classes": 19,
     "attn_mask_probs": [0.0, 0.0, 0.0],
 }
-"""EoMT base with annealed masks."""
+"""EoMT base at the end of its training, when masks are off."""
+
+Forward = Callable[[], tuple[Tensor, ...]]
+"""One forward pass; its outputs, batch first."""
 
 
 def made_data(folder: Path) -> DataSet:
-    """Write pictures of noise at 720x1280 with their masks."""
+    """Write smooth pictures of 720x1280 with their masks."""
     for kind in ("images", "labels_masks"):
         (folder / "Made" / kind).mkdir(parents=True)
     for image in range(IMAGES):
-        noise = np.random.default_rng(image)
-        coarse = noise.integers(0, 256, (90, 160, 3), np.uint8)
+        coarse = np.random.default_rng(image).integers(0, 256, (90, 160, 3), np.uint8)
         picture = Image.fromarray(coarse).resize((1280, 720), Image.Resampling.BICUBIC)
         picture.save(folder / "Made" / "images" / f"{image}.png")
         Image.fromarray(np.zeros((720, 1280), np.uint8)).save(folder / "Made" / "labels_masks" / f"{image}.png")
@@ -55,72 +62,99 @@ def made_data(folder: Path) -> DataSet:
 def made_model(folder: Path, name: str) -> Model:
     """Save a network with random weights and load it as `pipe infer` does."""
     torch.manual_seed(0)
-    build: dict[str, Callable[[], nn.Module]] = {
-        "erfnet": lambda: ERFNet(20),
-        "enet": lambda: ENet(20),
-        "eomt": lambda: EoMT(BASE, (40, 80)),
-    }
-    module = build[name]()
-    for parameter in module.parameters():
-        if parameter.dim() == 0:
-            nn.init.ones_(parameter)
-    torch.save(module.state_dict() | _annealed(name), folder / f"{name}.pth")
-    return load_model(name, folder / f"{name}.pth", None, None, torch.device("cpu"))
+    torch.save(_random_weights(name), folder / f"{name}.pth")
+    return load_model(name, folder / f"{name}.pth", None, SIZES[name], torch.device("cpu"))
 
 
-def _annealed(name: str) -> dict[str, Tensor]:
-    return {"attn_mask_probs": torch.tensor(BASE["attn_mask_probs"])} if name == "eomt" else {}
+def _random_weights(name: str) -> dict[str, Tensor]:
+    if name != "eomt":
+        return (ERFNet(20) if name == "erfnet" else ENet(20)).state_dict()
+    height, width = (side // 16 for side in SIZES[name])
+    return EoMT(BASE, (height, width)).state_dict() | {"attn_mask_probs": torch.tensor(BASE["attn_mask_probs"])}
 
 
 def measure_overhead(sheet: Sheet, folder: Path, dataset: DataSet, models: dict[str, Model]) -> None:
     """`infer_images` into a fresh store beside the forward passes of the same batches."""
     lines = []
     for name, model in models.items():
-        pixels = [prepare(sample, model.input_size, (8, 8)).pixels for sample in dataset.samples]
-        stores = iter(range(10**6))
+        ways = {
+            "infer": partial(infer, model, dataset, (folder / f"{name}{i}.zarr" for i in count())),
+            "forward": partial(forward_alone, model, batches(model, dataset)),
+        }
+        seconds = take_turns(ways, ROUNDS)
+        each = [median(seconds, way) / IMAGES for way in ways]
+        lines.append([name, _by(model.input_size), *each, ratio(seconds, "infer", "forward")])
+    header = ("network", "input", "pipe infer, s per image", "forward passes alone", "pipe infer over them")
+    sheet.table(f"pipe infer beside its forward passes, {IMAGES} images, float32, CPU", header, lines)
 
-        def infer(model: Model = model, name: str = name, stores: object = stores) -> None:
-            path = folder / f"{name}{next(stores)}.zarr"  # type: ignore[call-overload]
-            writer = StoreWriter(path, describe(model, dataset, "float16"))
-            infer_images(model, dataset, writer, range(IMAGES), default_batch_size(model.device), lambda: None)
 
-        def forward(model: Model = model, pixels: list[np.ndarray] = pixels) -> None:
-            for image in pixels:
-                stored_logits(model, [image], "float16", ["made"])
+def infer(model: Model, dataset: DataSet, places: Iterator[Path]) -> None:
+    """Do what `pipe infer` does once its network is loaded."""
+    writer = StoreWriter(next(places), describe(model, dataset, "float16"))
+    infer_images(model, dataset, writer, range(IMAGES), 1, lambda: None)
 
-        seconds = take_turns({"infer": infer, "forward": forward}, ROUNDS)
-        wall, alone = median(seconds, "infer") / IMAGES, median(seconds, "forward") / IMAGES
-        lines.append([name, "x".join(map(str, model.input_size)), wall, alone, ratio(seconds, "infer", "forward")])
-    header = ("network", "input", "pipe infer, s per image", "forward alone", "ratio")
-    sheet.table(f"pipe infer over its forward passes, {IMAGES} images, CPU", header, lines)
+
+def batches(model: Model, dataset: DataSet) -> list[Tensor]:
+    """Return the pictures as `pipe infer` hands them to the network, one to a batch."""
+    pixels = [prepare(sample, model.input_size, model.input_size).pixels for sample in dataset.samples]
+    return [torch.from_numpy(image.copy())[None].permute(0, 3, 1, 2).float().div_(255) for image in pixels]
+
+
+@torch.inference_mode()
+def forward_alone(model: Model, images: list[Tensor]) -> None:
+    """Run the network, and nothing else."""
+    for image in images:
+        model.logits(image)
 
 
 def measure_forward(sheet: Sheet, folder: Path, models: dict[str, Model]) -> None:
     """The networks as `pipe infer` runs them beside the plain modules."""
-    torch.manual_seed(0)
     lines = []
-    for name, plain in (("erfnet", _plain(ERFNet(20), folder, "erfnet")), ("eomt", _upstream(models["eomt"]))):
-        images = torch.rand(1, 3, *models[name].input_size)
-        ours, fast = models[name].module, images.to(memory_format=torch.channels_last)
-        found, expected = _first(_run(ours, fast)), _first(_run(plain, images))
-        seconds = take_turns({"ours": partial(_run, ours, fast), "plain": partial(_run, plain, images)}, 5)
-        apart = float((found - expected).abs().max() / expected.std())
-        lines.append(
-            [name, median(seconds, "ours"), median(seconds, "plain"), ratio(seconds, "ours", "plain"), f"{apart:.1e}"]
-        )
-    header = ("network", "ours, s", "plain, s", "ratio", "largest difference over standard deviation")
-    sheet.table("One forward pass in float32, CPU", header, lines)
+    for name in ("erfnet", "eomt"):
+        images = torch.rand(1, 3, *SIZES[name])
+        ours = partial(_ours, models[name], images.to(memory_format=torch.channels_last))
+        plain = NETWORKS[name].build(load_state_dict(folder / f"{name}.pth"), SIZES[name])
+        module = Upstream(plain).eval() if isinstance(plain, EoMT) else plain
+        lines.append([name, _by(SIZES[name]), *_beside(ours, partial(_run, module, images))])
+    header = ("network", "input", "ours, s", "plain, s", "ours over plain", DIFFERENCE)
+    sheet.table("One forward pass in float32, CPU; plain EoMT is as its authors run it", header, lines)
+
+
+def measure_amp(sheet: Sheet, models: dict[str, Model]) -> None:
+    """The networks with `--amp bf16` beside the same in float32."""
+    lines = []
+    for name in ("erfnet", "eomt"):
+        images = torch.rand(1, 3, *SIZES[name]).to(memory_format=torch.channels_last)
+        ways = (partial(_ours, model, images) for model in (replace(models[name], amp="bf16"), models[name]))
+        lines.append([name, _by(SIZES[name]), *_beside(*ways)])
+    header = ("network", "input", "bf16, s", "float32, s", "bf16 over float32", DIFFERENCE)
+    sheet.table("One forward pass with --amp bf16, CPU", header, lines)
+
+
+DIFFERENCE = "largest difference over standard deviation"
+
+
+def _beside(run: Forward, other: Forward) -> list[object]:
+    """Return the times of two ways, the one over the other, and how far apart their logits are."""
+    apart = max(float((a - b).abs().max() / b.std()) for a, b in zip(run(), other(), strict=True))
+    seconds = take_turns({"run": run, "other": other}, FORWARD_ROUNDS)
+    return [median(seconds, "run"), median(seconds, "other"), ratio(seconds, "run", "other"), f"{apart:.1e}"]
 
 
 class Upstream(nn.Module):
-    """EoMT as its authors' code runs it: predictions before each block with queries, and a mask, here all true."""
+    """EoMT as its authors' code runs it at inference once masks are off.
+
+    Before each block with queries it predicts masks and classes from what there is so far, turns the masks into one
+    for the attention, and then lets every query look everywhere all the same: the attention gets a mask that is true
+    throughout. Of the same weights, the outputs are those of `network`.
+    """
 
     def __init__(self, network: EoMT) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the last predictions."""
+        """Images [B, 3, H, W] -> mask logits and class logits, the last of as many as there are predictions."""
         network = self.network
         blocks = list(network.encoder.backbone.blocks)
         first, x = len(blocks) - len(network.masked), network.encoder(images)
@@ -128,32 +162,36 @@ class Upstream(nn.Module):
             x = block(x)
         x = torch.cat([network.q.weight.expand(len(x), -1, -1), x], dim=1)
         for block in blocks[first:]:
-            queries, patches = network._normed(x)
-            masks, _ = network._mask_logits(queries, patches), network.class_head(queries)
-            functional.interpolate(masks, network.encoder.backbone.grid, mode="bilinear")
-            x = block(x, torch.ones(len(x), 1, x.shape[1], x.shape[1], dtype=torch.bool))
-        queries, patches = network._normed(x)
-        return network._mask_logits(queries, patches), network.class_head(queries)
+            x = block(x, self._mask(x, self._predict(x)[0]))
+        return self._predict(x)
+
+    def _predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        queries, patches = self.network._normed(x)
+        return self.network._mask_logits(queries, patches), self.network.class_head(queries)
+
+    def _mask(self, x: Tensor, masks: Tensor) -> Tensor:
+        """Tokens [B, N, D] and mask logits -> where each token may look, [B, 1, N, N] bool: everywhere."""
+        Q, backbone = self.network.q.num_embeddings, self.network.encoder.backbone
+        allowed = torch.ones(len(x), x.shape[1], x.shape[1], dtype=torch.bool)
+        of_queries = allowed[:, :Q, Q + backbone.prefix_tokens :]
+        of_queries[...] = functional.interpolate(masks, backbone.grid, mode="bilinear").flatten(2) > 0
+        of_queries[torch.rand(len(x), Q) >= 0] = True  # a mask stays with the probability that training ended on, 0
+        return allowed[:, None]
 
 
-def _upstream(model: Model) -> nn.Module:
-    assert isinstance(model.module, EoMT)
-    return Upstream(model.module).eval()
+def _ours(model: Model, images: Tensor) -> tuple[Tensor, ...]:
+    with torch.inference_mode():
+        return tuple(model.logits(images).values())
 
 
-def _plain(module: nn.Module, folder: Path, name: str) -> nn.Module:
-    """Return the module with the same weights, as torch runs it by default."""
-    module.load_state_dict(torch.load(folder / f"{name}.pth", weights_only=True))
-    return module.eval()
+def _run(module: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
+    with torch.inference_mode():
+        outputs = module(images)
+    return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
-@torch.inference_mode()
-def _run(module: nn.Module, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-    return module(images)
-
-
-def _first(outputs: Tensor | tuple[Tensor, Tensor]) -> Tensor:
-    return outputs if isinstance(outputs, Tensor) else outputs[0]
+def _by(size: tuple[int, int]) -> str:
+    return "x".join(map(str, size))
 
 
 def main() -> None:
@@ -162,8 +200,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         dataset = made_data(folder)
-        models = {name: made_model(folder, name) for name in ("erfnet", "enet", "eomt")}
+        models = {name: made_model(folder, name) for name in SIZES}
         measure_forward(sheet, folder, models)
+        measure_amp(sheet, models)
         measure_overhead(sheet, folder, dataset, models)
     sheet.save()
 

@@ -18,6 +18,9 @@ FORMAT_VERSION = 1
 VOID_LABEL = 255
 """The code that pads `labels` beyond each mask's own size."""
 
+AMP_CHANGE = "amp_change"
+"""In a store's `software`: how far mixed precision moved its logits, in words. It is measured, so no identity."""
+
 MAX_IMAGE_BYTES = 8 << 30
 """Decoded size that an image may have: a dozen times that of 20 classes at 2048x4096 in float32."""
 

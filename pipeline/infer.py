@@ -12,7 +12,7 @@ import click
 from cache.commit import StoreWriter
 from cache.errors import IntegrityError, PipeError
 from cache.places import Place, below, open_files
-from cache.schema import Precision, Schema
+from cache.schema import AMP_CHANGE, Precision, Schema
 from cache.store import METADATA, stored_bytes
 from pipeline.completion import complete_datasets
 from pipeline.messages import detail, note
@@ -24,7 +24,7 @@ from pipeline.settings import details
 
 if TYPE_CHECKING:
     from stages.infer.datasets import DataSet
-    from stages.infer.model import Model
+    from stages.infer.model import Amp, Model
 
 NETWORK_NAMES = ("erfnet", "enet", "eomt")
 """The keys of `stages.infer.networks.NETWORKS`, repeated here so that `pipe --help` need not load torch."""
@@ -76,6 +76,13 @@ def parse_shard(_context: click.Context, _option: click.Parameter, text: str | N
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images per forward pass  [default: 1 on CPU, else 4]")
 @click.option("--precision", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
 @click.option(
+    "--amp",
+    type=click.Choice(["none", "bf16"]),
+    default="none",
+    show_default=True,
+    help="Mixed precision: bf16 is faster where the device computes in bfloat16, and gives other logits.",
+)
+@click.option(
     "--shard", callback=parse_shard, metavar="I/N", help="Every N-th image from the I-th  [default: RANK/WORLD_SIZE]"
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Take only so many images of each data set, for a trial.")
@@ -92,6 +99,7 @@ def infer(
     device: str,
     batch_size: int | None,
     precision: Precision,
+    amp: "Amp",
     shard: tuple[int, int],
     limit: int | None,
     overwrite: bool,
@@ -111,7 +119,7 @@ def infer(
         with _torch_at_hand():
             from stages.infer.device import choose_device
             from stages.infer.model import load_model
-        model = load_model(network, weights, config, input_size, choose_device(device))
+        model = load_model(network, weights, config, input_size, choose_device(device), amp)
         writers += _open_writers(model, datasets, paths, precision, overwrite, repair)
         from stages.infer.resume import remaining
 
@@ -179,10 +187,12 @@ def _open_writers(
     repair: bool,
 ) -> list[StoreWriter]:
     """Open every store before the first image is computed: a store that must be refused is refused at once."""
+    from stages.infer.amp import with_change
     from stages.infer.describe import describe
 
     schemas = [describe(model, dataset, precision) for dataset in datasets]
-    if repair:
+    if repair:  # metadata that is gone can be written anew if all of it is known
+        schemas = [with_change(schema, model, dataset) for schema, dataset in zip(schemas, datasets, strict=True)]
         return [open_mended(path, schema) for path, schema in zip(paths, schemas, strict=True)]
     return [_open_writer(path, schema, overwrite) for path, schema in zip(paths, schemas, strict=True)]
 
@@ -210,6 +220,8 @@ def _fill(
     images = remaining(writer, shard, find_damaged(writer, of_shard(writer, shard)) if repair else ())
     if images:
         batch_size = batch_size or default_batch_size(model.device)
+        if model.amp != "none":
+            _tell_change(model, dataset, writer)
         detail(f"{dataset.name}: {len(images)} images to compute, {batch_size} at a time, into {writer.path}")
         index, count = shard
         total = len(range(index, len(writer.schema.images), count))
@@ -217,6 +229,18 @@ def _fill(
         with Progress(label, total, already=total - len(images)) as progress:
             infer_images(model, dataset, writer, images, batch_size, progress.advance)
     note(_summary(writer, len(images)))
+
+
+def _tell_change(model: "Model", dataset: "DataSet", writer: StoreWriter) -> None:
+    """Say how far mixed precision moves the logits: as the store has it, else as measured now and kept in it."""
+    from stages.infer.amp import with_change
+
+    store = writer.store
+    if store is None:
+        writer.schema = with_change(writer.schema, model, dataset)
+    if change := (store or writer).schema.software.get(AMP_CHANGE):
+        when = ", as measured when the store was made" if store else ""
+        note(f"{dataset.name}: --amp {model.amp} changes {change}{when}")
 
 
 def _summary(writer: StoreWriter, new: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from cache.places import Place
-from cache.schema import ArraySpec
+from cache.schema import AMP_CHANGE, ArraySpec
 from cache.store import Store, chunk_keys, open_store
 from pipeline.options import STORE
 from pipeline.text import aligned, byte_size, listed, printable
@@ -78,6 +78,8 @@ def _facts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "missing", listed(missing)
     yield "network", f"{document['network']}, a {document['kind']} network"
     yield "facts", _pairs(document["facts"])
+    if change := document["software"].get(AMP_CHANGE):
+        yield "amp changes", str(change)
     yield "weights", f"sha256 {document['weights_sha256']}"
     yield "data set", document["dataset"]
     yield "classes", f"{len(document['classes'])}: {', '.join(document['classes'])}"
@@ -87,7 +89,7 @@ def _facts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "preprocessing", _pairs(document["preprocessing"])
     yield "precision", document["precision"]
     yield "size", _size(document)
-    yield "software", _pairs(document["software"])
+    yield "software", _pairs({name: text for name, text in document["software"].items() if name != AMP_CHANGE})
     yield "format", f"version {document['format_version']}"
     yield "fingerprint", document["fingerprint"]
 

@@ -29,6 +29,10 @@ class Queries(Pixelwise):
         masks = super().forward(images)[:, :, ::4, ::4]
         return masks, masks.flatten(2)[..., :20]
 
+    def output_shapes(self, input_size: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
+        height, width = input_size
+        return (len(self.gain), height // 4, width // 4), (len(self.gain), 20)
+
 
 FAKES = {
     "enet": Network("pixel", SIZE, lambda state, _size, _config: Pixelwise(state["gain"])),

@@ -101,8 +101,16 @@ def test_facts_are_read_off_the_weights(facts):
     network = build(eomt_weights(grid, **facts), (64, 96))
     assert network.facts == SMALL_EOMT | facts
     masks, classes = outputs(network, golden_images(64, 96))
+    assert network.output_shapes((64, 96)) == (masks.shape[1:], classes.shape[1:])
     assert masks.shape[1:] == (network.facts["queries"], 16, 24)
     assert classes.shape[1:] == (network.facts["queries"], network.facts["classes"] + 1)
+
+
+@pytest.mark.parametrize("patch_size", [4, 12, 14])
+def test_masks_of_unusual_patches_are_of_the_stated_shape(patch_size):
+    size = (3 * patch_size, 5 * patch_size)
+    network = build(eomt_weights((3, 5), patch_size=patch_size), size)
+    assert network.output_shapes(size) == tuple(z.shape[1:] for z in outputs(network, golden_images(*size)))
 
 
 # ---- Position embedding

@@ -1,6 +1,9 @@
 """`pipe infer`: the store holds what the network gives, and is the same store however it came about."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,8 @@ import stages.infer.run
 from cache import StoreWriter, open_store
 from pipeline.cli import cli
 from stages.infer.describe import class_names
+
+WEIGHTS = Path(__file__).parents[1] / "stages" / "scenes" / "weights"
 
 
 @pytest.mark.parametrize("network", ["enet", "eomt"])
@@ -225,3 +230,15 @@ def test_a_store_of_real_logits(real_data, tmp_path):
     assert one.schema.logits_shape == (20, 512, 1024)
     assert one.schema.classes[-1] == "void"
     np.testing.assert_allclose(one.read("logits", 1), two.read("logits", 1), rtol=2e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize(("name", "amp"), [("erfnet", "none"), ("eomt", "none"), ("eomt", "bf16")])
+def test_a_run_starts_without_torchs_compiler(data_root, tmp_path, name, amp):
+    words = ["infer", "--network", name, "--weights", str(WEIGHTS / f"{name}.safetensors"), "--amp", amp]
+    words += ["--dataset", "Tiny", "--data-root", str(data_root), "--out", str(tmp_path / "store")]
+    words += ["--input-size", "64x128", "--limit", "1"]
+    code = f"import sys; from pipeline.cli import cli; cli({words}, standalone_mode=False); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert open_store(tmp_path / "store").missing() == []
+    assert "torch" in loaded
+    assert {"torch._dynamo", "torch._inductor", "sympy"}.isdisjoint(loaded)

@@ -48,7 +48,7 @@ def describe(model: Model, dataset: DataSet, precision: Precision) -> Schema:
         return Schema(
             kind=model.kind,
             network=model.name,
-            facts=model.module.facts,
+            facts=model.module.facts | ({} if model.amp == "none" else {"amp": model.amp}),
             weights_sha256=model.weights_sha256,
             dataset=dataset.name,
             classes=classes,

@@ -1,8 +1,8 @@
 """A network with its weights on a device, and the shapes that come out of it."""
 
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,6 +14,13 @@ from stages.infer.networks import NETWORKS
 from stages.infer.networks.base import SegmentationNetwork
 from stages.infer.networks.fold import fold_batch_norms
 from stages.infer.weightfile import weights_sha256
+
+OUTPUTS: dict[Kind, tuple[str, ...]] = {"pixel": ("logits",), "mask": ("mask_logits", "class_logits")}
+"""What the networks of each kind give, in this order, as the store's arrays are called."""
+
+
+Amp = Literal["none", "bf16"]
+"""Mixed precision: what computes in float32, or what torch's autocast lets compute in bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,7 @@ class Model:
     weights_sha256 : digest of the checkpoint file
     input_size : height and width of its input
     device : where it runs
+    amp : how it computes
     """
 
     name: str
@@ -36,25 +44,26 @@ class Model:
     weights_sha256: str
     input_size: tuple[int, int]
     device: torch.device
+    amp: Amp = "none"
 
-    def named(self, outputs: Tensor | tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        """Give the network's outputs the names of the store's arrays."""
-        if isinstance(outputs, Tensor):
-            return {"logits": outputs}
-        mask_logits, class_logits = outputs
-        return {"mask_logits": mask_logits, "class_logits": class_logits}
+    def logits(self, images: Tensor) -> dict[str, Tensor]:
+        """Run the network on images [B, 3, H, W]; its outputs by the names of the store's arrays."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp == "bf16"):
+            outputs = self.module(images)
+        return dict(zip(OUTPUTS[self.kind], [outputs] if self.kind == "pixel" else outputs, strict=True))
 
     def output_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of one image's outputs by array, found on the meta device: nothing is computed."""
-        tensors = chain(self.module.named_parameters(), self.module.named_buffers())
-        shapeless = {name: tensor.to("meta") for name, tensor in tensors}
-        images = torch.empty((1, 3, *self.input_size), device="meta")
-        outputs = torch.func.functional_call(self.module, shapeless, (images,))
-        return {name: tuple(output.shape[1:]) for name, output in self.named(outputs).items()}
+        """Shapes of one image's outputs by array."""
+        return dict(zip(OUTPUTS[self.kind], self.module.output_shapes(self.input_size), strict=True))
 
 
 def load_model(
-    name: str, weights: Path, config: Path | None, input_size: tuple[int, int] | None, device: torch.device
+    name: str,
+    weights: Path,
+    config: Path | None,
+    input_size: tuple[int, int] | None,
+    device: torch.device,
+    amp: Amp = "none",
 ) -> Model:
     """Build a registered network with the weights of a checkpoint.
 
@@ -65,6 +74,7 @@ def load_model(
     config : YAML file that the weights are checked against, where the network knows one
     input_size : height and width, where the network's own default is not wanted
     device : where it will run
+    amp : how it will compute
 
     Raises
     ------
@@ -77,4 +87,4 @@ def load_model(
     fold_batch_norms(module)
     # Convolutions are faster with the channels innermost, which is also how pictures arrive.
     module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Model(name, network.kind, module, weights_sha256(weights), size, device)
+    return Model(name, network.kind, module, weights_sha256(weights), size, device, amp)

@@ -110,7 +110,7 @@ def stored_logits(
         A logit is NaN or infinite, or becomes so in `precision`; or the device has too little memory.
     """
     try:
-        outputs = model.named(model.module(_to_device(pixels, model.device)))
+        outputs = model.logits(_to_device(pixels, model.device))
     except torch.OutOfMemoryError as error:
         raise PipeError(
             f"{model.device} has too little memory for {len(names)} images at once; choose a smaller --batch-size"

@@ -15,6 +15,13 @@ class SegmentationNetwork(nn.Module):
 
     facts: dict[str, Any]
 
+    def output_shapes(self, input_size: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
+        """Shapes of what `forward` gives for one image of (H, W) pixels, in its order: one logit per class and pixel.
+
+        By arithmetic, as torch imports its compiler, seconds of it, to run a network without computing.
+        """
+        return ((self.facts["channels"], *input_size),)
+
 
 MOST_PIXELS = 1 << 26
 """Of a network's input, 8192x8192: what is beyond no store could hold, and few machines compute."""

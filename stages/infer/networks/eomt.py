@@ -59,6 +59,15 @@ class Encoder(nn.Module):
         return self.backbone.tokens((images - self.pixel_mean) / self.pixel_std)
 
 
+class Queries(nn.Embedding):
+    """The tokens that become predictions, [Q, D]."""
+
+    def reset_parameters(self) -> None:
+        """Draw normal numbers, but not without storage: for those torch imports its compiler, seconds of it."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
 class EoMT(SegmentationNetwork):
     """EoMT with the given `facts` (see `read_facts`) for inputs of a grid of (h, w) patches."""
 
@@ -70,7 +79,7 @@ class EoMT(SegmentationNetwork):
         self.encoder = Encoder(
             ViT(width, facts["depth"], facts["mlp_width"], facts["patch_size"], facts["register_tokens"], grid)
         )
-        self.q = nn.Embedding(facts["queries"], width)
+        self.q = Queries(facts["queries"], width)
         self.class_head = nn.Linear(width, facts["classes"] + 1)
         self.mask_head = nn.Sequential(
             nn.Linear(width, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
@@ -91,6 +100,11 @@ class EoMT(SegmentationNetwork):
             x = block(x, self._attention_mask(x) if masked else None)
         queries, patches = self._normed(x)
         return self._mask_logits(queries, patches), self.class_head(queries)
+
+    def output_shapes(self, _input_size: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
+        """Shapes of mask logits and class logits of one image: each stage of `upscale` doubles the grid's sides."""
+        h, w = (side << len(self.upscale) for side in self.encoder.backbone.grid)
+        return (self.facts["queries"], h, w), (self.facts["queries"], self.facts["classes"] + 1)
 
     def _normed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens [B, Q + 1 + R + N, D] -> normalised queries [B, Q, D] and patches [B, N, D]."""

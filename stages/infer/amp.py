@@ -1,0 +1,42 @@
+"""What mixed precision costs: one picture through the network with --amp and in float32."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from cache.schema import AMP_CHANGE, Schema
+from stages.infer.datasets import DataSet
+from stages.infer.model import Model
+from stages.infer.preprocess import prepare
+from stages.infer.run import stored_logits
+
+
+def with_change(schema: Schema, model: Model, dataset: DataSet) -> Schema:
+    """Return the schema with what the model's --amp changes among its `software`; without --amp as it is.
+
+    That is measured on the first picture of the data set, not of a shard, so that all shards find the same.
+
+    Raises
+    ------
+    PipeError
+        The picture cannot be decoded, its logits are not finite, or the device has too little memory.
+    """
+    if model.amp == "none":
+        return schema
+    sample = dataset.samples[0]
+    pixels = prepare(sample, model.input_size, model.input_size).pixels
+    exact, rounded = (
+        stored_logits(each, [pixels], "float32", [sample.name]) for each in (replace(model, amp="none"), model)
+    )
+    change = f"{_change(exact, rounded)} of {sample.name!r}"
+    return replace(schema, software={**schema.software, AMP_CHANGE: change})
+
+
+def _change(exact: Mapping[str, np.ndarray], rounded: Mapping[str, np.ndarray]) -> str:
+    """Say how far the logits of one picture are apart, by array, and where the argmax of its classes is another."""
+    apart = {array: np.abs(exact[array] - rounded[array]) for array in exact}
+    words = [f"{array} by up to {d.max():.3g} and {d.mean():.3g} on average" for array, d in apart.items()]
+    array, axis, what = ("logits", 1, "pixels") if "logits" in exact else ("class_logits", 2, "queries")
+    changed = (exact[array].argmax(axis) != rounded[array].argmax(axis)).mean()
+    return f"{', '.join(words)}, and the argmax in {100 * changed:.3g} % of the {what}"
