@@ -44,6 +44,16 @@ def ahead(pool: Executor, work: Callable[[Item], Result], items: Iterable[Item],
         yield pending.popleft().result()
 
 
+def behind(items: Iterable[Item], count: int) -> Iterator[Item]:
+    """Yield the items, each once `count` more of them have been drawn."""
+    waiting: deque[Item] = deque()
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > count:
+            yield waiting.popleft()
+    yield from waiting
+
+
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Yield lists of `size` items, the last one perhaps shorter."""
     iterator = iter(items)

@@ -185,7 +185,7 @@ def test_what_cannot_be_written_says_why(run, tmp_path, monkeypatch, code, line)
         commit(self, *args)
 
     monkeypatch.setattr(StoreWriter, "commit", failing)
-    monkeypatch.setattr(stages.infer.run, "background_threads", lambda: 1)
+    monkeypatch.setattr(stages.infer.run, "background_threads", lambda _device: 1)
     fails(
         run(),
         f"pipe: {tmp_path / 'store'}: image '1.png' cannot be written {line}goes on where it stopped",

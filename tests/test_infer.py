@@ -148,7 +148,7 @@ def test_several_data_sets_do_not_go_into_a_store(run, tmp_path):
 
 def test_another_run_is_refused_before_anything_is_computed(run, monkeypatch):
     run("--shard", "0/2")
-    monkeypatch.setattr(stages.infer.run, "stored_logits", None)
+    monkeypatch.setattr(stages.infer.run, "launch", None)
     result = run("--input-size", "8x8")
     assert result.exit_code == 1
     assert "input_size: [16, 32] in the store, [8, 8] asked for" in result.stderr

@@ -114,7 +114,7 @@ def test_the_command_line_says_so(run, tmp_path):
 
 def test_a_run_holds_all_its_images_from_the_start_and_no_other(run, tmp_path, monkeypatch):
     run("--shard", "0/3")
-    path, compute, free = tmp_path / "store", stages.infer.run.stored_logits, []
+    path, compute, free = tmp_path / "store", stages.infer.run.launch, []
 
     def compute_and_look(*arguments: object) -> object:
         for image in range(5):
@@ -123,7 +123,7 @@ def test_a_run_holds_all_its_images_from_the_start_and_no_other(run, tmp_path, m
                 free.append(image)
         return compute(*arguments)
 
-    monkeypatch.setattr(stages.infer.run, "stored_logits", compute_and_look)
+    monkeypatch.setattr(stages.infer.run, "launch", compute_and_look)
     assert run("--shard", "1/3").exit_code == 0
     assert free == [0, 2, 3] * 2
     assert not (path / LOCK).exists()

@@ -33,13 +33,13 @@ def store(run, tmp_path) -> Path:
 def computed(monkeypatch) -> list[str]:
     """The names of the images that the network sees from now on."""
     names: list[str] = []
-    stored_logits = stages.infer.run.stored_logits
+    launch = stages.infer.run.launch
 
-    def listed(model, pixels, precision, batch):
+    def listed(model, transfer, pixels, precision, batch):
         names.extend(batch)
-        return stored_logits(model, pixels, precision, batch)
+        return launch(model, transfer, pixels, precision, batch)
 
-    monkeypatch.setattr(stages.infer.run, "stored_logits", listed)
+    monkeypatch.setattr(stages.infer.run, "launch", listed)
     return names
 
 

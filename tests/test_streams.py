@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.streams import ahead, batched
+from stages.streams import ahead, batched, behind
 
 
 @given(st.lists(st.integers()), st.integers(1, 4), st.integers(0, 5))
@@ -33,6 +33,15 @@ def test_work_ahead_fails_before_the_source_runs_dry():
     with ThreadPoolExecutor(1) as pool, pytest.raises(ZeroDivisionError):
         list(ahead(pool, lambda item: 1 / (item - 1), source(), depth=50))
     assert len(drawn) < 10
+
+
+@given(st.lists(st.integers()), st.integers(0, 3))
+def test_what_is_behind_keeps_the_order_and_the_distance(items, count):
+    drawn = []
+    for position, item in enumerate(behind((drawn.append(item) or item for item in items), count)):
+        assert item == items[position]
+        assert len(drawn) == min(position + 1 + count, len(items))
+    assert len(drawn) == len(items)
 
 
 @given(st.lists(st.integers()), st.integers(1, 5))

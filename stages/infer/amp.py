@@ -9,7 +9,8 @@ from cache.schema import AMP_CHANGE, Schema
 from stages.infer.datasets import DataSet
 from stages.infer.model import Model
 from stages.infer.preprocess import prepare
-from stages.infer.run import stored_logits
+from stages.infer.run import launch
+from stages.infer.transfer import Transfer
 
 
 def with_change(schema: Schema, model: Model, dataset: DataSet) -> Schema:
@@ -27,7 +28,8 @@ def with_change(schema: Schema, model: Model, dataset: DataSet) -> Schema:
     sample = dataset.samples[0]
     pixels = prepare(sample, model.input_size, model.input_size).pixels
     exact, rounded = (
-        stored_logits(each, [pixels], "float32", [sample.name]) for each in (replace(model, amp="none"), model)
+        launch(each, Transfer(model.device), [pixels], "float32", [sample.name])()
+        for each in (replace(model, amp="none"), model)
     )
     change = f"{_change(exact, rounded)} of {sample.name!r}"
     return replace(schema, software={**schema.software, AMP_CHANGE: change})

@@ -8,6 +8,7 @@ from cache.errors import PipeError, UsageError
 
 BATCH_ON_ACCELERATOR = 4
 MOST_BACKGROUND_THREADS = 8
+"""Beside a network on the same cores: more would only take them from it."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -37,9 +38,13 @@ def default_batch_size(device: torch.device) -> int:
     return 1 if device.type == "cpu" else BATCH_ON_ACCELERATOR
 
 
-def background_threads() -> int:
-    """Return how many threads decode, and how many encode, beside the network: half the cores, at least one."""
-    return min(MOST_BACKGROUND_THREADS, max(1, (os.cpu_count() or 1) // 2))
+def background_threads(device: torch.device) -> int:
+    """Return how many threads decode, and how many encode, beside the network.
+
+    All cores where the network runs elsewhere; half of them, at least one, where it runs on them.
+    """
+    cores = os.cpu_count() or 1
+    return cores if device.type != "cpu" else min(MOST_BACKGROUND_THREADS, max(1, cores // 2))
 
 
 def _best() -> torch.device:

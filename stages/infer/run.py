@@ -15,7 +15,8 @@ from stages.infer.device import background_threads
 from stages.infer.model import Model
 from stages.infer.preprocess import Prepared, prepare
 from stages.infer.resume import require_committed, unwritable
-from stages.streams import ahead, batched, thread_pool
+from stages.infer.transfer import Transfer
+from stages.streams import ahead, batched, behind, thread_pool
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def infer_images(
     IncompleteError
         An image that was committed is not in the store when all are done.
     """
-    schema, threads = writer.schema, background_threads()
+    schema, threads = writer.schema, background_threads(model.device)
 
     def decoded(image: int) -> tuple[int, Prepared]:
         return image, prepare(dataset.samples[image], schema.input_size, schema.preview_shape[:2])
@@ -82,24 +83,33 @@ def infer_images(
 def _computed(
     model: Model, writer: StoreWriter, batches: Iterable[Sequence[tuple[int, Prepared]]]
 ) -> Iterator[Computed]:
-    for batch in batches:
-        images = [image for image, _ in batch]
-        names = [writer.schema.images[image] for image in images]
-        logits = stored_logits(model, [sample.pixels for _, sample in batch], writer.schema.precision, names)
+    transfer = Transfer(model.device)
+
+    def launched(batch: Sequence[tuple[int, Prepared]]) -> tuple[Sequence[tuple[int, Prepared]], Arriving]:
+        names = [writer.schema.images[image] for image, _ in batch]
+        return batch, launch(model, transfer, [sample.pixels for _, sample in batch], writer.schema.precision, names)
+
+    for batch, logits_of in behind(map(launched, batches), transfer.batches_behind):
+        logits = logits_of()
         for position, (image, sample) in enumerate(batch):
             own = {name: values[position] for name, values in logits.items()}
             yield Computed(image, own | {"labels": sample.labels, "preview": sample.preview}, sample.sources)
 
 
+Arriving = Callable[[], dict[str, np.ndarray]]
+"""Waits for the logits of a batch and returns them by array name, as the store wants them."""
+
+
 @torch.inference_mode()
-def stored_logits(
-    model: Model, pixels: Sequence[np.ndarray], precision: str, names: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """Run one batch and return its logits by array name, as the store wants them.
+def launch(
+    model: Model, transfer: Transfer, pixels: Sequence[np.ndarray], precision: str, names: Sequence[str]
+) -> Arriving:
+    """Run one batch, and begin to copy its logits to the host.
 
     Parameters
     ----------
     model : the network
+    transfer : from its device
     pixels : B pictures, uint8 (H, W, 3)
     precision : dtype of the logits on disk; class logits of mask networks stay float32
     names : of the pictures, for errors
@@ -107,7 +117,8 @@ def stored_logits(
     Raises
     ------
     PipeError
-        A logit is NaN or infinite, or becomes so in `precision`; or the device has too little memory.
+        The device has too little memory; or, from what is returned: a logit is NaN or infinite, or becomes so in
+        `precision`.
     """
     try:
         outputs = model.logits(_to_device(pixels, model.device))
@@ -115,7 +126,8 @@ def stored_logits(
         raise PipeError(
             f"{model.device} has too little memory for {len(names)} images at once; choose a smaller --batch-size"
         ) from error
-    return {name: _stored(name, output, precision, names) for name, output in outputs.items()}
+    arriving = {name: _begin(transfer, name, output, precision, names) for name, output in outputs.items()}
+    return lambda: {name: arrive() for name, arrive in arriving.items()}
 
 
 def _to_device(pixels: Sequence[np.ndarray], device: torch.device) -> Tensor:
@@ -129,14 +141,20 @@ def _to_device(pixels: Sequence[np.ndarray], device: torch.device) -> Tensor:
     return batch.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
 
 
-def _stored(array: str, output: Tensor, precision: str, names: Sequence[str]) -> np.ndarray:
+def _begin(
+    transfer: Transfer, array: str, output: Tensor, precision: str, names: Sequence[str]
+) -> Callable[[], np.ndarray]:
     dtype = torch.float32 if array == "class_logits" else getattr(torch, precision)
     converted = output.to(dtype, memory_format=torch.contiguous_format)
-    finite = converted.isfinite().flatten(1).all(1).tolist()
-    for name, values, good in zip(names, output, finite, strict=True):
-        if not good:
-            raise _not_finite(name, values)
-    return converted.cpu().numpy()
+    finite, values = transfer.begin(converted.isfinite().flatten(1).all(1)), transfer.begin(converted)
+
+    def arrive() -> np.ndarray:
+        for name, logits, good in zip(names, output, finite().tolist(), strict=True):
+            if not good:
+                raise _not_finite(name, logits)
+        return values().numpy()
+
+    return arrive
 
 
 def _not_finite(name: str, logits: Tensor) -> PipeError:

@@ -1,0 +1,51 @@
+"""Logits on their way from the device to the host."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Arrival = Callable[[], Tensor]
+"""Waits for a tensor and returns it, on the host."""
+
+
+class Transfer:
+    """Copies from one device to the host, behind what it computes.
+
+    From CUDA they go into page-locked memory on a stream of their own, so that the network's next batch does not
+    wait for them. Other devices copy at once.
+
+    Parameters
+    ----------
+    device : where the tensors are
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    @property
+    def batches_behind(self) -> int:
+        """How many batches should be computed before the first one's copies are waited for."""
+        return 0 if self._stream is None else 1
+
+    def begin(self, tensor: Tensor) -> Arrival:
+        """Copy a tensor, once the device has computed it."""
+        if self._stream is None:
+            host = tensor.cpu()
+            return lambda: host
+        return _begin_on(self._stream, tensor)
+
+
+def _begin_on(stream: torch.cuda.Stream, tensor: Tensor) -> Arrival:
+    stream.wait_stream(torch.cuda.current_stream(tensor.device))
+    with torch.cuda.stream(stream):
+        host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        host.copy_(tensor, non_blocking=True)
+        arrived = stream.record_event()
+    tensor.record_stream(stream)  # or its memory would be given to the next batch while it is read
+
+    def wait() -> Tensor:
+        arrived.synchronize()
+        return host
+
+    return wait

@@ -1,0 +1,39 @@
+"""Logits reach the host as they were, from devices whose copies take their time too."""
+
+import numpy as np
+import pytest
+import torch
+
+from stages.infer.device import background_threads
+from stages.infer.transfer import Transfer
+
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+
+
+def test_a_cpu_hands_over_what_it_has():
+    transfer, values = Transfer(torch.device("cpu")), torch.arange(6.0)
+    assert transfer.batches_behind == 0
+    assert transfer.begin(values)().data_ptr() == values.data_ptr()
+
+
+@CUDA
+def test_copies_behind_the_next_batch_are_those_of_their_own():
+    device = torch.device("cuda")
+    transfer, arriving, expected = Transfer(device), [], []
+    assert transfer.batches_behind == 1
+    for seed in range(20):
+        generator = torch.Generator(device).manual_seed(seed)
+        values = torch.rand((20, 512, 1024), device=device, generator=generator)
+        expected.append(values.half().cpu())
+        arriving.append(transfer.begin(values.half()))
+        del values
+    for arrive, copy in zip(arriving, expected, strict=True):
+        assert np.array_equal(arrive().numpy(), copy.numpy())
+
+
+def test_all_cores_work_behind_a_network_that_runs_elsewhere(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    assert background_threads(torch.device("cpu")) == 3
+    assert background_threads(torch.device("cuda")) == 6
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    assert background_threads(torch.device("cpu")) == 1
