@@ -119,6 +119,26 @@ def add(places: Array, low: Array, carries: Array) -> None:
 
 
 @kernel
+def add_waiting(waiting: Array, bands: int, slots: Array, counts: Counts) -> None:
+    """Count the places of several bands, one histogram after another.
+
+    The histograms of a sweep are larger than the caches of a core: with one band at a time each would come anew from
+    far away for a few pixels.
+
+    Parameters
+    ----------
+    waiting : uint32 (scores, bands, n), places
+    bands : how many of them are filled
+    slots : int64 (scores,), where each score is counted; -1 where it is not
+    counts : of (pairs, 2 * bins + 1), added to
+    """
+    for score in range(slots.size):
+        if slots[score] >= 0:
+            for band in range(bands):
+                add(waiting[score, band], counts.low[slots[score]], counts.carries[slots[score]])
+
+
+@kernel
 def add_counts(total: Counts, other: Counts) -> None:
     """Add one histogram of (places,) to another."""
     for i in range(total.low.size):
@@ -137,22 +157,37 @@ def filled(counts: Counts, bins: int) -> tuple[Array, Array, Array]:
     -------
     found, anomalous, normal : int64 (n,), indices of bins and their pixels
     """
-    low, carries = counts
-    size = 0
-    for i in range(bins):
-        size += (low[i] | low[bins + i]) > 0
-    found, anomalous, normal = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
+    normal_low, anomalous_low = counts.low[:bins], counts.low[bins : 2 * bins]
+    normal_carries, anomalous_carries = counts.carries[:bins], counts.carries[bins : 2 * bins]
+    size = count_filled(normal_low, anomalous_low)
+    found, anomalous, normal = np.empty((3, size + 1), np.int64)
     for start in range(0, bins, STRETCH):
-        stop, any_filled = min(start + STRETCH, bins), np.uint8(0)
-        for i in range(start, stop):  # vector code: most stretches are empty
-            any_filled |= low[i] | low[bins + i]
-        for i in range(start, stop if any_filled else start):
-            if (low[i] | low[bins + i]) > 0:
-                size -= 1
+        stop = min(start + STRETCH, bins)
+        if any_filled(normal_low[start:stop]) or any_filled(anomalous_low[start:stop]):
+            for i in range(start, stop):  # an empty bin is written over by the next: cheaper than to foresee it
                 found[size] = i
-                normal[size] = low[i] + np.int64(CARRY) * carries[i]
-                anomalous[size] = low[bins + i] + np.int64(CARRY) * carries[bins + i]
-    return found, anomalous, normal
+                normal[size] = normal_low[i] + np.int64(CARRY) * normal_carries[i]
+                anomalous[size] = anomalous_low[i] + np.int64(CARRY) * anomalous_carries[i]
+                size -= (normal_low[i] | anomalous_low[i]) > 0
+    return found[1:], anomalous[1:], normal[1:]
+
+
+@kernel
+def count_filled(normal_low: Array, anomalous_low: Array) -> int:
+    """Return how many bins hold a pixel."""
+    size = 0
+    for i in range(normal_low.size):
+        size += (normal_low[i] | anomalous_low[i]) > 0
+    return size
+
+
+@kernel
+def any_filled(low: Array) -> bool:
+    """Return whether any of some bins holds a pixel; most stretches hold none."""
+    held = np.uint8(0)
+    for i in range(low.size):
+        held = np.uint8(held | low[i])
+    return bool(held > 0)
 
 
 @kernel

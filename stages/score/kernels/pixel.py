@@ -12,14 +12,16 @@ import numpy as np
 
 from stages.score.kernels.arithmetic import LN2, LOG2E, as_int, exp2, log2
 from stages.score.kernels.compiled import Array, inlined, kernel
-from stages.score.kernels.counting import Counts, add, count_above, place
+from stages.score.kernels.counting import Counts, add_waiting, count_above, place
 from stages.score.kernels.resampling import Axis, sample_band
 
 MSP, ENTROPY, ENERGY, VOID, MAXLOGIT = 0, 1, 2, 3, 4
 """Rows of the ranks; the last one depends on no temperature."""
 ROWS = 5
-BAND = 4096
+BAND = 2048
 """Pixels that are prepared together: their logits fit into the second-level cache."""
+BANDS = 16
+"""Bands whose places are found before they are added to the histograms."""
 
 LOGIT_OFFSET, ENTROPY_OFFSET = np.float32(8.0), np.float32(1.0)
 """Move ranks away from zero, so that bins are of even width around it instead of ever finer."""
@@ -179,15 +181,16 @@ def count_pixels(
     """
     rows, columns = axes
     height, width = labels.shape
-    step, damaged = min(height, max(1, BAND // width)), 0
+    step, damaged, filled = min(height, max(1, BAND // width)), 0, 0
     held, stretched = np.full(2, -1), np.empty((2, channels.size, width), np.float32)
     z, distance, top, gap, sums, ranks = scratch(channels.size, step, width)
-    places = np.empty(step * width, np.uint32)
+    waiting = np.empty((slots.size, BANDS, step * width), np.uint32)
     for start in range(0, height, step):
         stop = min(start + step, height)
         if stop - start < step:  # the last band; parts of arrays would not be contiguous
+            add_waiting(waiting, filled, slots.reshape(-1), counts)
             z, distance, top, gap, sums, ranks = scratch(channels.size, stop - start, width)
-            places = np.empty(top.size, np.uint32)
+            waiting, filled = np.empty((slots.size, 1, top.size), np.uint32), 0
         band = labels[start:stop].reshape(-1)
         sample_band(logits, channels, start, stop, rows, columns, held, stretched, z)
         damaged += prepare(z.reshape(channels.size, top.size), classes, distance, top, gap)
@@ -197,9 +200,13 @@ def count_pixels(
             for row in range(ROWS):
                 slot = slots[row, t]
                 if slot >= 0:
-                    place(ranks[row], band, layouts[row], places)
-                    add(places, counts.low[slot], counts.carries[slot])
+                    place(ranks[row], band, layouts[row], waiting[row * temperatures.size + t, filled])
                     count_above(ranks[row], band, thresholds[slot], above[slot])
+        filled += 1
+        if filled == waiting.shape[1]:
+            add_waiting(waiting, filled, slots.reshape(-1), counts)
+            filled = 0
+    add_waiting(waiting, filled, slots.reshape(-1), counts)
     return damaged
 
 
