@@ -131,17 +131,25 @@ def measure_mask(sheet: Sheet, folder: Path) -> None:
 
 def measure_scaling(sheet: Sheet, folder: Path) -> None:
     """More images, more temperatures, more workers."""
-    stores = {n: made.pixel_store(folder / f"pixel{n}.zarr", n) for n in (4, 8, 16, 32, 40)}
+    stores = {n: made.pixel_store(folder / f"pixel{n}.zarr", n) for n in (4, 8, 10, 16, 32, 100)}
     images = {str(n): partial(score, p, "course", PIXEL_METHODS, SWEEP, 1) for n, p in stores.items()}
     _scaling(sheet, "Images (pixel network, 20 temperatures, one worker)", "images", images)
     sweeps = {n: tuple(np.linspace(0.5, 2.4, n).round(4).tolist()) if n > 1 else (1.0,) for n in (1, 5, 20, 80)}
     temperatures = {str(n): partial(score, stores[4], "course", PIXEL_METHODS, s, 1) for n, s in sweeps.items()}
     _scaling(sheet, "Temperatures (pixel network, 4 images, one worker)", "temperatures", temperatures)
-    workers = {str(n): partial(score, stores[16], "course", PIXEL_METHODS, SWEEP, n) for n in (1, 2)}
-    _scaling(sheet, "Workers (pixel network, 16 images, 20 temperatures)", "workers", workers)
-    mask, methods = made.mask_store(folder / "mask4.zarr", 4), tuple(plain.MASK)
-    workers = {str(n): partial(score, mask, "standard", methods, SWEEP[::4], n) for n in (1, 2)}
-    _scaling(sheet, "Workers (mask network, 4 images, 5 temperatures)", "workers", workers)
+    workers = _workers(partial(score, stores[32], "course", PIXEL_METHODS, SWEEP))
+    _scaling(sheet, "Workers (pixel network, 32 images, 20 temperatures)", "workers", workers)
+    mask, methods = made.mask_store(folder / "mask8.zarr", 8), tuple(plain.MASK)
+    workers = _workers(partial(score, mask, "standard", methods, SWEEP[::4]))
+    _scaling(sheet, "Workers (mask network, 8 images, 5 temperatures)", "workers", workers)
+
+
+def _workers(run: Callable[[int], object]) -> dict[str, Callable[[], object]]:
+    def alone() -> None:
+        with one_core():
+            run(1)
+
+    return {"1 on one core": alone, "1": partial(run, 1), "2": partial(run, 2)}
 
 
 PER_PAIR = ("", "seconds", "pairs", "images", "ns per pixel and pair", "that over pipe score's")

@@ -141,12 +141,15 @@ def add_waiting(waiting: Array, bands: int, slots: Array, counts: Counts) -> Non
 @kernel
 def add_counts(total: Counts, other: Counts) -> None:
     """Add one histogram of (places,) to another."""
-    for i in range(total.low.size):
-        if other.low[i] > 0:
-            low = np.int64(total.low[i]) + np.int64(other.low[i])
-            carries = np.int64(low >= 256) + np.int64(low >= 256 + CARRY)
-            total.low[i] = low - carries * CARRY
-            total.carries[i] += np.uint32(other.carries[i] + carries)
+    for start in range(0, other.low.size, STRETCH):
+        part = other.low[start : start + STRETCH]
+        if any_filled(part):
+            for place in start + np.flatnonzero(part):
+                low = np.int64(total.low[place]) + np.int64(other.low[place])
+                carries = np.int64(low >= 256) + np.int64(low >= 256 + CARRY)
+                total.low[place] = low - carries * CARRY
+                if carries + other.carries[place] > 0:  # or memory that holds nothing would be taken up
+                    total.carries[place] += np.uint32(other.carries[place] + carries)
 
 
 @kernel
