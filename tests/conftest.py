@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -27,6 +28,13 @@ def write_sample(folder: Path, name: str, size: tuple[int, int], seed: int) -> N
     Image.fromarray(noise.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / "images" / name)
     codes = noise.choice(np.array([0, 1, 255], np.uint8), size)
     Image.fromarray(codes).save(folder / "labels_masks" / f"{Path(name).stem}.png")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let what a parallel worker starts be interrupted, which execnet keeps from it, and share the cores fairly."""
+    if hasattr(config, "workerinput"):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from reference import Scene
 
 from cache import Schema, Store, StoreWriter, open_store
-from stages.score.kernels.counting import CARRY, Counts
+from stages.score.kernels.counts import CARRY, Counts
 from stages.score.methods import METHODS
 from stages.score.metrics import Curve
 from stages.score.plan import Plan, make_plan

@@ -6,7 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scoring import no_counts, whole
 
-from stages.score.kernels.counting import ANOMALY, IGNORED, NORMAL, Bins, add, add_counts, count, count_above, filled
+from stages.score.kernels.counting import ANOMALY, IGNORED, NORMAL, Bins, count, count_above
+from stages.score.kernels.counts import add, add_counts, filled
 from stages.score.methods import METHODS
 from stages.score.plan import UNIT_BINS
 

@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from stages.score.kernels.counting import Counts, add_counts, filled
+from stages.score.kernels.counts import Counts, add_counts, filled
 from stages.score.metrics import Curve
 from stages.score.plan import Plan
 

@@ -1,16 +1,15 @@
-"""Scores into integer histograms whose bins are fixed beforehand and keep the order of the scores.
+"""Scores into bins that are fixed beforehand and keep the order of the scores.
 
-A bin is a range of float32 bit patterns: sign, exponent and the top bits of the mantissa. Counts are integers,
-so histograms of any tiling, order and number of workers add up to the same figures.
+A bin is a range of float32 bit patterns: sign, exponent and the top bits of the mantissa.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from stages.score.kernels.arithmetic import as_int
 from stages.score.kernels.compiled import Array, kernel
+from stages.score.kernels.counts import Counts, add
 
 NORMAL, ANOMALY, IGNORED = 0, 1, 2
 """What a pixel is to the metrics; ignored pixels are scored by nobody."""
@@ -57,27 +56,6 @@ class Bins:
         return np.where(bins == 0, np.float32(-np.inf), edges)
 
 
-class Counts(NamedTuple):
-    """Histograms whose count of a bin is `low + CARRY * carries`.
-
-    Bytes are a quarter of what whole counts would be, so that those of a sweep stay in the caches. A bin that holds
-    anything has `low` above 0: whoever looks for filled bins need not look at the carries.
-
-    Parameters
-    ----------
-    low : uint8 (places,), or (pairs, places)
-    carries : uint32, of the same shape
-    """
-
-    low: Array
-    carries: Array
-
-
-CARRY = np.uint8(128)
-STRETCH = 256
-"""Bins that are looked over together for a filled one."""
-
-
 @kernel
 def count(scores: Array, labels: Array, layout: Array, places: Array, counts: Counts) -> None:
     """Add scores to a histogram of (places,): `place` and then `add`."""
@@ -96,101 +74,14 @@ def place(scores: Array, labels: Array, layout: Array, places: Array) -> None:
     layout : `Bins.layout`
     places : uint32 (n,), written: normal bins, then anomaly bins, then one place for what is ignored
     """
-    drop, low_negative, low_positive, below, above = layout[0], layout[1], layout[2], layout[3], layout[4]
+    drop, low, below, above = layout[0], layout[1], layout[3], layout[4]  # the two low exponents are equal
     bins = below + above + np.int32(1)
     for i in range(scores.size):
         pattern = as_int(scores[i])
-        magnitude = (pattern & np.int32(0x7FFFFFFF)) >> drop
-        down = min(max(magnitude - low_negative, np.int32(0)), below)
-        up = min(max(magnitude - low_positive, np.int32(0)), above)
-        found = below + (up if pattern >= np.int32(0) else -down) + np.int32(labels[i]) * bins
+        sign = pattern >> np.int32(31)
+        magnitude = max(((pattern & np.int32(0x7FFFFFFF)) >> drop) - low, np.int32(0))
+        found = min(max((magnitude ^ sign) - sign, -below), above) + below + np.int32(labels[i]) * bins
         places[i] = np.uint32(found if labels[i] < IGNORED else bins + bins)
-
-
-@kernel
-def add(places: Array, low: Array, carries: Array) -> None:
-    """Count places of `place` in a histogram: `Counts.low` and `Counts.carries` of (2 * bins + 1,)."""
-    for i in range(places.size):
-        raised = np.uint8(low[places[i]] + np.uint8(1))
-        if raised == 0:
-            raised = CARRY
-            carries[places[i]] += np.uint32(1)
-        low[places[i]] = raised
-
-
-@kernel
-def add_waiting(waiting: Array, bands: int, slots: Array, counts: Counts) -> None:
-    """Count the places of several bands, one histogram after another.
-
-    The histograms of a sweep are larger than the caches of a core: with one band at a time each would come anew from
-    far away for a few pixels.
-
-    Parameters
-    ----------
-    waiting : uint32 (scores, bands, n), places
-    bands : how many of them are filled
-    slots : int64 (scores,), where each score is counted; -1 where it is not
-    counts : of (pairs, 2 * bins + 1), added to
-    """
-    for score in range(slots.size):
-        if slots[score] >= 0:
-            for band in range(bands):
-                add(waiting[score, band], counts.low[slots[score]], counts.carries[slots[score]])
-
-
-@kernel
-def add_counts(total: Counts, other: Counts) -> None:
-    """Add one histogram of (places,) to another."""
-    for start in range(0, other.low.size, STRETCH):
-        part = other.low[start : start + STRETCH]
-        if any_filled(part):
-            for place in start + np.flatnonzero(part):
-                low = np.int64(total.low[place]) + np.int64(other.low[place])
-                carries = np.int64(low >= 256) + np.int64(low >= 256 + CARRY)
-                total.low[place] = low - carries * CARRY
-                if carries + other.carries[place] > 0:  # or memory that holds nothing would be taken up
-                    total.carries[place] += np.uint32(other.carries[place] + carries)
-
-
-@kernel
-def filled(counts: Counts, bins: int) -> tuple[Array, Array, Array]:
-    """Return the filled bins of a histogram, by falling score, and what they hold.
-
-    Returns
-    -------
-    found, anomalous, normal : int64 (n,), indices of bins and their pixels
-    """
-    normal_low, anomalous_low = counts.low[:bins], counts.low[bins : 2 * bins]
-    normal_carries, anomalous_carries = counts.carries[:bins], counts.carries[bins : 2 * bins]
-    size = count_filled(normal_low, anomalous_low)
-    found, anomalous, normal = np.empty((3, size + 1), np.int64)
-    for start in range(0, bins, STRETCH):
-        stop = min(start + STRETCH, bins)
-        if any_filled(normal_low[start:stop]) or any_filled(anomalous_low[start:stop]):
-            for i in range(start, stop):  # an empty bin is written over by the next: cheaper than to foresee it
-                found[size] = i
-                normal[size] = normal_low[i] + np.int64(CARRY) * normal_carries[i]
-                anomalous[size] = anomalous_low[i] + np.int64(CARRY) * anomalous_carries[i]
-                size -= (normal_low[i] | anomalous_low[i]) > 0
-    return found[1:], anomalous[1:], normal[1:]
-
-
-@kernel
-def count_filled(normal_low: Array, anomalous_low: Array) -> int:
-    """Return how many bins hold a pixel."""
-    size = 0
-    for i in range(normal_low.size):
-        size += (normal_low[i] | anomalous_low[i]) > 0
-    return size
-
-
-@kernel
-def any_filled(low: Array) -> bool:
-    """Return whether any of some bins holds a pixel; most stretches hold none."""
-    held = np.uint8(0)
-    for i in range(low.size):
-        held = np.uint8(held | low[i])
-    return bool(held > 0)
 
 
 @kernel

@@ -11,7 +11,8 @@ import numpy as np
 
 from stages.score.kernels.arithmetic import LN2, LOG2E, exp2, log1p, log2
 from stages.score.kernels.compiled import Array, kernel
-from stages.score.kernels.counting import Counts, add, count_above, place
+from stages.score.kernels.counting import count_above, place
+from stages.score.kernels.counts import Counts, add
 from stages.score.kernels.pixel import LOGIT_OFFSET, SMALLEST, entropy_rank, offset
 from stages.score.kernels.resampling import Axis, sample_band
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from stages.score.kernels.arithmetic import LN2, LOG2E, as_int, exp2, log2
 from stages.score.kernels.compiled import Array, inlined, kernel
-from stages.score.kernels.counting import Counts, add_waiting, count_above, place
+from stages.score.kernels.counting import count_above, place
+from stages.score.kernels.counts import Counts, add_waiting
 from stages.score.kernels.resampling import Axis, sample_band
 
 MSP, ENTROPY, ENERGY, VOID, MAXLOGIT = 0, 1, 2, 3, 4
