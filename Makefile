@@ -20,7 +20,7 @@ demo: install
 	$(BIN)/pipe demo
 
 test: dev
-	$(BIN)/python -m pytest --quiet --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --quiet --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: dev
 	$(BIN)/ruff check .
