@@ -1,7 +1,6 @@
 """The store: what a commit and a verified read cost, and what the checks cost both commands."""
 
 import tempfile
-import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -179,7 +178,7 @@ def _report(sheet: Sheet, title: str, ways: dict[str, Callable[[], None]], sourc
     ]
     size = "x".join(map(str, source.schema.logits_shape))
     header = ("", "ms per image", "MB of float16 logits per second", f"over {first}")
-    sheet.table(f"{title}: {IMAGES} images of {size}, {threading.active_count()} thread", header, lines)
+    sheet.table(f"{title}: {IMAGES} images of {size}", header, lines)
 
 
 def main() -> None:
