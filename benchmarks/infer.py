@@ -26,6 +26,7 @@ from stages.infer.networks.eomt import EoMT
 from stages.infer.networks.erfnet import ERFNet
 from stages.infer.preprocess import prepare
 from stages.infer.run import infer_images
+from stages.memory import keep_freed_memory
 
 IMAGES = 6
 ROUNDS = 3
@@ -52,7 +53,7 @@ def made_data(folder: Path) -> DataSet:
     for kind in ("images", "labels_masks"):
         (folder / "Made" / kind).mkdir(parents=True)
     for image in range(IMAGES):
-        coarse = np.random.default_rng(image).integers(0, 256, (90, 160, 3), np.uint8)
+        coarse = np.random.default_rng(image).integers(0, 256, (23, 40, 3), np.uint8)
         picture = Image.fromarray(coarse).resize((1280, 720), Image.Resampling.BICUBIC)
         picture.save(folder / "Made" / "images" / f"{image}.png")
         Image.fromarray(np.zeros((720, 1280), np.uint8)).save(folder / "Made" / "labels_masks" / f"{image}.png")
@@ -197,6 +198,7 @@ def _by(size: tuple[int, int]) -> str:
 def main() -> None:
     """Measure, print and save."""
     sheet = Sheet("infer")
+    keep_freed_memory()  # as `pipe infer` does
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         dataset = made_data(folder)

@@ -21,6 +21,7 @@ from pipeline.progress import Progress
 from pipeline.repair import find_damaged, open_mended
 from pipeline.room import warn_of_little_room
 from pipeline.settings import details
+from stages.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from stages.infer.datasets import DataSet
@@ -119,6 +120,7 @@ def infer(
         with _torch_at_hand():
             from stages.infer.device import choose_device
             from stages.infer.model import load_model
+        keep_freed_memory()
         model = load_model(network, weights, config, input_size, choose_device(device), amp)
         writers += _open_writers(model, datasets, paths, precision, overwrite, repair)
         from stages.infer.resume import remaining

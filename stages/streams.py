@@ -30,18 +30,30 @@ def thread_pool(count: int) -> Iterator[Executor]:
 def ahead(pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], depth: int) -> Iterator[Result]:
     """Yield `work(item)` for each item in order, while `pool` works on up to `depth` items ahead.
 
-    What the work raises is raised here, where its result would have been. The items are drawn in the caller's
-    thread. What was begun ahead belongs to the pool: `thread_pool` drops it after a failure, and a ThreadPoolExecutor
-    finishes it when it is closed, so that images that a network has already computed are still committed.
+    What the work raises is raised here, where its result would have been; what the source of the items raises,
+    after the results of all items before. The items are drawn in the caller's thread. What was begun ahead belongs to
+    the pool: `thread_pool` drops it after a failure, and a ThreadPoolExecutor finishes it when it is closed, so that
+    images that a network has already computed are still committed.
     """
     pending: deque[Future[Result]] = deque()
-    for item in items:
+    failures: list[Exception] = []
+    for item in _until_failure(items, failures):
         pending.append(pool.submit(work, item))
         # A result that is there already is handed on at once, so that a failure stops the work early.
         if len(pending) > depth or pending[0].done():
             yield pending.popleft().result()
     while pending:
         yield pending.popleft().result()
+    for failure in failures:
+        raise failure
+
+
+def _until_failure(items: Iterable[Item], failures: list[Exception]) -> Iterator[Item]:
+    """Yield the items until their source raises, and note what."""
+    try:
+        yield from items
+    except Exception as failure:
+        failures.append(failure)
 
 
 def behind(items: Iterable[Item], count: int) -> Iterator[Item]:

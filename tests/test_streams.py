@@ -49,3 +49,16 @@ def test_batches_are_the_items_cut(items, size):
     batches = list(batched(items, size))
     assert [item for batch in batches for item in batch] == items
     assert all(len(batch) == size for batch in batches[:-1])
+
+
+@pytest.mark.parametrize("depth", [0, 2, 9])
+def test_work_on_what_came_before_a_failing_source_is_handed_on_first(depth):
+    def source() -> Iterator[int]:
+        yield from range(5)
+        raise ZeroDivisionError
+
+    results = []
+    with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
+        for result in ahead(pool, lambda item: -item, source(), depth):
+            results.append(result)  # noqa: PERF402 - a list would lose what came before the failure
+    assert results == [0, -1, -2, -3, -4]

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from stages.infer.device import background_threads
 from stages.infer.transfer import Transfer
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
@@ -29,11 +28,3 @@ def test_copies_behind_the_next_batch_are_those_of_their_own():
         del values
     for arrive, copy in zip(arriving, expected, strict=True):
         assert np.array_equal(arrive().numpy(), copy.numpy())
-
-
-def test_all_cores_work_behind_a_network_that_runs_elsewhere(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 6)
-    assert background_threads(torch.device("cpu")) == 3
-    assert background_threads(torch.device("cuda")) == 6
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
-    assert background_threads(torch.device("cpu")) == 1

@@ -1,6 +1,8 @@
 """Where the network runs."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -8,7 +10,9 @@ from cache.errors import PipeError, UsageError
 
 BATCH_ON_ACCELERATOR = 4
 MOST_BACKGROUND_THREADS = 8
-"""Beside a network on the same cores: more would only take them from it."""
+"""Beside a network on the same cores, which are its own most of the time."""
+MOST_PASSES = 4
+"""Forward passes side by side on a CPU: each has memory of its own for what flows through the network."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -39,12 +43,25 @@ def default_batch_size(device: torch.device) -> int:
 
 
 def background_threads(device: torch.device) -> int:
-    """Return how many threads decode, and how many encode, beside the network.
-
-    All cores where the network runs elsewhere; half of them, at least one, where it runs on them.
-    """
+    """Return how many threads decode, and how many encode, beside the network: one for each core."""
     cores = os.cpu_count() or 1
-    return cores if device.type != "cpu" else min(MOST_BACKGROUND_THREADS, max(1, cores // 2))
+    return cores if device.type != "cpu" else min(MOST_BACKGROUND_THREADS, cores)
+
+
+@contextmanager
+def side_by_side(device: torch.device) -> Iterator[int]:
+    """Divide a CPU among several forward passes, and give their number; elsewhere it is one.
+
+    A pass that has all cores waits in each layer for the core that a decoder or an encoder has just taken. Passes
+    that have a core or a few for themselves do not wait for one another.
+    """
+    cores = torch.get_num_threads()
+    passes = min(cores, MOST_PASSES) if device.type == "cpu" else 1
+    torch.set_num_threads(cores // passes)
+    try:
+        yield passes
+    finally:
+        torch.set_num_threads(cores)
 
 
 def _best() -> torch.device:

@@ -1,7 +1,7 @@
 """The loop: decode ahead, run the network, write behind."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,8 @@ from torch import Tensor
 from cache.commit import StoreWriter
 from cache.errors import PipeError
 from stages.infer.datasets import DataSet
-from stages.infer.device import background_threads
+from stages.infer.device import background_threads, side_by_side
+from stages.infer.layout import all_finite, planes
 from stages.infer.model import Model
 from stages.infer.preprocess import Prepared, prepare
 from stages.infer.resume import require_committed, unwritable
@@ -71,17 +72,23 @@ def infer_images(
     depth = batch_size + threads
     with (
         writer.claimed(images),
+        side_by_side(model.device) as passes,
         thread_pool(threads) as decoders,
+        thread_pool(passes) as networks,
         ThreadPoolExecutor(threads) as encoders,
     ):
         batches = batched(ahead(decoders, decoded, images, depth), batch_size)
-        for _ in ahead(encoders, commit, _computed(model, writer, batches), depth):
+        for _ in ahead(encoders, commit, _computed(model, writer, networks, passes, batches), depth):
             committed()
     require_committed(writer, images)
 
 
 def _computed(
-    model: Model, writer: StoreWriter, batches: Iterable[Sequence[tuple[int, Prepared]]]
+    model: Model,
+    writer: StoreWriter,
+    networks: Executor,
+    passes: int,
+    batches: Iterable[Sequence[tuple[int, Prepared]]],
 ) -> Iterator[Computed]:
     transfer = Transfer(model.device)
 
@@ -89,7 +96,7 @@ def _computed(
         names = [writer.schema.images[image] for image, _ in batch]
         return batch, launch(model, transfer, [sample.pixels for _, sample in batch], writer.schema.precision, names)
 
-    for batch, logits_of in behind(map(launched, batches), transfer.batches_behind):
+    for batch, logits_of in behind(ahead(networks, launched, batches, passes), transfer.batches_behind):
         logits = logits_of()
         for position, (image, sample) in enumerate(batch):
             own = {name: values[position] for name, values in logits.items()}
@@ -145,8 +152,8 @@ def _begin(
     transfer: Transfer, array: str, output: Tensor, precision: str, names: Sequence[str]
 ) -> Callable[[], np.ndarray]:
     dtype = torch.float32 if array == "class_logits" else getattr(torch, precision)
-    converted = output.to(dtype, memory_format=torch.contiguous_format)
-    finite, values = transfer.begin(converted.isfinite().flatten(1).all(1)), transfer.begin(converted)
+    converted = planes(output.to(dtype))
+    finite, values = transfer.begin(all_finite(converted)), transfer.begin(converted)
 
     def arrive() -> np.ndarray:
         for name, logits, good in zip(names, output, finite().tolist(), strict=True):

@@ -1,0 +1,26 @@
+"""The order in which logits lie in memory: networks give channels innermost, stores want planes."""
+
+import torch
+from torch import Tensor
+
+STRIP = 8
+"""Rows that are turned together: on a CPU, what is read and written of so few stays in the second-level cache."""
+
+
+def planes(logits: Tensor) -> Tensor:
+    """[B, C, H, W] in any order of memory -> the same in C order; what has it already, or other axes, stays."""
+    if logits.is_contiguous() or logits.device.type != "cpu" or logits.ndim != 4:
+        return logits.contiguous()
+    turned = torch.empty(logits.shape, dtype=logits.dtype)
+    for y in range(0, logits.shape[2], STRIP):
+        turned[:, :, y : y + STRIP] = logits[:, :, y : y + STRIP]
+    return turned
+
+
+def all_finite(logits: Tensor) -> Tensor:
+    """[B, ...] in C order -> bool [B]: whether no logit of an image is NaN or infinite.
+
+    The least and the greatest are NaN where any is: two passes, and no map of what is finite.
+    """
+    images = logits.flatten(1)
+    return images.amin(1).isfinite() & images.amax(1).isfinite()
