@@ -51,13 +51,13 @@ def scores_alone(path: Path) -> Callable[[], None]:
         for image in z
         for i in range(0, image.shape[1], kernels.BAND)
     ]
-    _, distance, top, gap, sums, ranks = kernels.scratch(made.CLASSES, 1, kernels.BAND)
+    _, distance, top, gap, work, ranks = kernels.scratch(made.CLASSES, 1, kernels.BAND)
 
     def run() -> None:
         for block in blocks:
             kernels.prepare(block, made.CLASSES, distance, top, gap)
             for T in SWEEP:
-                kernels.temper(distance, top, gap, made.CLASSES, np.float32(T), sums, ranks)
+                kernels.temper(distance, top, gap, made.CLASSES, np.float32(T), work, ranks)
 
     return run
 

@@ -37,6 +37,10 @@ as_float = _bitcast(types.int32, types.float32, ir.FloatType())
 as_int = _bitcast(types.float32, types.int32, ir.IntType(32))
 
 
+# The polynomials are evaluated by Estrin's scheme, in powers of x**2: a processor has several of its short chains of
+# multiplications under way at once, where Horner's one long chain makes it wait.
+
+
 @inlined
 def exp2(x: np.float32) -> np.float32:
     """Return 2**x for x <= 120, and the smallest normal numbers below -125; relative error under 2e-7.
@@ -47,12 +51,10 @@ def exp2(x: np.float32) -> np.float32:
     bounded = max(x, np.float32(-125.0))
     shifted = bounded + ROUND
     f = bounded - (shifted - ROUND)
-    p = np.float32(1.326472439e-3)
-    p = p * f + np.float32(9.671513239e-3)
-    p = p * f + np.float32(5.550733756e-2)
-    p = p * f + np.float32(2.402224207e-1)
-    p = p * f + np.float32(6.931469776e-1)
-    p = p * f + np.float32(1.0)
+    f2 = f * f
+    high = np.float32(1.326472439e-3) * f + np.float32(9.671513239e-3)
+    middle = np.float32(5.550733756e-2) * f + np.float32(2.402224207e-1)
+    p = (high * f2 + middle) * f2 + (np.float32(6.931469776e-1) * f + np.float32(1.0))
     return as_float(as_int(p) + (as_int(shifted) << np.int32(23)))
 
 
@@ -65,15 +67,13 @@ def log2(x: np.float32) -> np.float32:
     """
     exponent = (as_int(x) - np.int32(0x3F3504F3)) >> np.int32(23)
     m = as_float(as_int(x) - (exponent << np.int32(23))) - np.float32(1.0)
-    p = np.float32(1.258361841e-1)
-    p = p * m + np.float32(-2.072694192e-1)
-    p = p * m + np.float32(2.157157644e-1)
-    p = p * m + np.float32(-2.389448792e-1)
-    p = p * m + np.float32(2.879162385e-1)
-    p = p * m + np.float32(-3.607036799e-1)
-    p = p * m + np.float32(4.809106431e-1)
-    p = p * m + np.float32(-7.213473468e-1)
-    p = p * m + np.float32(1.442695004)
+    m2 = m * m
+    m4 = m2 * m2
+    p76 = np.float32(-2.072694192e-1) * m + np.float32(2.157157644e-1)
+    p54 = np.float32(-2.389448792e-1) * m + np.float32(2.879162385e-1)
+    p32 = np.float32(-3.607036799e-1) * m + np.float32(4.809106431e-1)
+    p10 = np.float32(-7.213473468e-1) * m + np.float32(1.442695004)
+    p = (np.float32(1.258361841e-1) * m4 + (p76 * m2 + p54)) * m4 + (p32 * m2 + p10)
     return np.float32(exponent) + p * m
 
 

@@ -63,6 +63,7 @@ def count(scores: Array, labels: Array, layout: Array, places: Array, counts: Co
     add(places, counts.low, counts.carries)
 
 
+# Arithmetic on int32 gives int64 here, and vectors of half as many numbers, unless each result is made int32 again.
 @kernel
 def place(scores: Array, labels: Array, layout: Array, places: Array) -> None:
     """Find where scores are counted.
@@ -74,14 +75,17 @@ def place(scores: Array, labels: Array, layout: Array, places: Array) -> None:
     layout : `Bins.layout`
     places : uint32 (n,), written: normal bins, then anomaly bins, then one place for what is ignored
     """
-    drop, low, below, above = layout[0], layout[1], layout[3], layout[4]  # the two low exponents are equal
-    bins = below + above + np.int32(1)
+    drop = np.int32(layout[0] & np.int32(31))  # a shift that might be longer would be done in 64 bits
+    low, below, above = layout[1], layout[3], layout[4]  # the two low exponents are equal
+    bins, least = np.int32(below + above + np.int32(1)), np.int32(-below)
     for i in range(scores.size):
         pattern = as_int(scores[i])
-        sign = pattern >> np.int32(31)
-        magnitude = max(((pattern & np.int32(0x7FFFFFFF)) >> drop) - low, np.int32(0))
-        found = min(max((magnitude ^ sign) - sign, -below), above) + below + np.int32(labels[i]) * bins
-        places[i] = np.uint32(found if labels[i] < IGNORED else bins + bins)
+        sign = np.int32(pattern >> np.int32(31))
+        kept = np.int32(np.int32(pattern & np.int32(0x7FFFFFFF)) >> drop)
+        magnitude = max(np.int32(kept - low), np.int32(0))
+        signed = np.int32(np.int32(magnitude ^ sign) - sign)
+        found = np.int32(min(max(signed, least), above) + below)
+        places[i] = np.uint32(found + np.int32(labels[i]) * bins if labels[i] < IGNORED else bins + bins)
 
 
 @kernel

@@ -13,7 +13,7 @@ from stages.score.kernels.arithmetic import LN2, LOG2E, exp2, log1p, log2
 from stages.score.kernels.compiled import Array, kernel
 from stages.score.kernels.counting import count_above, place
 from stages.score.kernels.counts import Counts, add
-from stages.score.kernels.pixel import LOGIT_OFFSET, SMALLEST, entropy_rank, offset
+from stages.score.kernels.pixel import ENTROPY_OFFSET, LOGIT_OFFSET, SMALL, SMALLEST, offset
 from stages.score.kernels.resampling import Axis, sample_band
 
 MSP, ENTROPY, RBA, MASK2ANOMALY, NEG_SUM, MASK_ENERGY, EAM, VOID, RBA_NORMALIZED, MAXLOGIT = range(10)
@@ -106,7 +106,8 @@ def rank_ratios(
     for i in range(r.size):
         msp[i] = log2(max(r[i], SMALLEST)) - log2_others
         entropy = log1p(r[i]) + mixed[i] * LN2 / (np.float32(1.0) + r[i])
-        entropies[i] = entropy_rank(entropy, log_classes, max(entropy, SMALLEST), np.float32(0.0))
+        odds = max(entropy, SMALLEST) / max(log_classes - entropy, SMALL)
+        entropies[i] = offset(log2(odds), ENTROPY_OFFSET)
 
 
 @kernel

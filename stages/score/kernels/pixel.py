@@ -10,7 +10,7 @@ AuPRC, FPR95 and AUROC see.
 
 import numpy as np
 
-from stages.score.kernels.arithmetic import LN2, LOG2E, as_int, exp2, log2
+from stages.score.kernels.arithmetic import LN2, LOG2E, as_int, exp2, log1p, log2
 from stages.score.kernels.compiled import Array, inlined, kernel
 from stages.score.kernels.counting import count_above, place
 from stages.score.kernels.counts import Counts, add_waiting
@@ -19,6 +19,7 @@ from stages.score.kernels.resampling import Axis, sample_band
 MSP, ENTROPY, ENERGY, VOID, MAXLOGIT = 0, 1, 2, 3, 4
 """Rows of the ranks; the last one depends on no temperature."""
 ROWS = 5
+WORK_ROWS = 6
 BAND = 2048
 """Pixels that are prepared together: their logits fit into the second-level cache."""
 BANDS = 16
@@ -28,18 +29,31 @@ LOGIT_OFFSET, ENTROPY_OFFSET = np.float32(8.0), np.float32(1.0)
 """Move ranks away from zero, so that bins are of even width around it instead of ever finer."""
 SMALL = np.float32(2.0**-20)
 SMALLEST = np.float32(1e-37)
-
-
-@inlined
-def entropy_rank(entropy: np.float32, log_classes: np.float32, part: np.float32, log2_rest: np.float32) -> np.float32:
-    """Return log2 of H / (ln K - H), offset; H is part * 2**log2_rest where it may be too small for float32."""
-    return offset(log2(part / max(log_classes - entropy, SMALL)) + log2_rest, ENTROPY_OFFSET)
+INFINITE = np.int32(0x7F800000)
+"""The pattern of infinity; those of NaN are greater."""
 
 
 @inlined
 def offset(value: np.float32, by: np.float32) -> np.float32:
     """Return a value moved away from zero."""
     return value + (by if value >= np.float32(0.0) else -by)
+
+
+@kernel
+def two_largest(z: Array, first: Array, second: Array) -> None:
+    """Write the largest and the second largest of float32 (C, n), two planes at a time: float32 (n,) each."""
+    first[:] = -np.inf
+    second[:] = -np.inf
+    pairs = z.shape[0] - z.shape[0] % 2
+    for k in range(0, pairs, 2):
+        for i in range(first.size):
+            high, low = max(z[k, i], z[k + 1, i]), min(z[k, i], z[k + 1, i])
+            second[i] = max(max(second[i], low), min(first[i], high))
+            first[i] = max(first[i], high)
+    for k in range(pairs, z.shape[0]):
+        for i in range(first.size):
+            second[i] = max(second[i], min(first[i], z[k, i]))
+            first[i] = max(first[i], z[k, i])
 
 
 @kernel
@@ -55,45 +69,49 @@ def prepare(z: Array, classes: int, distance: Array, top: Array, gap: Array) -> 
     gap : float32 (n,), written: (m1 - m2) log2 e
     """
     n = z.shape[1]
-    for i in range(n):
-        top[i], gap[i] = max(z[0, i], z[1, i]), min(z[0, i], z[1, i])
-    for k in range(2, classes):
-        for i in range(n):
-            gap[i] = max(gap[i], min(top[i], z[k, i]))
-            top[i] = max(top[i], z[k, i])
-    damaged = 0
+    two_largest(z[:classes], top, gap)
+    largest = np.int32(0)
     for k in range(z.shape[0]):
         for i in range(n):
-            damaged += (as_int(z[k, i]) & np.int32(0x7F800000)) == np.int32(0x7F800000)
             distance[k, i] = (z[k, i] - top[i] if k >= classes else min(z[k, i] - gap[i], np.float32(0.0))) * LOG2E
+            largest = max(largest, np.int32(as_int(z[k, i]) & np.int32(0x7FFFFFFF)))
     for i in range(n):
         gap[i] = (top[i] - gap[i]) * LOG2E
-    return damaged
+    return 0 if largest < INFINITE else count_infinite(z)
 
 
 @kernel
-def sum_exponentials(distance: Array, classes: int, inverse_T: np.float32, total: Array, moment: Array) -> None:
-    """Write sum_k e_k and sum_k d_k e_k with e_k = 2**(d_k / T), four classes at a time.
+def count_infinite(z: Array) -> int:
+    """Return how many numbers of float32 (P, n) are NaN or infinite."""
+    found = 0
+    for number in z.flat:
+        found += np.int32(as_int(number) & np.int32(0x7FFFFFFF)) >= INFINITE
+    return found
+
+
+@kernel
+def sum_exponentials(distance: Array, classes: int, inverse_T: np.float32, others: Array, moment: Array) -> None:
+    """Write sum over k != argmax of e_k and sum_k d_k e_k with e_k = 2**(d_k / T), four classes at a time.
 
     Parameters
     ----------
     distance : float32 (P, n) of `prepare`
-    total, moment : float32 (n,), written; the largest logit adds exactly 1 to the one and 0 to the other
+    others, moment : float32 (n,), written
     """
-    n = total.size
-    total[:] = np.float32(0.0)
+    n = others.size
+    others[:] = np.float32(-1.0)  # the largest logit adds exactly 1 here, and 0 to the moment
     moment[:] = np.float32(0.0)
     quads = classes - classes % 4
     for k in range(0, quads, 4):
         for i in range(n):
             a, b, c, d = distance[k, i], distance[k + 1, i], distance[k + 2, i], distance[k + 3, i]
             ea, eb, ec, ed = exp2(a * inverse_T), exp2(b * inverse_T), exp2(c * inverse_T), exp2(d * inverse_T)
-            total[i] += (ea + eb) + (ec + ed)
+            others[i] += (ea + eb) + (ec + ed)
             moment[i] += (a * ea + b * eb) + (c * ec + d * ed)
     for k in range(quads, classes):
         for i in range(n):
             e = exp2(distance[k, i] * inverse_T)
-            total[i] += e
+            others[i] += e
             moment[i] += distance[k, i] * e
 
 
@@ -104,50 +122,104 @@ def rank_maxlogit(top: Array, ranks: Array) -> None:
         ranks[MAXLOGIT, i] = offset(-top[i], LOGIT_OFFSET)
 
 
+# The loops below are short, and write to two arrays at most. In a long one each number waits for the one before, and
+# a processor sees too few pixels ahead to do something else meanwhile; with more arrays compilers cannot tell that
+# they do not overlap.
+
+
 @kernel
-def temper(distance: Array, top: Array, gap: Array, classes: int, T: np.float32, sums: Array, ranks: Array) -> None:
+def weigh_others(others: Array, gap: Array, inverse_T: np.float32, shrink: Array, rest: Array) -> None:
+    """Write g = exp((m2 - m1) / T) and r = g * others: float32 (n,) each."""
+    for i in range(others.size):
+        shrink[i] = exp2(-gap[i] * inverse_T)
+        rest[i] = others[i] * shrink[i]
+
+
+@kernel
+def rank_msp(others: Array, gap: Array, inverse_T: np.float32, log2_others: np.float32, msp: Array) -> None:
+    """Write the rank of `msp`, log2 r - log2 (K - 1): float32 (n,)."""
+    for i in range(others.size):
+        msp[i] = log2(others[i]) - gap[i] * inverse_T - log2_others
+
+
+@kernel
+def log1p_all(x: Array, out: Array) -> None:
+    """Write ln(1 + x) for x >= 0: float32 (n,)."""
+    for i in range(x.size):
+        out[i] = log1p(x[i])
+
+
+@kernel
+def rank_entropy(
+    work: Array, gap: Array, inverse_T: np.float32, log_classes: np.float32, odds: Array, entropies: Array
+) -> None:
+    """Write the rank of `entropy`.
+
+    H = ln(1 + r) + sum over k != argmax of p_k (m1 - z_k)/T: no term is negative, nothing cancels. Where r is small,
+    H = g (others + spread), of which only the logarithm is sure to be representable.
+
+    Parameters
+    ----------
+    work : float32 (WORK_ROWS, n) of `temper`
+    odds : float32 (n,), written over
+    entropies : float32 (n,), written
+    """
+    others, moment, shrink, rest, log1r = work[0], work[1], work[2], work[3], work[4]
+    for i in range(others.size):
+        spread = (gap[i] * others[i] - moment[i]) * inverse_T * LN2
+        entropy = log1r[i] + shrink[i] * spread / (np.float32(1.0) + rest[i])
+        part = others[i] + spread if rest[i] < SMALL else entropy
+        odds[i] = part / max(log_classes - entropy, SMALL)
+    for i in range(others.size):
+        shrunk = gap[i] * inverse_T if rest[i] < SMALL else np.float32(0.0)
+        entropies[i] = offset(log2(odds[i]) - shrunk, ENTROPY_OFFSET)
+
+
+@kernel
+def rank_energy(top: Array, log1r: Array, T: np.float32, log_classes: np.float32, energies: Array) -> None:
+    """Write the rank of `energy` from m1 and ln(1 + r): float32 (n,)."""
+    for i in range(top.size):
+        energies[i] = offset(-(top[i] + T * (log1r[i] - log_classes)), LOGIT_OFFSET)
+
+
+@kernel
+def rank_void(distance: Array, rest: Array, inverse_T: np.float32, log2_classes: np.float32, void: Array) -> None:
+    """Write the rank of `void` from (z_void - m1) log2 e and r: float32 (n,)."""
+    for i in range(rest.size):
+        void[i] = distance[i] * inverse_T - log2(np.float32(1.0) + rest[i]) + log2_classes
+
+
+@kernel
+def temper(distance: Array, top: Array, gap: Array, classes: int, T: np.float32, work: Array, ranks: Array) -> None:
     """Write the ranks of `msp`, `entropy`, `energy` and, where there is a void plane, `void` at one temperature.
 
     Parameters
     ----------
     distance, top, gap : of `prepare`
     T : temperature
-    sums : float32 (2, n), written over
+    work : float32 (WORK_ROWS, n), written over
     ranks : float32 (ROWS, n), written
     """
     inverse_T, log2_classes = np.float32(1.0) / T, log2(np.float32(classes))
     log2_others, log_classes = log2(np.float32(classes - 1)), log2_classes * LN2
-    sum_exponentials(distance, classes, inverse_T, sums[0], sums[1])
-    for i in range(top.size):
-        others = sums[0, i] - np.float32(1.0)
-        a = gap[i] * inverse_T
-        g = exp2(-a)
-        r = others * g
-        sum1 = np.float32(1.0) + r
-        inverse = np.float32(1.0) / sum1
-        ln1r = log2(sum1) * LN2 + (r - (sum1 - np.float32(1.0))) * inverse  # exact where 1 + r rounds, too
-        # Entropy = ln(1 + r) + sum over k != argmax of p_k (m1 - z_k)/T: no term is negative, nothing cancels.
-        spread = (a * others - sums[1, i] * inverse_T) * LN2
-        entropy = ln1r + g * spread * inverse
-        # Where r is small, H = g (others + spread), of which only the logarithm is sure to be representable.
-        small = r < SMALL
-        part, log2_rest = others + spread if small else entropy, -a if small else np.float32(0.0)
-        ranks[MSP, i] = log2(others) - a - log2_others
-        ranks[ENTROPY, i] = entropy_rank(entropy, log_classes, part, log2_rest)
-        ranks[ENERGY, i] = offset(-(top[i] + T * (ln1r - log_classes)), LOGIT_OFFSET)
+    others, moment, shrink, rest, log1r = work[0], work[1], work[2], work[3], work[4]
+    sum_exponentials(distance, classes, inverse_T, others, moment)
+    weigh_others(others, gap, inverse_T, shrink, rest)
+    log1p_all(rest, log1r)
+    rank_msp(others, gap, inverse_T, log2_others, ranks[MSP])
+    rank_entropy(work, gap, inverse_T, log_classes, work[5], ranks[ENTROPY])
+    rank_energy(top, log1r, T, log_classes, ranks[ENERGY])
     if distance.shape[0] > classes:
-        for i in range(top.size):
-            r = (sums[0, i] - np.float32(1.0)) * exp2(-gap[i] * inverse_T)
-            ranks[VOID, i] = distance[classes, i] * inverse_T - log2(np.float32(1.0) + r) + log2_classes
+        rank_void(distance[classes], rest, inverse_T, log2_classes, ranks[VOID])
 
 
 @kernel
 def scratch(planes: int, rows: int, width: int) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """Return room for a band of pixels: planes by row, distances, maxima, gaps, sums and ranks."""
+    """Return room for a band of pixels: planes by row, distances, maxima, gaps, work and ranks."""
     n = rows * width
     z, distance = np.empty((planes, rows, width), np.float32), np.empty((planes, n), np.float32)
-    top, gap, sums = np.empty(n, np.float32), np.empty(n, np.float32), np.empty((2, n), np.float32)
-    return z, distance, top, gap, sums, np.empty((ROWS, n), np.float32)
+    top, gap, work = np.empty(n, np.float32), np.empty(n, np.float32), np.empty((WORK_ROWS, n), np.float32)
+    return z, distance, top, gap, work, np.empty((ROWS, n), np.float32)
 
 
 @kernel
@@ -184,20 +256,20 @@ def count_pixels(
     height, width = labels.shape
     step, damaged, filled = min(height, max(1, BAND // width)), 0, 0
     held, stretched = np.full(2, -1), np.empty((2, channels.size, width), np.float32)
-    z, distance, top, gap, sums, ranks = scratch(channels.size, step, width)
+    z, distance, top, gap, work, ranks = scratch(channels.size, step, width)
     waiting = np.empty((slots.size, BANDS, step * width), np.uint32)
     for start in range(0, height, step):
         stop = min(start + step, height)
         if stop - start < step:  # the last band; parts of arrays would not be contiguous
             add_waiting(waiting, filled, slots.reshape(-1), counts)
-            z, distance, top, gap, sums, ranks = scratch(channels.size, stop - start, width)
+            z, distance, top, gap, work, ranks = scratch(channels.size, stop - start, width)
             waiting, filled = np.empty((slots.size, 1, top.size), np.uint32), 0
         band = labels[start:stop].reshape(-1)
         sample_band(logits, channels, start, stop, rows, columns, held, stretched, z)
         damaged += prepare(z.reshape(channels.size, top.size), classes, distance, top, gap)
         rank_maxlogit(top, ranks)
         for t in range(temperatures.size):
-            temper(distance, top, gap, classes, temperatures[t], sums, ranks)
+            temper(distance, top, gap, classes, temperatures[t], work, ranks)
             for row in range(ROWS):
                 slot = slots[row, t]
                 if slot >= 0:
@@ -226,11 +298,11 @@ def rank_pixels(
     rows, columns = axes
     height, width = ranks.shape[1:]
     held, stretched = np.full(2, -1), np.empty((2, channels.size, width), np.float32)
-    z, distance, top, gap, sums, _ = scratch(channels.size, 1, width)
+    z, distance, top, gap, work, _ = scratch(channels.size, 1, width)
     damaged = 0
     for y in range(height):
         sample_band(logits, channels, y, y + 1, rows, columns, held, stretched, z)
         damaged += prepare(z.reshape(channels.size, width), classes, distance, top, gap)
         rank_maxlogit(top, ranks[:, y])
-        temper(distance, top, gap, classes, T, sums, ranks[:, y])
+        temper(distance, top, gap, classes, T, work, ranks[:, y])
     return damaged
