@@ -36,7 +36,8 @@ def score(
     """Do all that `pipe score` does: open, read, decode, score, count, compute the figures."""
     store = open_store(path)
     plan = make_plan(store.schema, PROTOCOLS[protocol], methods, temperatures)
-    return make_rows(store, plan, tally_store(store, plan, store.completed(), workers, lambda: None))
+    tally = tally_store(store, plan, store.completed(), workers, lambda: None)
+    return make_rows(store, plan, tally, workers)
 
 
 def scores_alone(path: Path) -> Callable[[], None]:

@@ -225,7 +225,7 @@ def _score(
         compile_kernels(store, plan)
     with Progress(f"scoring {name}", len(images)) as progress:
         tally = tally_store(store, plan, images, workers, progress.advance)
-    rows, sketches = make_rows(store, plan, tally), make_sketches(plan, tally) if sketched else []
+    rows, sketches = make_rows(store, plan, tally, workers), make_sketches(plan, tally) if sketched else []
     if not exact:
         return rows, sketches
     passes = len({pair.temperature for pair in plan.pairs})

@@ -56,6 +56,12 @@ def _until_failure(items: Iterable[Item], failures: list[Exception]) -> Iterator
         failures.append(failure)
 
 
+def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> list[Result]:
+    """Return `work(item)` for each item in order, done by so many threads."""
+    with thread_pool(workers) as pool:
+        return list(pool.map(work, items))
+
+
 def behind(items: Iterable[Item], count: int) -> Iterator[Item]:
     """Yield the items, each once `count` more of them have been drawn."""
     waiting: deque[Item] = deque()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.streams import ahead, batched, behind
+from stages.streams import ahead, batched, behind, in_parallel
 
 
 @given(st.lists(st.integers()), st.integers(1, 4), st.integers(0, 5))
@@ -62,3 +62,13 @@ def test_work_on_what_came_before_a_failing_source_is_handed_on_first(depth):
         for result in ahead(pool, lambda item: -item, source(), depth):
             results.append(result)  # noqa: PERF402 - a list would lose what came before the failure
     assert results == [0, -1, -2, -3, -4]
+
+
+@given(st.lists(st.integers()), st.integers(1, 4))
+def test_work_in_parallel_keeps_the_order(items, workers):
+    assert in_parallel(lambda item: -item, items, workers) == [-item for item in items]
+
+
+def test_work_in_parallel_fails_as_a_whole():
+    with pytest.raises(ZeroDivisionError):
+        in_parallel(lambda item: 1 / item, [1, 0, 1], 2)

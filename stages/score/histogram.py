@@ -9,6 +9,7 @@ import numpy as np
 from stages.score.kernels.counts import Counts, add_counts, filled
 from stages.score.metrics import Curve
 from stages.score.plan import Plan
+from stages.streams import in_parallel
 
 TYPICAL_BINS = 330_000
 """Bins that real scores of one pair fill, both classes together counted once: 20 binary orders of magnitude."""
@@ -48,10 +49,9 @@ class Tally:
         self.images += 1
         self.pixels += np.bincount(labels.reshape(-1), minlength=2)[:2]
 
-    def add(self, other: "Tally") -> None:
-        """Add the tally of other images of the same plan."""
-        for pair in range(len(self.counts.low)):
-            add_counts(self.of_pair(pair), other.of_pair(pair))
+    def add(self, other: "Tally", workers: int = 1) -> None:
+        """Add the tally of other images of the same plan; so many threads share its pairs."""
+        in_parallel(lambda pair: add_counts(self.of_pair(pair), other.of_pair(pair)), range(len(self.above)), workers)
         self.above += other.above
         self.images += other.images
         self.pixels += other.pixels

@@ -21,7 +21,7 @@ class Lanes:
     """
 
     def __init__(self, plan: Plan, workers: int) -> None:
-        first = Tally.zero(plan)
+        self.workers, first = workers, Tally.zero(plan)
         self.count = max(1, min(workers, TALLY_BYTES // max(1, first.expected_bytes())))
         self.parts = split(plan, -(-workers // self.count))
         self._free: SimpleQueue[Tally] = SimpleQueue()
@@ -41,7 +41,7 @@ class Lanes:
         """Return the sum of all tallies, once nobody counts any more."""
         total = self._free.get()
         for _ in range(self.count - 1):
-            total.add(self._free.get())
+            total.add(self._free.get(), self.workers)
         return total
 
 

@@ -9,6 +9,7 @@ from cache import Store
 from stages.score import metrics
 from stages.score.histogram import Tally
 from stages.score.plan import Plan
+from stages.streams import in_parallel
 
 SCHEMA_VERSION = 1
 
@@ -41,9 +42,13 @@ class Row:
     positives: int
 
 
-def make_rows(store: Store, plan: Plan, tally: Tally) -> list[Row]:
-    """Return the figures of a tally, in the order of the plan's pairs."""
-    return [Row(**_facts(store, plan, tally, i), **_streamed(plan, tally, i)) for i in range(len(plan.pairs))]
+def make_rows(store: Store, plan: Plan, tally: Tally, workers: int = 1) -> list[Row]:
+    """Return the figures of a tally, in the order of the plan's pairs, computed by so many threads."""
+
+    def row(pair: int) -> Row:
+        return Row(**_facts(store, plan, tally, pair), **_streamed(plan, tally, pair))
+
+    return in_parallel(row, range(len(plan.pairs)), workers)
 
 
 def _facts(store: Store, plan: Plan, tally: Tally, pair: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from stages.score.histogram import Tally
 from stages.score.kernels.counting import count, count_above
 from stages.score.lanes import Lanes
 from stages.score.plan import Plan
-from stages.streams import ahead, thread_pool
+from stages.streams import ahead, in_parallel, thread_pool
 
 PREPARE: dict[str, Callable[..., Any]] = {"pixel": pixel.prepare, "mask": mask.prepare}
 COUNT: dict[str, Callable[..., None]] = {"pixel": pixel.count_image, "mask": mask.count_image}
@@ -88,7 +88,7 @@ def tally_store(store: Store, plan: Plan, images: Sequence[int], workers: int, a
             scored.append(counts)
             advance()
     tally = lanes.total()
-    if len(scored) != len(images) or not _is_whole(plan, tally, sum(scored)):
+    if len(scored) != len(images) or not _is_whole(plan, tally, sum(scored), workers):
         raise PipeError(
             f"{store.path}: the counts are not those of all pixels of all {len(images)} images: a worker has failed "
             "without a word. No figures were computed; call the same command again"
@@ -152,12 +152,16 @@ def _count_min_max(plan: Plan, pairs: list[int], picture: Picture, thresholds: n
         count_above(np.ascontiguousarray(ranks).reshape(-1), labels, thresholds[i], tally.above[i])
 
 
-def _is_whole(plan: Plan, tally: Tally, images: int) -> bool:
+def _is_whole(plan: Plan, tally: Tally, images: int, workers: int) -> bool:
     """Return whether a tally is of so many images and has every pixel of them in the histogram of every pair."""
-    curves = (tally.curve(plan, pair) for pair in range(len(plan.pairs)))
-    return tally.images == images and all(
-        np.array_equal((curve.negatives, curve.positives), tally.pixels) for curve in curves
-    )
+
+    def counted(pair: int) -> tuple[int, int]:
+        curve = tally.curve(plan, pair)
+        return curve.negatives, curve.positives
+
+    expected = tuple(tally.pixels.tolist())
+    counts = in_parallel(counted, range(len(plan.pairs)), workers)
+    return tally.images == images and all(found == expected for found in counts)
 
 
 @contextmanager

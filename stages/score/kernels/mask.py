@@ -10,10 +10,10 @@ Scores leave here as ranks, see `scales.py`.
 import numpy as np
 
 from stages.score.kernels.arithmetic import LN2, LOG2E, exp2, log1p, log2
-from stages.score.kernels.compiled import Array, kernel
+from stages.score.kernels.compiled import Array, inlined, kernel
 from stages.score.kernels.counting import count_above, place
-from stages.score.kernels.counts import Counts, add
-from stages.score.kernels.pixel import ENTROPY_OFFSET, LOGIT_OFFSET, SMALL, SMALLEST, offset
+from stages.score.kernels.counts import Counts, add_waiting
+from stages.score.kernels.pixel import ENTROPY_OFFSET, LOGIT_OFFSET, SMALL, SMALLEST, offset, two_largest
 from stages.score.kernels.resampling import Axis, sample_band
 
 MSP, ENTROPY, RBA, MASK2ANOMALY, NEG_SUM, MASK_ENERGY, EAM, VOID, RBA_NORMALIZED, MAXLOGIT = range(10)
@@ -22,80 +22,106 @@ ROWS = 10
 WORK_ROWS = 8
 SINGLE_MAPS = 3
 """Planes after the K classes whose score is a single map already: eam, void, rba-normalized."""
-BAND = 4096
+BAND = 2048
 """Pixels that are finished together; their planes fit into the second-level cache."""
-
-
-@kernel
-def largest(S: Array, top: Array) -> None:
-    """Write max_k S_k: float32 (K, n) to (n,)."""
-    top[:] = S[0]
-    for k in range(1, S.shape[0]):
-        for i in range(top.size):
-            top[i] = max(top[i], S[k, i])
+BANDS = 16
+"""Bands whose places are found before they are added to the histograms."""
 
 
 # Each of the following loops writes to two arrays at most: with more, compilers cannot tell that they do not
-# overlap, and leave the loop scalar, five times slower.
+# overlap, and leave the loop scalar, five times slower. Classes are taken four at a time, so that sums are loaded and
+# stored less often.
 
 
 @kernel
 def invert(top: Array, inverse: Array) -> None:
-    """Write 1 / max S: float32 (n,)."""
+    """Write 1 / max S, and 0 where that is 0: float32 (n,)."""
     for i in range(top.size):
-        inverse[i] = np.float32(1.0) / max(top[i], SMALLEST)
+        inverse[i] = np.float32(1.0) / max(top[i], SMALLEST) if top[i] > np.float32(0.0) else np.float32(0.0)
+
+
+@inlined
+def x_log2_x(x: np.float32) -> np.float32:
+    """Return x log2 x, and 0 for 0."""
+    return x * log2(max(x, SMALLEST))
 
 
 @kernel
-def sum_ratios(S: Array, top: Array, inverse: Array, rest: Array, mixed: Array) -> None:
-    """Write r = sum over k != argmax of x_k, and -sum over k of x_k log2 x_k, with x_k = S_k / max S.
+def sum_ratios(S: Array, second: Array, inverse: Array, rest: Array, mixed: Array) -> None:
+    """Write r = sum over k != argmax of x_k, and -sum over the same k of x_k log2 x_k, with x_k = S_k / max S.
 
-    Classes that share the maximum are left out of both; `count_ties` counts them.
+    Each S is taken as no larger than the second largest, so that the argmax adds what that adds; taking it off once
+    leaves the sums over all others, the second largest among them, and nothing cancels.
 
     Parameters
     ----------
-    S : float32 (K, n), not negative
-    top, inverse : float32 (n,), max S and 1 / max S
+    S : float32 (K, n), not negative; where all are 0, as no query claims the pixel, they count as equal
+    second, inverse : float32 (n,), the second largest S and 1 / max S, 0 where that is 0
     rest, mixed : float32 (n,), written
     """
-    rest[:] = np.float32(0.0)
-    mixed[:] = np.float32(0.0)
-    for k in range(S.shape[0]):
-        for i in range(top.size):
-            first = S[k, i] == top[i]
-            x = np.float32(1.0) if first else S[k, i] * inverse[i]
-            rest[i] += np.float32(0.0) if first else x
-            mixed[i] -= x * log2(max(x, SMALLEST))
+    n, quads = rest.size, S.shape[0] - S.shape[0] % 4
+    for i in range(n):
+        x = second[i] * inverse[i]
+        rest[i], mixed[i] = -x, x_log2_x(x)
+    for k in range(0, quads, 4):
+        for i in range(n):
+            a, b = min(S[k, i], second[i]) * inverse[i], min(S[k + 1, i], second[i]) * inverse[i]
+            c, d = min(S[k + 2, i], second[i]) * inverse[i], min(S[k + 3, i], second[i]) * inverse[i]
+            rest[i] += (a + b) + (c + d)
+            mixed[i] -= (x_log2_x(a) + x_log2_x(b)) + (x_log2_x(c) + x_log2_x(d))
+    for k in range(quads, S.shape[0]):
+        for i in range(n):
+            x = min(S[k, i], second[i]) * inverse[i]
+            rest[i] += x
+            mixed[i] -= x_log2_x(x)
+    for i in range(n):
+        rest[i] = rest[i] if inverse[i] > np.float32(0.0) else np.float32(S.shape[0] - 1)
 
 
-@kernel
-def count_ties(S: Array, top: Array, ties: Array) -> None:
-    """Write how many k share the maximum with the argmax: float32 (n,)."""
-    ties[:] = np.float32(-1.0)
-    for k in range(S.shape[0]):
-        for i in range(top.size):
-            ties[i] += np.float32(1.0) if S[k, i] == top[i] else np.float32(0.0)
+@inlined
+def sum_of_tanh(a: np.float32, b: np.float32) -> np.float32:
+    """Return tanh a + tanh b for numbers that are not negative, with one division."""
+    ea, eb = exp2(a * (np.float32(-2.0) * LOG2E)), exp2(b * (np.float32(-2.0) * LOG2E))
+    one = np.float32(1.0)
+    return np.float32(2.0) * (one - ea * eb) / ((one + ea) * (one + eb))
 
 
 @kernel
 def sum_saturated(S: Array, saturated: Array, total: Array) -> None:
     """Write sum_k tanh(S_k) and sum_k S_k: float32 (n,)."""
+    n, quads = total.size, S.shape[0] - S.shape[0] % 4
     saturated[:] = np.float32(0.0)
     total[:] = np.float32(0.0)
-    for k in range(S.shape[0]):
-        for i in range(total.size):
-            e = exp2(S[k, i] * (np.float32(-2.0) * LOG2E))
-            saturated[i] += (np.float32(1.0) - e) / (np.float32(1.0) + e)
+    for k in range(0, quads, 4):
+        for i in range(n):
+            a, b, c, d = S[k, i], S[k + 1, i], S[k + 2, i], S[k + 3, i]
+            saturated[i] += sum_of_tanh(a, b) + sum_of_tanh(c, d)
+            total[i] += (a + b) + (c + d)
+    for k in range(quads, S.shape[0]):
+        for i in range(n):
+            saturated[i] += sum_of_tanh(S[k, i], np.float32(0.0))
             total[i] += S[k, i]
+
+
+@inlined
+def relative_exponential(x: np.float32, top: np.float32) -> np.float32:
+    """Return exp(x - top)."""
+    return exp2((x - top) * LOG2E)
 
 
 @kernel
 def sum_relative_exponentials(S: Array, top: Array, exponentials: Array) -> None:
     """Write sum_k exp(S_k - max S): float32 (n,)."""
+    n, quads = top.size, S.shape[0] - S.shape[0] % 4
     exponentials[:] = np.float32(0.0)
-    for k in range(S.shape[0]):
-        for i in range(top.size):
-            exponentials[i] += exp2((S[k, i] - top[i]) * LOG2E)
+    for k in range(0, quads, 4):
+        for i in range(n):
+            ab = relative_exponential(S[k, i], top[i]) + relative_exponential(S[k + 1, i], top[i])
+            cd = relative_exponential(S[k + 2, i], top[i]) + relative_exponential(S[k + 3, i], top[i])
+            exponentials[i] += ab + cd
+    for k in range(quads, S.shape[0]):
+        for i in range(n):
+            exponentials[i] += relative_exponential(S[k, i], top[i])
 
 
 @kernel
@@ -128,19 +154,16 @@ def finish_classes(S: Array, work: Array, ranks: Array) -> None:
     ranks : float32 (ROWS, n), rows MSP to MASK_ENERGY written
     """
     K, n = S.shape
-    top, rest, mixed, ties = work[0], work[1], work[2], work[3]
+    top, second, rest, mixed = work[0], work[1], work[2], work[3]
     saturated, total, exponentials, inverse = work[4], work[5], work[6], work[7]
-    largest(S, top)
+    two_largest(S, top, second)
     invert(top, inverse)
-    sum_ratios(S, top, inverse, rest, mixed)
-    count_ties(S, top, ties)
+    sum_ratios(S, second, inverse, rest, mixed)
     sum_saturated(S, saturated, total)
     sum_relative_exponentials(S, top, exponentials)
     tanh1 = np.float32(np.tanh(1.0))
     sharp = np.float32(np.log(np.exp(1.0) + K - 1.0))  # logsumexp of a perfectly confident pixel
     log_classes, log2_others = log2(np.float32(K)) * LN2, log2(np.float32(K - 1))
-    for i in range(n):
-        rest[i] += ties[i]
     rank_ratios(rest, mixed, log_classes, ranks[MSP], ranks[ENTROPY], log2_others)
     rank_exponentials(top, exponentials, sharp, ranks[MASK_ENERGY])
     for i in range(n):
@@ -163,7 +186,7 @@ def finish(z: Array, classes: int, work: Array, ranks: Array) -> None:
             ranks[RBA_NORMALIZED, i] = z[classes + 2, i]
     else:
         top = work[0]
-        largest(z[:classes], top)
+        two_largest(z[:classes], top, work[1])
         for i in range(z.shape[1]):
             ranks[MAXLOGIT, i] = offset(-top[i], LOGIT_OFFSET)
 
@@ -202,23 +225,28 @@ def count_masks(
     rows, columns = axes
     height, width = labels.shape
     every = np.arange(planes.shape[0])
-    step = min(height, max(1, BAND // width))
+    step, filled = min(height, max(1, BAND // width)), 0
     held, stretched = np.full(2, -1), np.empty((2, planes.shape[0], width), np.float32)
     z, work, ranks = scratch(planes.shape[0], step, width)
-    places = np.empty(step * width, np.uint32)
+    waiting = np.empty((ROWS, BANDS, step * width), np.uint32)
     for start in range(0, height, step):
         stop = min(start + step, height)
         if stop - start < step:  # the last band; parts of arrays would not be contiguous
+            add_waiting(waiting, filled, slots, counts)
             z, work, ranks = scratch(planes.shape[0], stop - start, width)
-            places = np.empty(ranks.shape[1], np.uint32)
+            waiting, filled = np.empty((ROWS, 1, ranks.shape[1]), np.uint32), 0
         band = labels[start:stop].reshape(-1)
         sample_band(planes, every, start, stop, rows, columns, held, stretched, z)
         finish(z.reshape(every.size, ranks.shape[1]), classes, work, ranks)
         for row in range(ROWS):
             if slots[row] >= 0:
-                place(ranks[row], band, layouts[row], places)
-                add(places, counts.low[slots[row]], counts.carries[slots[row]])
+                place(ranks[row], band, layouts[row], waiting[row, filled])
                 count_above(ranks[row], band, thresholds[slots[row]], above[slots[row]])
+        filled += 1
+        if filled == waiting.shape[1]:
+            add_waiting(waiting, filled, slots, counts)
+            filled = 0
+    add_waiting(waiting, filled, slots, counts)
 
 
 @kernel

@@ -85,7 +85,8 @@ def count_infinite(z: Array) -> int:
     """Return how many numbers of float32 (P, n) are NaN or infinite."""
     found = 0
     for number in z.flat:
-        found += np.int32(as_int(number) & np.int32(0x7FFFFFFF)) >= INFINITE
+        if (as_int(number) & np.int32(0x7FFFFFFF)) >= INFINITE:
+            found += 1
     return found
 
 
