@@ -32,15 +32,15 @@ IMAGES = 7
 
 
 def random_scenes(kind: str, count: int = IMAGES) -> list[Scene]:
+    """Scenes of several bands; of two of them the first bands are void, or the last ones."""
     noise = np.random.default_rng(0)
-    return [
-        Scene(
-            f"{image}.png",
-            random_values(noise, kind, 6, (40, 24)),
-            noise.choice(np.array([0, 1, 255], np.uint8), (70, 70 - image), p=(0.7, 0.2, 0.1)),
-        )
-        for image in range(count)
-    ]
+    scenes = []
+    for image in range(count):
+        values = random_values(noise, kind, 6, (40, 24))
+        codes = noise.choice(np.array([0, 1, 255], np.uint8), (70, 70 - image), p=(0.7, 0.2, 0.1))
+        codes[{1: slice(45), 2: slice(25, None)}.get(image, slice(0))] = 255
+        scenes.append(Scene(f"{image}.png", values, codes))
+    return scenes
 
 
 @pytest.fixture(scope="module", params=METHODS)

@@ -57,6 +57,15 @@ class Bins:
 
 
 @kernel
+def all_ignored(labels: Array) -> bool:
+    """Return whether no pixel of uint8 (n,) labels counts, so that none need be scored."""
+    least = np.uint8(IGNORED)
+    for i in range(labels.size):
+        least = min(least, labels[i])
+    return bool(least >= IGNORED)
+
+
+@kernel
 def count(scores: Array, labels: Array, layout: Array, places: Array, counts: Counts) -> None:
     """Add scores to a histogram of (places,): `place` and then `add`."""
     place(scores, labels, layout, places)

@@ -11,7 +11,7 @@ import numpy as np
 
 from stages.score.kernels.arithmetic import LN2, LOG2E, exp2, log1p, log2
 from stages.score.kernels.compiled import Array, inlined, kernel
-from stages.score.kernels.counting import count_above, place
+from stages.score.kernels.counting import all_ignored, count_above, place
 from stages.score.kernels.counts import Counts, add_waiting
 from stages.score.kernels.pixel import ENTROPY_OFFSET, LOGIT_OFFSET, SMALL, SMALLEST, offset, two_largest
 from stages.score.kernels.resampling import Axis, sample_band
@@ -236,6 +236,8 @@ def count_masks(
             z, work, ranks = scratch(planes.shape[0], stop - start, width)
             waiting, filled = np.empty((ROWS, 1, ranks.shape[1]), np.uint32), 0
         band = labels[start:stop].reshape(-1)
+        if all_ignored(band):
+            continue
         sample_band(planes, every, start, stop, rows, columns, held, stretched, z)
         finish(z.reshape(every.size, ranks.shape[1]), classes, work, ranks)
         for row in range(ROWS):

@@ -12,7 +12,7 @@ import numpy as np
 
 from stages.score.kernels.arithmetic import LN2, LOG2E, as_int, exp2, log1p, log2
 from stages.score.kernels.compiled import Array, inlined, kernel
-from stages.score.kernels.counting import count_above, place
+from stages.score.kernels.counting import all_ignored, count_above, place
 from stages.score.kernels.counts import Counts, add_waiting
 from stages.score.kernels.resampling import Axis, sample_band
 
@@ -268,6 +268,8 @@ def count_pixels(
         band = labels[start:stop].reshape(-1)
         sample_band(logits, channels, start, stop, rows, columns, held, stretched, z)
         damaged += prepare(z.reshape(channels.size, top.size), classes, distance, top, gap)
+        if all_ignored(band):
+            continue
         rank_maxlogit(top, ranks)
         for t in range(temperatures.size):
             temper(distance, top, gap, classes, temperatures[t], work, ranks)
