@@ -1,11 +1,13 @@
 """`pipe infer`: what it adds to the network, and what the network gains from how it is built here."""
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -13,14 +15,17 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.real import real_data, real_folder, real_models
 from benchmarks.sheet import Sheet
 from benchmarks.timing import median, ratio, take_turns
 from cache.commit import StoreWriter
 from stages.infer.checkpoints import load_state_dict
 from stages.infer.datasets import DataSet, read_dataset
 from stages.infer.describe import describe
+from stages.infer.device import side_by_side
 from stages.infer.model import Model, load_model
 from stages.infer.networks import NETWORKS
+from stages.infer.networks.base import SegmentationNetwork
 from stages.infer.networks.enet import ENet
 from stages.infer.networks.eomt import EoMT
 from stages.infer.networks.erfnet import ERFNet
@@ -28,7 +33,8 @@ from stages.infer.preprocess import prepare
 from stages.infer.run import infer_images
 from stages.memory import keep_freed_memory
 
-IMAGES = 6
+IMAGES = 12
+SLOW_IMAGES = 4
 ROUNDS = 3
 FORWARD_ROUNDS = 5
 SIZES = {"erfnet": (512, 1024), "enet": (512, 1024), "eomt": (640, 1280)}
@@ -76,23 +82,59 @@ def _random_weights(name: str) -> dict[str, Tensor]:
 
 def measure_overhead(sheet: Sheet, folder: Path, dataset: DataSet, models: dict[str, Model]) -> None:
     """`infer_images` into a fresh store beside the forward passes of the same batches."""
-    lines = []
-    for name, model in models.items():
-        ways = {
-            "infer": partial(infer, model, dataset, (folder / f"{name}{i}.zarr" for i in count())),
-            "forward": partial(forward_alone, model, batches(model, dataset)),
-        }
-        seconds = take_turns(ways, ROUNDS)
-        each = [median(seconds, way) / IMAGES for way in ways]
-        lines.append([name, _by(model.input_size), *each, ratio(seconds, "infer", "forward")])
-    header = ("network", "input", "pipe infer, s per image", "forward passes alone", "pipe infer over them")
-    sheet.table(f"pipe infer beside its forward passes, {IMAGES} images, float32, CPU", header, lines)
+    cases = [(model, _part(dataset, SLOW_IMAGES if name == "eomt" else IMAGES)) for name, model in models.items()]
+    lines = [_overhead(folder, model, data) for model, data in cases]
+    if real := real_folder():
+        lines += [_overhead(folder, model, real_data(real)) for model in real_models(real)]
+    header = ("network", "input", "images", "pipe infer, s per image", "forward passes alone")
+    more = ("pipe infer over them", "over its own forward passes")
+    sheet.table("pipe infer beside its forward passes, float32, CPU", (*header, *more), lines)
+
+
+def _part(dataset: DataSet, images: int) -> DataSet:
+    return replace(dataset, samples=dataset.samples[:images])
+
+
+def _overhead(folder: Path, model: Model, dataset: DataSet) -> list[object]:
+    watched, images = Watched(model.module), len(dataset.samples)
+    places = (folder / f"{model.name} {dataset.name} {i}.zarr" for i in count())
+    ways = {
+        "infer": partial(infer, replace(model, module=watched), dataset, places),
+        "forward": partial(forward_alone, model, batches(model, dataset)),
+    }
+    seconds = take_turns(ways, ROUNDS)
+    with side_by_side(model.device) as passes:
+        own = watched.seconds / (ROUNDS + 1) / passes
+    each = [median(seconds, way) / images for way in ways]
+    what = [model.name, _by(model.input_size), f"{images} of {dataset.name}"]
+    return [*what, *each, ratio(seconds, "infer", "forward"), median(seconds, "infer") / own]
+
+
+class Watched(SegmentationNetwork):
+    """A network that notes how long its forward passes take, each in its own thread."""
+
+    def __init__(self, network: SegmentationNetwork) -> None:
+        super().__init__()
+        self.network, self.facts = network, network.facts
+        self.seconds, self.lock = 0.0, Lock()
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Run the network."""
+        started = time.perf_counter()
+        outputs = self.network(images)
+        with self.lock:
+            self.seconds += time.perf_counter() - started
+        return outputs
+
+    def output_shapes(self, input_size: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
+        """Shapes of one image's outputs."""
+        return self.network.output_shapes(input_size)
 
 
 def infer(model: Model, dataset: DataSet, places: Iterator[Path]) -> None:
     """Do what `pipe infer` does once its network is loaded."""
     writer = StoreWriter(next(places), describe(model, dataset, "float16"))
-    infer_images(model, dataset, writer, range(IMAGES), 1, lambda: None)
+    infer_images(model, dataset, writer, range(len(dataset.samples)), 1, lambda: None)
 
 
 def batches(model: Model, dataset: DataSet) -> list[Tensor]:

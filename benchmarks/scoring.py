@@ -10,11 +10,13 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from benchmarks import made, plain
+from benchmarks.real import real_folder, real_store
 from benchmarks.sheet import Sheet
 from benchmarks.timing import Seconds, median, one_core, ratio, take_turns
 from cache import open_store
 from stages.score.kernels import pixel as kernels
 from stages.score.kernels.arithmetic import widened
+from stages.score.kernels.compiled import kernel
 from stages.score.pixel import prepare
 from stages.score.plan import make_plan
 from stages.score.protocols import PROTOCOLS
@@ -47,20 +49,19 @@ def scores_alone(path: Path) -> Callable[[], None]:
         widened(prepare({"logits": store.read("logits", i)}))[: made.CLASSES].reshape(made.CLASSES, -1)
         for i in range(LOOP_IMAGES)
     ]
-    blocks = [
-        np.ascontiguousarray(image[:, i : i + kernels.BAND])
-        for image in z
-        for i in range(0, image.shape[1], kernels.BAND)
-    ]
-    _, distance, top, gap, work, ranks = kernels.scratch(made.CLASSES, 1, kernels.BAND)
+    blocks = [image[:, i : i + kernels.BAND] for image in z for i in range(0, image.shape[1], kernels.BAND)]
+    return partial(_fused_loop, np.stack(blocks), np.array(SWEEP, np.float32))
 
-    def run() -> None:
-        for block in blocks:
-            kernels.prepare(block, made.CLASSES, distance, top, gap)
-            for T in SWEEP:
-                kernels.temper(distance, top, gap, made.CLASSES, np.float32(T), work, ranks)
 
-    return run
+@kernel
+def _fused_loop(blocks: np.ndarray, temperatures: np.ndarray) -> None:
+    """Float32 (blocks, C, BAND) logits to ranks that nobody looks at."""
+    classes = blocks.shape[1]
+    _, distance, top, gap, work, ranks = kernels.scratch(classes, 1, blocks.shape[2])
+    for block in blocks:
+        kernels.prepare(block, classes, distance, top, gap)
+        for T in temperatures:
+            kernels.temper(distance, top, gap, classes, T, work, ranks)
 
 
 def plain_pixel(path: Path) -> Callable[[], None]:
@@ -95,9 +96,9 @@ def plain_mask(path: Path) -> Callable[[], None]:
     return run
 
 
-def measure_pixel(sheet: Sheet, folder: Path) -> None:
+def measure_pixel(sheet: Sheet, path: Path, kind: str) -> None:
     """20 temperatures of three methods at the network's size, one core."""
-    path, pairs = made.pixel_store(folder / "pixel.zarr", IMAGES), len(PIXEL_METHODS) * len(SWEEP)
+    images, pairs = len(open_store(path).completed()), len(PIXEL_METHODS) * len(SWEEP)
     candidates: dict[str, Callable[[], object]] = {
         "pipe score": partial(score, path, "course", PIXEL_METHODS, SWEEP, 1),
         "fused loop alone": scores_alone(path),
@@ -106,10 +107,10 @@ def measure_pixel(sheet: Sheet, folder: Path) -> None:
     with one_core(), threadpool_limits(1):
         seconds = take_turns(candidates, ROUNDS)
     image = made.PIXEL_SIZE[0] * made.PIXEL_SIZE[1]
-    work = {"pipe score": (pairs, IMAGES), "fused loop alone": (pairs, LOOP_IMAGES)}
-    work["torch + scikit-learn"] = (len(PIXEL_METHODS), IMAGES)
+    work = {"pipe score": (pairs, images), "fused loop alone": (pairs, LOOP_IMAGES)}
+    work["torch + scikit-learn"] = (len(PIXEL_METHODS), images)
     sweep = f"{', '.join(PIXEL_METHODS)} at {len(SWEEP)} temperatures"
-    title = f"Pixel network: {sweep}, {IMAGES} images of 20x512x1024, one core"
+    title = f"Pixel network: {sweep}, {images} images of 20x512x1024, {kind}, one core"
     sheet.table(title, PER_PAIR, _per_pair(seconds, work, image, "pipe score"))
 
 
@@ -182,7 +183,9 @@ def main() -> None:
     """Measure, print and save."""
     sheet = Sheet("scoring")
     with tempfile.TemporaryDirectory() as folder:
-        measure_pixel(sheet, Path(folder))
+        measure_pixel(sheet, made.pixel_store(Path(folder, "pixel.zarr"), IMAGES), "made logits")
+        if real := real_folder():
+            measure_pixel(sheet, real_store(real, Path(folder, "real.zarr")), "real logits of ENet")
         measure_mask(sheet, Path(folder))
         measure_scaling(sheet, Path(folder))
     sheet.save()

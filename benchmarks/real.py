@@ -1,0 +1,41 @@
+"""Real pictures and weights, where the variable PIPE_REAL_DATA says that there are some."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from cache.commit import StoreWriter
+from stages.infer.datasets import DataSet, read_dataset
+from stages.infer.describe import describe
+from stages.infer.model import Model, load_model
+from stages.infer.run import infer_images
+
+DATASET = "RoadAnomaly21"
+WEIGHTS = {"erfnet": "erfnet_cityscapes.pth", "enet": "enet_cityscapes_void.pth"}
+
+
+def real_folder() -> Path | None:
+    """Return the folder of real data, or None."""
+    folder = os.environ.get("PIPE_REAL_DATA")
+    return Path(folder) if folder else None
+
+
+def real_data(folder: Path) -> DataSet:
+    """Return ten pictures of 720x1280."""
+    return read_dataset(folder, DATASET, None)
+
+
+def real_models(folder: Path) -> Iterator[Model]:
+    """Load the networks whose trained weights there are."""
+    for name, file in WEIGHTS.items():
+        yield load_model(name, folder / "weights" / file, None, None, torch.device("cpu"))
+
+
+def real_store(folder: Path, path: Path) -> Path:
+    """Make a store of ENet's logits over real pictures; return its path."""
+    model, dataset = next(model for model in real_models(folder) if model.name == "enet"), real_data(folder)
+    writer = StoreWriter(path, describe(model, dataset, "float16"))
+    infer_images(model, dataset, writer, range(len(dataset.samples)), 1, lambda: None)
+    return path
