@@ -14,9 +14,11 @@ from benchmarks.real import real_folder, real_store
 from benchmarks.sheet import Sheet
 from benchmarks.timing import Seconds, median, one_core, ratio, take_turns
 from cache import open_store
-from stages.score.kernels import pixel as kernels
 from stages.score.kernels.arithmetic import widened
 from stages.score.kernels.compiled import kernel
+from stages.score.kernels.pixel import BAND, scratch
+from stages.score.kernels.pixel_ranks import prepare as prepare_band
+from stages.score.kernels.pixel_ranks import temper
 from stages.score.pixel import prepare
 from stages.score.plan import make_plan
 from stages.score.protocols import PROTOCOLS
@@ -49,7 +51,7 @@ def scores_alone(path: Path) -> Callable[[], None]:
         widened(prepare({"logits": store.read("logits", i)}))[: made.CLASSES].reshape(made.CLASSES, -1)
         for i in range(LOOP_IMAGES)
     ]
-    blocks = [image[:, i : i + kernels.BAND] for image in z for i in range(0, image.shape[1], kernels.BAND)]
+    blocks = [image[:, i : i + BAND] for image in z for i in range(0, image.shape[1], BAND)]
     return partial(_fused_loop, np.stack(blocks), np.array(SWEEP, np.float32))
 
 
@@ -57,11 +59,11 @@ def scores_alone(path: Path) -> Callable[[], None]:
 def _fused_loop(blocks: np.ndarray, temperatures: np.ndarray) -> None:
     """Float32 (blocks, C, BAND) logits to ranks that nobody looks at."""
     classes = blocks.shape[1]
-    _, distance, top, gap, work, ranks = kernels.scratch(classes, 1, blocks.shape[2])
+    _, distance, top, gap, work, ranks = scratch(classes, 1, blocks.shape[2])
     for block in blocks:
-        kernels.prepare(block, classes, distance, top, gap)
+        _, lowest = prepare_band(block, classes, distance, top, gap)
         for T in temperatures:
-            kernels.temper(distance, top, gap, classes, T, work, ranks)
+            temper(distance, lowest, top, gap, classes, T, work, ranks)
 
 
 def plain_pixel(path: Path) -> Callable[[], None]:

@@ -9,6 +9,7 @@ from cache import IntegrityError
 from stages.score.histogram import Tally
 from stages.score.kernels import mask as kernels
 from stages.score.kernels.arithmetic import patterns, sigmoid, widened
+from stages.score.kernels.mask_ranks import ROWS
 from stages.score.pixel import Values, axes, row_layouts
 from stages.score.plan import Plan
 
@@ -35,7 +36,7 @@ class Planes:
 
     Parameters
     ----------
-    values : float32 (P, h, w), as `kernels.mask.finish` wants them
+    values : float32 (P, h, w), as `mask_ranks.finish` wants them
     pairs : indices of the plan's pairs that they serve
     """
 
@@ -70,10 +71,10 @@ def count_image(
     labels : uint8 (H, W) at the evaluation size
     thresholds : `Plan.threshold_ranks`
     """
-    layouts = row_layouts(plan, kernels.ROWS)
+    layouts = row_layouts(plan, ROWS)
     sizes = axes(queries.M.shape[1:], labels.shape)
     for planes in all_planes(plan, pairs, queries):
-        slots = np.full(kernels.ROWS, -1)
+        slots = np.full(ROWS, -1)
         for i in planes.pairs:
             slots[plan.methods[plan.pairs[i].method].row] = i
         kernels.count_masks(
@@ -95,7 +96,7 @@ def rank_maps(
     """Yield (index of pair, float32 (H, W) ranks) for some pairs of one image, in no particular order."""
     sizes = axes(queries.M.shape[1:], size)
     for planes in all_planes(plan, pairs, queries):
-        ranks = np.empty((kernels.ROWS, *size), np.float32)
+        ranks = np.empty((ROWS, *size), np.float32)
         kernels.rank_masks(planes.values, len(plan.schema.classes), sizes, ranks)
         yield from ((i, ranks[plan.methods[plan.pairs[i].method].row]) for i in planes.pairs)
 

@@ -9,6 +9,7 @@ from cache import IntegrityError
 from stages.score.histogram import Tally
 from stages.score.kernels import pixel as kernels
 from stages.score.kernels.arithmetic import patterns
+from stages.score.kernels.pixel_ranks import ROWS
 from stages.score.kernels.resampling import Axis, axis_weights
 from stages.score.plan import Pair, Plan
 
@@ -68,7 +69,7 @@ def count_image(
         Logits that are NaN or infinite.
     """
     temperatures = list(dict.fromkeys(_temperature(plan, plan.pairs[i]) for i in pairs))
-    layouts = row_layouts(plan, kernels.ROWS)
+    layouts = row_layouts(plan, ROWS)
     for group in groups(plan, pairs):
         damaged = kernels.count_pixels(
             logits,
@@ -93,7 +94,7 @@ def rank_maps(
     sizes = axes(logits.shape[1:], size)
     for group in groups(plan, pairs):
         for T in dict.fromkeys(_temperature(plan, plan.pairs[i]) for i in group.pairs):
-            ranks = np.empty((kernels.ROWS, *size), np.float32)
+            ranks = np.empty((ROWS, *size), np.float32)
             damaged = kernels.rank_pixels(logits, group.channels, group.classes, np.float32(T), sizes, ranks)
             _refuse_damage(damaged)
             wanted = (i for i in group.pairs if _temperature(plan, plan.pairs[i]) == T)
@@ -115,7 +116,7 @@ def axes(source: tuple[int, ...], target: tuple[int, ...]) -> tuple[Axis, Axis]:
 
 def _slots(plan: Plan, group: Group, temperatures: list[float]) -> np.ndarray:
     """Return where the kernel counts: int64 (ROWS, temperatures), -1 for what it need not count."""
-    slots = np.full((kernels.ROWS, len(temperatures)), -1)
+    slots = np.full((ROWS, len(temperatures)), -1)
     for i in group.pairs:
         row = plan.methods[plan.pairs[i].method].row
         slots[row, temperatures.index(_temperature(plan, plan.pairs[i]))] = i

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.score.kernels.counting import Bins
-from stages.score.kernels.pixel import ENTROPY_OFFSET, LOGIT_OFFSET
+from stages.score.kernels.pixel_ranks import ENTROPY_OFFSET, LOGIT_OFFSET
 
 LEAST, MOST = float(np.finfo(np.float64).tiny), float(np.nextafter(1, 0))
 """Shares whose odds float64 can tell from none and from certainty."""

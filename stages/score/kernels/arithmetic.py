@@ -17,6 +17,7 @@ LOG2E = np.float32(1.4426950408889634)
 LN2 = np.float32(0.6931471805599453)
 ROUND = np.float32(3 << 22)
 """Adding 1.5 * 2**23 rounds a small float to an integer that then lies in the low bits of its pattern."""
+LEAST_EXPONENT = np.float32(-125.0)
 HALF_EXPONENTS = np.int32(0x77800000)
 """The pattern of 2**112, which moves float16's exponents to float32's, subnormals included."""
 
@@ -42,20 +43,25 @@ as_int = _bitcast(types.float32, types.int32, ir.IntType(32))
 
 
 @inlined
-def exp2(x: np.float32) -> np.float32:
-    """Return 2**x for x <= 120, and the smallest normal numbers below -125; relative error under 2e-7.
+def exp2_within(x: np.float32) -> np.float32:
+    """Return 2**x for x from LEAST_EXPONENT to 120; relative error under 2e-7.
 
     With f the distance to the nearest integer, 2**f is the polynomial of degree 5 that is exact at 0 and errs by
     9.2e-8 at most.
     """
-    bounded = max(x, np.float32(-125.0))
-    shifted = bounded + ROUND
-    f = bounded - (shifted - ROUND)
+    shifted = x + ROUND
+    f = x - (shifted - ROUND)
     f2 = f * f
     high = np.float32(1.326472439e-3) * f + np.float32(9.671513239e-3)
     middle = np.float32(5.550733756e-2) * f + np.float32(2.402224207e-1)
     p = (high * f2 + middle) * f2 + (np.float32(6.931469776e-1) * f + np.float32(1.0))
     return as_float(as_int(p) + (as_int(shifted) << np.int32(23)))
+
+
+@inlined
+def exp2(x: np.float32) -> np.float32:
+    """Return 2**x for x <= 120 as `exp2_within` does, and the smallest normal numbers below LEAST_EXPONENT."""
+    return exp2_within(max(x, LEAST_EXPONENT))
 
 
 @inlined
@@ -122,7 +128,7 @@ def sigmoid(x: Array) -> int:
     for i in range(x.size):
         damaged += (as_int(x[i]) & np.int32(0x7F800000)) == np.int32(0x7F800000)
         y = -abs(x[i]) * LOG2E
-        e = exp2(y) if y > np.float32(-125.0) else np.float32(0.0)
+        e = exp2(y) if y > LEAST_EXPONENT else np.float32(0.0)
         x[i] = (np.float32(1.0) if x[i] >= np.float32(0.0) else e) / (np.float32(1.0) + e)
     return damaged
 
