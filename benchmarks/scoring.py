@@ -16,9 +16,8 @@ from benchmarks.timing import Seconds, median, one_core, ratio, take_turns
 from cache import open_store
 from stages.score.kernels.arithmetic import widened
 from stages.score.kernels.compiled import kernel
-from stages.score.kernels.pixel import BAND, scratch
-from stages.score.kernels.pixel_ranks import prepare as prepare_band
-from stages.score.kernels.pixel_ranks import temper
+from stages.score.kernels.pixel_ranks import make_ranks, make_row, temper
+from stages.score.kernels.pixel_ranks import prepare as prepare_row
 from stages.score.pixel import prepare
 from stages.score.plan import make_plan
 from stages.score.protocols import PROTOCOLS
@@ -47,23 +46,21 @@ def score(
 def scores_alone(path: Path) -> Callable[[], None]:
     """Return the fused loop and nothing else: the scores of a few images in memory, none of them counted."""
     store = open_store(path)
-    z = [
-        widened(prepare({"logits": store.read("logits", i)}))[: made.CLASSES].reshape(made.CLASSES, -1)
-        for i in range(LOOP_IMAGES)
-    ]
-    blocks = [image[:, i : i + BAND] for image in z for i in range(0, image.shape[1], BAND)]
-    return partial(_fused_loop, np.stack(blocks), np.array(SWEEP, np.float32))
+    z = [widened(prepare({"logits": store.read("logits", i)}))[: made.CLASSES] for i in range(LOOP_IMAGES)]
+    rows = [image[:, y] for image in z for y in range(image.shape[1])]
+    return partial(_fused_loop, np.stack(rows), np.array(SWEEP, np.float32))
 
 
 @kernel
-def _fused_loop(blocks: np.ndarray, temperatures: np.ndarray) -> None:
-    """Float32 (blocks, C, BAND) logits to ranks that nobody looks at."""
-    classes = blocks.shape[1]
-    _, distance, top, gap, work, ranks = scratch(classes, 1, blocks.shape[2])
-    for block in blocks:
-        _, lowest = prepare_band(block, classes, distance, top, gap)
+def _fused_loop(logits: np.ndarray, temperatures: np.ndarray) -> None:
+    """Float32 (rows, C, W) logits to ranks that nobody looks at."""
+    _, classes, width = logits.shape
+    row, ranks = make_row(classes, classes, width), make_ranks(width)
+    for z in logits:
+        row.z[:, :width] = z
+        _, lowest = prepare_row(row)
         for T in temperatures:
-            temper(distance, lowest, top, gap, classes, T, work, ranks)
+            temper(row, lowest, T, ranks)
 
 
 def plain_pixel(path: Path) -> Callable[[], None]:

@@ -40,7 +40,7 @@ def test_a_damage_that_changes_no_meaning_may_pass(tmp_path):
 
 def test_the_campaign_sees_a_store_that_does_not_check(tmp_path, monkeypatch):
     """Without the checks of chunks and values, flipped bits are silent and scored: the campaign can fail."""
-    monkeypatch.setattr(cache.codec.google_crc32c, "value", lambda _data: 0)
+    monkeypatch.setattr(cache.codec.google_crc32c, "value", lambda _data: cache.codec.INTACT)
     monkeypatch.setattr(cache.verify, "_value_faults", lambda *_: ())
     columns = campaign(tmp_path, {"flip": 30}, seed=0)["flip", "chunk"]
     assert columns["silent"] > 0

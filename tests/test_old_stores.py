@@ -115,7 +115,11 @@ def test_the_figures_are_those_of_float64(protocol):
     for row in exact_rows(store, plan, images, streamed, lambda: None):
         pooled = pool(scenes, store.schema.dataset, RULES[protocol], row.method, row.temperature or 1.0)
         expected = figures(pooled, PROTOCOLS[protocol].fpr)
-        assert {figure: getattr(row, figure) for figure in expected} == pytest.approx(expected, abs=1e-6)
+        # Scores that differ by less than float32 tells apart may come in any order.
+        positive, negative = pooled.scores[pooled.anomalous][:, None], pooled.scores[~pooled.anomalous]
+        unsettled = np.mean(np.abs(positive - negative) < 2**-23 * np.abs(positive))
+        for figure, value in expected.items():
+            assert getattr(row, figure) == pytest.approx(value, abs=1e-6 + (figure == "auroc") * unsettled)
 
 
 def test_it_can_be_written_on(store, tmp_path):

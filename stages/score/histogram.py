@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from stages.score.kernels.counts import Counts, add_counts, filled
+from stages.score.kernels.counts import Counts, add_counts, filled, held
 from stages.score.metrics import Curve
 from stages.score.plan import Plan
 from stages.streams import in_parallel
@@ -59,6 +59,11 @@ class Tally:
     def of_pair(self, pair: int) -> Counts:
         """Return the histogram of a pair, not a copy."""
         return Counts(self.counts.low[pair], self.counts.carries[pair])
+
+    def held(self, plan: Plan, pair: int) -> tuple[int, int]:
+        """Return how many normal and anomalous pixels the histogram of a pair holds."""
+        (low, carries), bins = self.of_pair(pair), plan.bins(plan.pairs[pair]).count
+        return held(low[:bins], carries[:bins]), held(low[bins : 2 * bins], carries[bins : 2 * bins])
 
     def curve(self, plan: Plan, pair: int) -> Curve:
         """Return what the figures of a pair are computed from."""

@@ -75,9 +75,9 @@ def classify(codes: np.ndarray, table: np.ndarray, where: str) -> np.ndarray:
     PipeError
         A code that the protocol does not know.
     """
-    labels = table[codes]
-    unknown = codes[labels == UNKNOWN]
-    if unknown.size:
+    labels = np.frombuffer(bytearray(codes.tobytes()).translate(table.tobytes()), np.uint8).reshape(codes.shape)
+    if (labels == UNKNOWN).any():
+        unknown = codes[labels == UNKNOWN]
         found = ", ".join(
             f"{code} ({n} pixels)" for code, n in zip(*np.unique(unknown, return_counts=True), strict=True)
         )

@@ -1,6 +1,7 @@
 """From two histograms to the figures: area under precision-recall and ROC, FPR at 95 % TPR, F1, IoU."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -26,15 +27,25 @@ class Curve:
     p: np.ndarray
     n: np.ndarray
 
+    @cached_property
+    def true_positives(self) -> np.ndarray:
+        """Anomalous pixels down to each bin, its own among them: int64 (n,)."""
+        return np.cumsum(self.p)
+
+    @cached_property
+    def false_positives(self) -> np.ndarray:
+        """Normal pixels down to each bin, its own among them: int64 (n,)."""
+        return np.cumsum(self.n)
+
     @property
     def positives(self) -> int:
         """All anomalous pixels."""
-        return int(self.p.sum())
+        return int(self.true_positives[-1]) if self.p.size else 0
 
     @property
     def negatives(self) -> int:
         """All normal pixels."""
-        return int(self.n.sum())
+        return int(self.false_positives[-1]) if self.n.size else 0
 
 
 def auprc(curve: Curve) -> tuple[float, float, float] | None:
@@ -59,9 +70,8 @@ def auroc(curve: Curve) -> float | None:
     P, N = curve.positives, curve.negatives
     if not P or not N:
         return None
-    before = np.cumsum(curve.p) - curve.p
     # Counts reach 10**10 and their products 10**20: float64 keeps ten digits of what int64 would overflow.
-    area = (curve.n.astype(np.float64) * (before + curve.p / 2)).sum()
+    area = np.dot(curve.n.astype(np.float64), curve.true_positives - curve.p / 2)
     return float(area / P / N)
 
 
@@ -75,7 +85,7 @@ def fpr_at_95_tpr(curve: Curve, kind: Literal["first", "linear"]) -> float | Non
     if not P or not N:
         return None
     needed = np.ceil(TPR * P) if kind == "first" else TPR * P
-    TP, FP = np.cumsum(curve.p), np.cumsum(curve.n)
+    TP, FP = curve.true_positives, curve.false_positives
     i = int(np.searchsorted(TP, needed))
     share = 1 - (TP[i] - needed) / curve.p[i]
     return float((FP[i] - curve.n[i] * (1 - share)) / N)
@@ -86,8 +96,7 @@ def best_f1(curve: Curve) -> tuple[float, int] | None:
     P = curve.positives
     if not P or not curve.negatives:
         return None
-    TP, FP = np.cumsum(curve.p), np.cumsum(curve.n)
-    f1 = 2 * TP / (P + TP + FP)
+    f1 = 2 * curve.true_positives / (P + curve.true_positives + curve.false_positives)
     best = int(np.argmax(f1))
     return float(f1[best]), int(curve.bins[best])
 

@@ -154,13 +154,8 @@ def _count_min_max(plan: Plan, pairs: list[int], picture: Picture, thresholds: n
 
 def _is_whole(plan: Plan, tally: Tally, images: int, workers: int) -> bool:
     """Return whether a tally is of so many images and has every pixel of them in the histogram of every pair."""
-
-    def counted(pair: int) -> tuple[int, int]:
-        curve = tally.curve(plan, pair)
-        return curve.negatives, curve.positives
-
     expected = tuple(tally.pixels.tolist())
-    counts = in_parallel(counted, range(len(plan.pairs)), workers)
+    counts = in_parallel(partial(tally.held, plan), range(len(plan.pairs)), workers)
     return tally.images == images and all(found == expected for found in counts)
 
 

@@ -4,14 +4,13 @@ They take and return float32. Their errors are bounded by tests against float64.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 
 from stages.score.kernels.compiled import Array, inlined, kernel
+from stages.score.kernels.vectors import Floats, as_float, as_int, fused, greater, shift_right, to_float
 
 LOG2E = np.float32(1.4426950408889634)
 LN2 = np.float32(0.6931471805599453)
@@ -22,56 +21,41 @@ HALF_EXPONENTS = np.int32(0x77800000)
 """The pattern of 2**112, which moves float16's exponents to float32's, subnormals included."""
 
 
-def _bitcast(source: types.Type, target: types.Type, llvm: ir.Type) -> Callable[..., Any]:
-    """Return a compiled reinterpretation of the bits of `source` as `target`."""
-
-    def typing_and_code(_context: object, _value: object) -> tuple[Any, Callable[..., Any]]:
-        def code(_context: object, builder: ir.IRBuilder, _signature: object, args: list[ir.Value]) -> ir.Value:
-            return builder.bitcast(args[0], llvm)
-
-        return target(source), code
-
-    return intrinsic(typing_and_code)
-
-
-as_float = _bitcast(types.int32, types.float32, ir.FloatType())
-as_int = _bitcast(types.float32, types.int32, ir.IntType(32))
-
-
 # The polynomials are evaluated by Estrin's scheme, in powers of x**2: a processor has several of its short chains of
 # multiplications under way at once, where Horner's one long chain makes it wait.
 
 
 @inlined
-def exp2_within(x: np.float32) -> np.float32:
-    """Return 2**x for x from LEAST_EXPONENT to 120; relative error under 2e-7.
+def exp2_product(a: Floats, b: Floats) -> Floats:
+    """Return 2**(a b) for a b from LEAST_EXPONENT to 120, of float32 or vectors; relative error under 2e-7.
 
-    With f the distance to the nearest integer, 2**f is the polynomial of degree 5 that is exact at 0 and errs by
-    9.2e-8 at most.
+    With f the distance of a b to the nearest integer, 2**f is the polynomial of degree 5 that is exact at 0 and errs
+    by 9.2e-8 at most. The product itself is not rounded where the processor can fuse it with the additions.
     """
-    shifted = x + ROUND
-    f = x - (shifted - ROUND)
-    f2 = f * f
-    high = np.float32(1.326472439e-3) * f + np.float32(9.671513239e-3)
-    middle = np.float32(5.550733756e-2) * f + np.float32(2.402224207e-1)
-    p = (high * f2 + middle) * f2 + (np.float32(6.931469776e-1) * f + np.float32(1.0))
+    shifted = fused(a, b, ROUND)
+    f = fused(a, b, ROUND - shifted)
+    p = np.float32(1.326472439e-3) * f + np.float32(9.671513239e-3)
+    p = p * f + np.float32(5.550733756e-2)
+    p = p * f + np.float32(2.402224207e-1)
+    p = p * f + np.float32(6.931469776e-1)
+    p = p * f + np.float32(1.0)
     return as_float(as_int(p) + (as_int(shifted) << np.int32(23)))
 
 
 @inlined
-def exp2(x: np.float32) -> np.float32:
-    """Return 2**x for x <= 120 as `exp2_within` does, and the smallest normal numbers below LEAST_EXPONENT."""
-    return exp2_within(max(x, LEAST_EXPONENT))
+def exp2(x: Floats) -> Floats:
+    """Return 2**x for x <= 120 as `exp2_product` does, and the smallest normal numbers below LEAST_EXPONENT."""
+    return exp2_product(greater(x, LEAST_EXPONENT), np.float32(1.0))
 
 
 @inlined
-def log2(x: np.float32) -> np.float32:
-    """Return the binary logarithm of a positive normal x; relative error under 3e-7, also beside x = 1.
+def log2(x: Floats) -> Floats:
+    """Return the binary logarithm of positive normal numbers; relative error under 3e-7, also beside x = 1.
 
     The mantissa is taken to [sqrt(1/2), sqrt(2)); there log2(1 + m) is m times a polynomial of degree 8 that errs
     by 2.6e-8 at most, relatively. A division would cost more than all of it.
     """
-    exponent = (as_int(x) - np.int32(0x3F3504F3)) >> np.int32(23)
+    exponent = shift_right(as_int(x) - np.int32(0x3F3504F3), 23)
     m = as_float(as_int(x) - (exponent << np.int32(23))) - np.float32(1.0)
     m2 = m * m
     m4 = m2 * m2
@@ -80,7 +64,7 @@ def log2(x: np.float32) -> np.float32:
     p32 = np.float32(-3.607036799e-1) * m + np.float32(4.809106431e-1)
     p10 = np.float32(-7.213473468e-1) * m + np.float32(1.442695004)
     p = (np.float32(1.258361841e-1) * m4 + (p76 * m2 + p54)) * m4 + (p32 * m2 + p10)
-    return np.float32(exponent) + p * m
+    return to_float(exponent) + p * m
 
 
 @inlined

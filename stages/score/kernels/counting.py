@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.score.kernels.arithmetic import as_int
 from stages.score.kernels.compiled import Array, kernel
 from stages.score.kernels.counts import Counts, add
+from stages.score.kernels.vectors import as_int
 
 NORMAL, ANOMALY, IGNORED = 0, 1, 2
 """What a pixel is to the metrics; ignored pixels are scored by nobody."""
@@ -79,7 +79,7 @@ def place(scores: Array, labels: Array, layout: Array, places: Array) -> None:
 
     Parameters
     ----------
-    scores : float32 (n,), ranks
+    scores : float32 (n,) or longer, ranks
     labels : uint8 (n,), NORMAL, ANOMALY or IGNORED
     layout : `Bins.layout`
     places : uint32 (n,), written: normal bins, then anomaly bins, then one place for what is ignored
@@ -87,7 +87,7 @@ def place(scores: Array, labels: Array, layout: Array, places: Array) -> None:
     drop = np.int32(layout[0] & np.int32(31))  # a shift that might be longer would be done in 64 bits
     low, below, above = layout[1], layout[3], layout[4]  # the two low exponents are equal
     bins, least = np.int32(below + above + np.int32(1)), np.int32(-below)
-    for i in range(scores.size):
+    for i in range(labels.size):
         pattern = as_int(scores[i])
         sign = np.int32(pattern >> np.int32(31))
         kept = np.int32(np.int32(pattern & np.int32(0x7FFFFFFF)) >> drop)
@@ -103,12 +103,12 @@ def count_above(scores: Array, labels: Array, thresholds: Array, above: Array) -
 
     Parameters
     ----------
-    scores : float32 (n,), ranks
+    scores : float32 (n,) or longer, ranks
     labels : uint8 (n,)
     thresholds : float32 (m,), ranks
     above : int64 (m, 2), added to: normal and anomaly
     """
     for t in range(thresholds.size):
-        for i in range(scores.size):
+        for i in range(labels.size):
             if labels[i] < IGNORED and scores[i] >= thresholds[t]:
                 above[t, labels[i]] += 1

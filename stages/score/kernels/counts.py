@@ -27,6 +27,8 @@ class Counts(NamedTuple):
 
 
 CARRY = np.uint8(128)
+WAITING = 1 << 15
+"""Pixels whose places are found, in whole rows, before they are added to the histograms."""
 STRETCH = 256
 """Bins that are looked over together for a filled one."""
 
@@ -43,23 +45,23 @@ def add(places: Array, low: Array, carries: Array) -> None:
 
 
 @kernel
-def add_waiting(waiting: Array, bands: int, slots: Array, counts: Counts) -> None:
-    """Count the places of several bands, one histogram after another.
+def add_waiting(waiting: Array, rows: int, slots: Array, counts: Counts) -> None:
+    """Count the places of several rows of pixels, one histogram after another.
 
-    The histograms of a sweep are larger than the caches of a core: with one band at a time each would come anew from
+    The histograms of a sweep are larger than the caches of a core: with one row at a time each would come anew from
     far away for a few pixels.
 
     Parameters
     ----------
-    waiting : uint32 (scores, bands, n), places
-    bands : how many of them are filled
+    waiting : uint32 (scores, rows, n), places
+    rows : how many of them are filled
     slots : int64 (scores,), where each score is counted; -1 where it is not
     counts : of (pairs, 2 * bins + 1), added to
     """
     for score in range(slots.size):
         if slots[score] >= 0:
-            for band in range(bands):
-                add(waiting[score, band], counts.low[slots[score]], counts.carries[slots[score]])
+            for row in range(rows):
+                add(waiting[score, row], counts.low[slots[score]], counts.carries[slots[score]])
 
 
 @kernel
@@ -97,6 +99,19 @@ def filled(counts: Counts, bins: int) -> tuple[Array, Array, Array]:
                 anomalous[size] = anomalous_low[i] + np.int64(CARRY) * anomalous_carries[i]
                 size -= (normal_low[i] | anomalous_low[i]) > 0
     return found[1:], anomalous[1:], normal[1:]
+
+
+@kernel
+def held(low: Array, carries: Array) -> int:
+    """Return how many pixels some bins hold together: of `Counts.low` and `Counts.carries` of these bins."""
+    total = np.int64(0)
+    for start in range(0, low.size, STRETCH):
+        part = low[start : start + STRETCH]
+        if any_filled(part):
+            more = carries[start : start + STRETCH]
+            for i in range(part.size):
+                total += np.int64(part[i]) + np.int64(CARRY) * np.int64(more[i])
+    return int(total)
 
 
 @kernel

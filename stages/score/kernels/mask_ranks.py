@@ -7,71 +7,100 @@ S_k / max S, `msp` and `entropy` are functions of r and of the ratios alone; not
 Scores leave here as ranks, see `scales.py`.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from stages.score.kernels.arithmetic import LN2, LOG2E, exp2, log1p, log2
 from stages.score.kernels.compiled import Array, inlined, kernel
-from stages.score.kernels.pixel_ranks import ENTROPY_OFFSET, LOGIT_OFFSET, SMALL, SMALLEST, offset, two_largest
+from stages.score.kernels.pixel_ranks import ENTROPY_OFFSET, LOGIT_OFFSET, SMALL, SMALLEST, offset
+from stages.score.kernels.vectors import LANES, Floats, align_stack, apart, fused, greater, lesser, load, splat, store
 
 MSP, ENTROPY, RBA, MASK2ANOMALY, NEG_SUM, MASK_ENERGY, EAM, VOID, RBA_NORMALIZED, MAXLOGIT = range(10)
 """Rows of the ranks."""
 ROWS = 10
-WORK_ROWS = 8
 SINGLE_MAPS = 3
 """Planes after the K classes whose score is a single map already: eam, void, rba-normalized."""
 
-# Each of the following loops writes to two arrays at most: with more, compilers cannot tell that they do not
-# overlap, and leave the loop scalar, five times slower. Classes are taken four at a time, so that sums are loaded and
-# stored less often.
 
-
-@kernel
-def invert(top: Array, inverse: Array) -> None:
-    """Write 1 / max S, and 0 where that is 0: float32 (n,)."""
-    for i in range(top.size):
-        inverse[i] = np.float32(1.0) / max(top[i], SMALLEST) if top[i] > np.float32(0.0) else np.float32(0.0)
-
-
-@inlined
-def x_log2_x(x: np.float32) -> np.float32:
-    """Return x log2 x, and 0 for 0."""
-    return x * log2(max(x, SMALLEST))
-
-
-@kernel
-def sum_ratios(S: Array, second: Array, inverse: Array, rest: Array, mixed: Array) -> None:
-    """Write r = sum over k != argmax of x_k, and -sum over the same k of x_k log2 x_k, with x_k = S_k / max S.
-
-    Each S is taken as no larger than the second largest, so that the argmax adds what that adds; taking it off once
-    leaves the sums over all others, the second largest among them, and nothing cancels.
+class Row(NamedTuple):
+    """A row of n pixels; n is a multiple of LANES, the last ones may be idle.
 
     Parameters
     ----------
-    S : float32 (K, n), not negative; where all are 0, as no query claims the pixel, they count as equal
-    second, inverse : float32 (n,), the second largest S and 1 / max S, 0 where that is 0
-    rest, mixed : float32 (n,), written
+    top : float32 (n,), max S
+    rest, mixed : float32 (n,), sums over k != argmax of x_k = S_k / max S, and of -x_k log2 x_k
+    saturated, total : float32 (n,), sums of tanh S_k and of S_k
+    exponentials : float32 (n,), sum of exp(S_k - max S)
+    ranks : float32 (ROWS, n)
     """
-    n, quads = rest.size, S.shape[0] - S.shape[0] % 4
-    for i in range(n):
-        x = second[i] * inverse[i]
-        rest[i], mixed[i] = -x, x_log2_x(x)
-    for k in range(0, quads, 4):
-        for i in range(n):
-            a, b = min(S[k, i], second[i]) * inverse[i], min(S[k + 1, i], second[i]) * inverse[i]
-            c, d = min(S[k + 2, i], second[i]) * inverse[i], min(S[k + 3, i], second[i]) * inverse[i]
-            rest[i] += (a + b) + (c + d)
-            mixed[i] -= (x_log2_x(a) + x_log2_x(b)) + (x_log2_x(c) + x_log2_x(d))
-    for k in range(quads, S.shape[0]):
-        for i in range(n):
-            x = min(S[k, i], second[i]) * inverse[i]
-            rest[i] += x
-            mixed[i] -= x_log2_x(x)
-    for i in range(n):
-        rest[i] = rest[i] if inverse[i] > np.float32(0.0) else np.float32(S.shape[0] - 1)
+
+    top: Array
+    rest: Array
+    mixed: Array
+    saturated: Array
+    total: Array
+    exponentials: Array
+    ranks: Array
+
+
+@kernel
+def make_row(width: int) -> Row:
+    """Return room for a row."""
+    n = apart(width)
+    sums = np.empty((6, n), np.float32)
+    return Row(sums[0], sums[1], sums[2], sums[3], sums[4], sums[5], np.empty((ROWS, n), np.float32))
+
+
+# The following work on LANES pixels of a row that lies between two stretched ones: `above` and `below` are of
+# `hold_rows`, float32 (P, m), `weight` is the share of the one below, and `start` says which pixels. S is blended
+# anew in each loop: to keep it costs more, as loads that follow a store wait for it if their addresses look alike.
 
 
 @inlined
-def sum_of_tanh(a: np.float32, b: np.float32) -> np.float32:
+def blended(above: Array, below: Array, weight: np.float32, at: int) -> Floats:
+    """Return LANES pixels of a plane; they begin at `at` in both rows."""
+    a = load(above, at)
+    return fused(load(below, at) - a, weight, a)
+
+
+@kernel
+def two_largest(above: Array, below: Array, weight: np.float32, classes: int, start: int) -> tuple[Floats, Floats]:
+    """Return the largest and the second largest of the classes."""
+    first, second = splat(np.float32(-np.inf)), splat(np.float32(-np.inf))
+    for k in range(classes):
+        x = blended(above, below, weight, k * above.shape[1] + start)
+        second = greater(second, lesser(x, first))
+        first = greater(first, x)
+    return first, second
+
+
+@inlined
+def x_log2_x(x: Floats) -> Floats:
+    """Return x log2 x, and 0 for 0."""
+    return x * log2(greater(x, SMALLEST))
+
+
+@kernel
+def sum_ratios(
+    above: Array, below: Array, weight: np.float32, classes: int, start: int, inverse: Floats, second: Floats
+) -> tuple[Floats, Floats]:
+    """Return r = sum over k != argmax of x_k, and -sum over the same k of x_k log2 x_k, with x_k = S_k / max S.
+
+    Each S is taken as no larger than the second largest, so that the argmax adds what that adds; taking it off once
+    leaves the sums over all others, the second largest among them, and nothing cancels. `inverse` is 1 / max S.
+    """
+    x = second * inverse
+    rest, mixed = splat(np.float32(0.0)) - x, x_log2_x(x)
+    for k in range(classes):
+        x = lesser(blended(above, below, weight, k * above.shape[1] + start), second) * inverse
+        rest = rest + x
+        mixed = mixed - x_log2_x(x)
+    return rest, mixed
+
+
+@inlined
+def sum_of_tanh(a: Floats, b: Floats) -> Floats:
     """Return tanh a + tanh b for numbers that are not negative, with one division."""
     ea, eb = exp2(a * (np.float32(-2.0) * LOG2E)), exp2(b * (np.float32(-2.0) * LOG2E))
     one = np.float32(1.0)
@@ -79,48 +108,54 @@ def sum_of_tanh(a: np.float32, b: np.float32) -> np.float32:
 
 
 @kernel
-def sum_saturated(S: Array, saturated: Array, total: Array) -> None:
-    """Write sum_k tanh(S_k) and sum_k S_k: float32 (n,)."""
-    n, quads = total.size, S.shape[0] - S.shape[0] % 4
-    saturated[:] = np.float32(0.0)
-    total[:] = np.float32(0.0)
-    for k in range(0, quads, 4):
-        for i in range(n):
-            a, b, c, d = S[k, i], S[k + 1, i], S[k + 2, i], S[k + 3, i]
-            saturated[i] += sum_of_tanh(a, b) + sum_of_tanh(c, d)
-            total[i] += (a + b) + (c + d)
-    for k in range(quads, S.shape[0]):
-        for i in range(n):
-            saturated[i] += sum_of_tanh(S[k, i], np.float32(0.0))
-            total[i] += S[k, i]
-
-
-@inlined
-def relative_exponential(x: np.float32, top: np.float32) -> np.float32:
-    """Return exp(x - top)."""
-    return exp2((x - top) * LOG2E)
+def sum_saturated(above: Array, below: Array, weight: np.float32, classes: int, start: int) -> tuple[Floats, Floats]:
+    """Return sum_k tanh(S_k) and sum_k S_k."""
+    saturated, total = splat(np.float32(0.0)), splat(np.float32(0.0))
+    for k in range(0, classes, 2):
+        a = blended(above, below, weight, k * above.shape[1] + start)
+        b = saturated * np.float32(0.0)
+        if k + 1 < classes:
+            b = blended(above, below, weight, (k + 1) * above.shape[1] + start)
+        saturated = saturated + sum_of_tanh(a, b)
+        total = total + (a + b)
+    return saturated, total
 
 
 @kernel
-def sum_relative_exponentials(S: Array, top: Array, exponentials: Array) -> None:
-    """Write sum_k exp(S_k - max S): float32 (n,)."""
-    n, quads = top.size, S.shape[0] - S.shape[0] % 4
-    exponentials[:] = np.float32(0.0)
-    for k in range(0, quads, 4):
-        for i in range(n):
-            ab = relative_exponential(S[k, i], top[i]) + relative_exponential(S[k + 1, i], top[i])
-            cd = relative_exponential(S[k + 2, i], top[i]) + relative_exponential(S[k + 3, i], top[i])
-            exponentials[i] += ab + cd
-    for k in range(quads, S.shape[0]):
-        for i in range(n):
-            exponentials[i] += relative_exponential(S[k, i], top[i])
+def sum_exponentials(above: Array, below: Array, weight: np.float32, classes: int, start: int, top: Floats) -> Floats:
+    """Return sum_k exp(S_k - max S)."""
+    total = splat(np.float32(0.0))
+    for k in range(classes):
+        total = total + exp2((blended(above, below, weight, k * above.shape[1] + start) - top) * LOG2E)
+    return total
+
+
+@kernel
+def sum_classes(above: Array, below: Array, weight: np.float32, classes: int, row: Row) -> None:
+    """Fill a row but for its ranks."""
+    align_stack()
+    for start in range(0, row.top.size, LANES):
+        top, second = two_largest(above, below, weight, classes, start)
+        inverse = np.float32(1.0) / greater(top, SMALLEST)
+        rest, mixed = sum_ratios(above, below, weight, classes, start, inverse, second)
+        saturated, total = sum_saturated(above, below, weight, classes, start)
+        store(row.top, start, top)
+        store(row.rest, start, rest)
+        store(row.mixed, start, mixed)
+        store(row.saturated, start, saturated)
+        store(row.total, start, total)
+        store(row.exponentials, start, sum_exponentials(above, below, weight, classes, start, top))
+
+
+# The loops below write to two arrays at most: with more, compilers cannot tell that they do not overlap, and leave
+# the loop scalar, five times slower.
 
 
 @kernel
 def rank_ratios(
     r: Array, mixed: Array, log_classes: np.float32, msp: Array, entropies: Array, log2_others: np.float32
 ) -> None:
-    """Write the ranks of `msp` and `entropy` from r and `mixed` of `sum_ratios`: float32 (n,) each."""
+    """Write the ranks of `msp` and `entropy` from r and `mixed` of `Row`: float32 (n,) each."""
     for i in range(r.size):
         msp[i] = log2(max(r[i], SMALLEST)) - log2_others
         entropy = log1p(r[i]) + mixed[i] * LN2 / (np.float32(1.0) + r[i])
@@ -136,48 +171,58 @@ def rank_exponentials(top: Array, exponentials: Array, sharp: np.float32, mask_e
 
 
 @kernel
-def finish_classes(S: Array, work: Array, ranks: Array) -> None:
-    """Write the ranks that are functions of the K class planes.
-
-    Parameters
-    ----------
-    S : float32 (K, n), not negative
-    work : float32 (WORK_ROWS, n), written over
-    ranks : float32 (ROWS, n), rows MSP to MASK_ENERGY written
-    """
-    K, n = S.shape
-    top, second, rest, mixed = work[0], work[1], work[2], work[3]
-    saturated, total, exponentials, inverse = work[4], work[5], work[6], work[7]
-    two_largest(S, top, second)
-    invert(top, inverse)
-    sum_ratios(S, second, inverse, rest, mixed)
-    sum_saturated(S, saturated, total)
-    sum_relative_exponentials(S, top, exponentials)
+def rank_classes(classes: int, row: Row) -> None:
+    """Write the ranks that are functions of the K class planes, MSP to MASK_ENERGY, from the sums of a row."""
+    K, ranks = np.float32(classes), row.ranks
+    for i in range(row.top.size):  # where no query claims the pixel, all S are 0 and count as equal
+        row.rest[i] = row.rest[i] if row.top[i] > np.float32(0.0) else K - np.float32(1.0)
     tanh1 = np.float32(np.tanh(1.0))
-    sharp = np.float32(np.log(np.exp(1.0) + K - 1.0))  # logsumexp of a perfectly confident pixel
-    log_classes, log2_others = log2(np.float32(K)) * LN2, log2(np.float32(K - 1))
-    rank_ratios(rest, mixed, log_classes, ranks[MSP], ranks[ENTROPY], log2_others)
-    rank_exponentials(top, exponentials, sharp, ranks[MASK_ENERGY])
-    for i in range(n):
-        ranks[RBA, i] = tanh1 - saturated[i]
-        ranks[NEG_SUM, i] = np.float32(1.0) - total[i]
-        ranks[MASK2ANOMALY, i] = np.float32(1.0) - top[i]
+    sharp = np.float32(np.log(np.exp(1.0) + classes - 1.0))  # logsumexp of a perfectly confident pixel
+    log_classes, log2_others = log2(K) * LN2, log2(K - np.float32(1.0))
+    rank_ratios(row.rest, row.mixed, log_classes, ranks[MSP], ranks[ENTROPY], log2_others)
+    rank_exponentials(row.top, row.exponentials, sharp, ranks[MASK_ENERGY])
+    for i in range(row.top.size):
+        ranks[RBA, i] = tanh1 - row.saturated[i]
+        ranks[NEG_SUM, i] = np.float32(1.0) - row.total[i]
+        ranks[MASK2ANOMALY, i] = np.float32(1.0) - row.top[i]
 
 
 @kernel
-def finish(z: Array, classes: int, work: Array, ranks: Array) -> None:
-    """Write all ranks of n pixels: float32 (P, n) to (ROWS, n), P = classes + SINGLE_MAPS, or classes alone.
+def rank_maps(above: Array, below: Array, weight: np.float32, ranks: Array) -> None:
+    """Write the ranks that are single maps, EAM to RBA_NORMALIZED, from two stretched rows (SINGLE_MAPS, m)."""
+    for i in range(ranks.shape[1]):
+        ranks[EAM, i] = np.float32(1.0) - fused(below[0, i] - above[0, i], weight, above[0, i])
+        ranks[VOID, i] = fused(below[1, i] - above[1, i], weight, above[1, i])
+        ranks[RBA_NORMALIZED, i] = fused(below[2, i] - above[2, i], weight, above[2, i])
 
-    The class planes alone are those of `maxlogit`, and only that row is written.
+
+@kernel
+def rank_maxlogit(above: Array, below: Array, weight: np.float32, classes: int, row: Row) -> None:
+    """Write the rank of `maxlogit`."""
+    for start in range(0, row.top.size, LANES):
+        top, _ = two_largest(above, below, weight, classes, start)
+        store(row.top, start, top)
+    for i in range(row.top.size):
+        row.ranks[MAXLOGIT, i] = offset(-row.top[i], LOGIT_OFFSET)
+
+
+@kernel
+def finish(stretched: Array, first_row: int, weight: np.float32, classes: int, row: Row) -> None:
+    """Write all ranks of a row that lies between two rows of planes.
+
+    Parameters
+    ----------
+    stretched : float32 (2, P, m) of `hold_rows`. P = classes + SINGLE_MAPS, none negative; or P = classes, those of
+        `maxlogit`, and only that rank is written
+    first_row : the source row before
+    weight : the share of the one after
+    classes : K
+    row : of `make_row`
     """
-    if z.shape[0] > classes:
-        finish_classes(z[:classes], work, ranks)
-        for i in range(z.shape[1]):
-            ranks[EAM, i] = np.float32(1.0) - z[classes, i]
-            ranks[VOID, i] = z[classes + 1, i]
-            ranks[RBA_NORMALIZED, i] = z[classes + 2, i]
+    above, below = stretched[first_row % 2], stretched[(first_row + 1) % 2]
+    if stretched.shape[1] > classes:
+        sum_classes(above, below, weight, classes, row)
+        rank_classes(classes, row)
+        rank_maps(above[classes:], below[classes:], weight, row.ranks)
     else:
-        top = work[0]
-        two_largest(z[:classes], top, work[1])
-        for i in range(z.shape[1]):
-            ranks[MAXLOGIT, i] = offset(-top[i], LOGIT_OFFSET)
+        rank_maxlogit(above, below, weight, classes, row)

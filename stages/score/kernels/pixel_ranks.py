@@ -8,10 +8,13 @@ Scores leave here as ranks: strictly increasing functions of the formulas (see `
 AuPRC, FPR95 and AUROC see.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
-from stages.score.kernels.arithmetic import LEAST_EXPONENT, LN2, LOG2E, as_int, exp2, exp2_within, log1p, log2
+from stages.score.kernels.arithmetic import LEAST_EXPONENT, LN2, LOG2E, exp2, exp2_product, log1p, log2
 from stages.score.kernels.compiled import Array, inlined, kernel
+from stages.score.kernels.vectors import LANES, align_stack, apart, fused, greater, lanes, lesser, load, splat, store
 
 MSP, ENTROPY, ENERGY, VOID, MAXLOGIT = 0, 1, 2, 3, 4
 """Rows of the ranks; the last one depends on no temperature."""
@@ -22,8 +25,6 @@ LOGIT_OFFSET, ENTROPY_OFFSET = np.float32(8.0), np.float32(1.0)
 """Move ranks away from zero, so that bins are of even width around it instead of ever finer."""
 SMALL = np.float32(2.0**-20)
 SMALLEST = np.float32(1e-37)
-INFINITE = np.int32(0x7F800000)
-"""The pattern of infinity; those of NaN are greater."""
 
 
 @inlined
@@ -32,51 +33,75 @@ def offset(value: np.float32, by: np.float32) -> np.float32:
     return value + (by if value >= np.float32(0.0) else -by)
 
 
-@kernel
-def two_largest(z: Array, first: Array, second: Array) -> None:
-    """Write the largest and the second largest of float32 (C, n), two planes at a time: float32 (n,) each."""
-    first[:] = -np.inf
-    second[:] = -np.inf
-    pairs = z.shape[0] - z.shape[0] % 2
-    for k in range(0, pairs, 2):
-        for i in range(first.size):
-            high, low = max(z[k, i], z[k + 1, i]), min(z[k, i], z[k + 1, i])
-            second[i] = max(max(second[i], low), min(first[i], high))
-            first[i] = max(first[i], high)
-    for k in range(pairs, z.shape[0]):
-        for i in range(first.size):
-            second[i] = max(second[i], min(first[i], z[k, i]))
-            first[i] = max(first[i], z[k, i])
-
-
-@kernel
-def prepare(z: Array, classes: int, distance: Array, top: Array, gap: Array) -> tuple[int, np.float32]:
-    """Do what no temperature changes.
+class Row(NamedTuple):
+    """A row of n pixels and what no temperature changes of them; n is a multiple of LANES, the last ones may be idle.
 
     Parameters
     ----------
-    z : float32 (P, n), logits of n pixels; the first `classes` planes are C, another may be void
-    classes : number of in-distribution classes, at least 2
-    distance : float32 (P, n), written: min(z_k - m2, 0) log2 e for k in C, (z_void - m1) log2 e for void
-    top : float32 (n,), written: m1
-    gap : float32 (n,), written: (m1 - m2) log2 e
+    z : float32 (P, m) with m >= n, logits; the first planes are the in-distribution classes C, another may be void
+    distance : float32 (n * C,), min(z_k - m2, 0) log2 e, the classes of LANES pixels together, then those of the next
+    void : float32 (n,), (z_void - m1) log2 e, or (0,) where there is no such plane
+    top : float32 (n,), m1
+    gap : float32 (n,), (m1 - m2) log2 e
+    work : float32 (WORK_ROWS, n), written over
+    """
+
+    z: Array
+    distance: Array
+    void: Array
+    top: Array
+    gap: Array
+    work: Array
+
+
+@kernel
+def make_row(planes: int, classes: int, width: int) -> Row:
+    """Return room for a row."""
+    n = apart(width)
+    z, distance = np.zeros((planes, apart(width)), np.float32), np.empty(n * classes, np.float32)
+    void = np.empty(n if planes > classes else 0, np.float32)
+    top, gap, work = np.empty(n, np.float32), np.empty(n, np.float32), np.empty((WORK_ROWS, n), np.float32)
+    return Row(z, distance, void, top, gap, work)
+
+
+@kernel
+def make_ranks(width: int) -> Array:
+    """Return room for the ranks of a row: float32 (ROWS, n)."""
+    return np.empty((ROWS, apart(width)), np.float32)
+
+
+@kernel
+def prepare(row: Row) -> tuple[int, np.float32]:
+    """Do what no temperature changes: fill all of a row from its logits.
 
     Returns
     -------
     damaged : number of logits that are not finite
     lowest : the least distance
     """
-    n = z.shape[1]
-    two_largest(z[:classes], top, gap)
-    largest, lowest = np.int32(0), np.float32(0.0)
-    for k in range(z.shape[0]):
-        for i in range(n):
-            distance[k, i] = (z[k, i] - top[i] if k >= classes else min(z[k, i] - gap[i], np.float32(0.0))) * LOG2E
-            largest = max(largest, np.int32(as_int(z[k, i]) & np.int32(0x7FFFFFFF)))
-            lowest = min(lowest, distance[k, i])
-    for i in range(n):
-        gap[i] = (top[i] - gap[i]) * LOG2E
-    return (0 if largest < INFINITE else count_infinite(z)), lowest
+    align_stack()
+    z, n, plane = row.z, row.top.size, row.z.shape[1]
+    classes, none = row.distance.size // n, np.float32(0.0)
+    zeros, lowest = splat(none), splat(none)
+    for start in range(0, n, LANES):
+        first, second = splat(np.float32(-np.inf)), splat(np.float32(-np.inf))
+        for k in range(classes):
+            x = load(z, k * plane + start)
+            second = greater(second, lesser(x, first))
+            first = greater(first, x)
+            zeros = fused(x, none, zeros)  # NaN from the first logit on that is not finite
+        for k in range(classes):
+            distance = lesser(load(z, k * plane + start) - second, none) * LOG2E
+            lowest = lesser(lowest, distance)
+            store(row.distance, start * classes + k * LANES, distance)
+        store(row.top, start, first)
+        store(row.gap, start, (first - second) * LOG2E)
+        if row.void.size > 0:
+            x = load(z, classes * plane + start)
+            zeros = fused(x, none, zeros)
+            store(row.void, start, (x - first) * LOG2E)
+    damaged = not (lanes(zeros) == none).all()
+    return count_infinite(z) if damaged else 0, lanes(lowest).min()
 
 
 @kernel
@@ -84,51 +109,44 @@ def count_infinite(z: Array) -> int:
     """Return how many numbers of float32 (P, n) are NaN or infinite."""
     found = 0
     for number in z.flat:
-        if (as_int(number) & np.int32(0x7FFFFFFF)) >= INFINITE:
-            found += 1
+        found += not np.isfinite(number)
     return found
 
 
 @kernel
 def at_least(distance: Array, least: np.float32) -> Array:
-    """Return float32 (P, n), no number below `least`."""
+    """Return float32 (n,), no number below `least`."""
     out = np.empty_like(distance)
-    for k in range(out.shape[0]):
-        for i in range(out.shape[1]):
-            out[k, i] = max(distance[k, i], least)
+    for i in range(out.size):
+        out[i] = max(distance[i], least)
     return out
 
 
 @kernel
 def sum_exponentials(distance: Array, classes: int, inverse_T: np.float32, others: Array, moment: Array) -> None:
-    """Write sum over k != argmax of e_k and sum_k d_k e_k with e_k = 2**(d_k / T), four classes at a time.
+    """Write sum over k != argmax of e_k and sum_k d_k e_k with e_k = 2**(d_k / T).
 
     Parameters
     ----------
-    distance : float32 (P, n) of `prepare`, not below LEAST_EXPONENT * T
+    distance : of `Row`, not below LEAST_EXPONENT * T
     others, moment : float32 (n,), written
     """
-    n = others.size
-    others[:] = np.float32(-1.0)  # the largest logit adds exactly 1 here, and 0 to the moment
-    moment[:] = np.float32(0.0)
-    quads = classes - classes % 4
-    for k in range(0, quads, 4):
-        for i in range(n):
-            a, b, c, d = distance[k, i], distance[k + 1, i], distance[k + 2, i], distance[k + 3, i]
-            ea, eb = exp2_within(a * inverse_T), exp2_within(b * inverse_T)
-            ec, ed = exp2_within(c * inverse_T), exp2_within(d * inverse_T)
-            others[i] += (ea + eb) + (ec + ed)
-            moment[i] += (a * ea + b * eb) + (c * ec + d * ed)
-    for k in range(quads, classes):
-        for i in range(n):
-            e = exp2_within(distance[k, i] * inverse_T)
-            others[i] += e
-            moment[i] += distance[k, i] * e
+    align_stack()
+    for start in range(0, others.size, LANES):
+        # The largest logit adds exactly 1 to the first sum, and 0 to the other.
+        total, weighted = splat(np.float32(-1.0)), splat(np.float32(0.0))
+        for place in range(start * classes, (start + LANES) * classes, LANES):
+            d = load(distance, place)
+            e = exp2_product(d, inverse_T)
+            total = total + e
+            weighted = fused(d, e, weighted)
+        store(others, start, total)
+        store(moment, start, weighted)
 
 
 @kernel
 def rank_maxlogit(top: Array, ranks: Array) -> None:
-    """Write the rank of `maxlogit`: float32 (n,) of `prepare` into its row of float32 (ROWS, n)."""
+    """Write the rank of `maxlogit`: m1 of `Row`, float32 (n,), into its row of float32 (ROWS, n)."""
     for i in range(top.size):
         ranks[MAXLOGIT, i] = offset(-top[i], LOGIT_OFFSET)
 
@@ -194,37 +212,29 @@ def rank_energy(top: Array, log1r: Array, T: np.float32, log_classes: np.float32
 
 
 @kernel
-def rank_void(distance: Array, rest: Array, inverse_T: np.float32, log2_classes: np.float32, void: Array) -> None:
+def rank_void(relative: Array, rest: Array, inverse_T: np.float32, log2_classes: np.float32, void: Array) -> None:
     """Write the rank of `void` from (z_void - m1) log2 e and r: float32 (n,)."""
     for i in range(rest.size):
-        void[i] = distance[i] * inverse_T - log2(np.float32(1.0) + rest[i]) + log2_classes
+        void[i] = relative[i] * inverse_T - log2(np.float32(1.0) + rest[i]) + log2_classes
 
 
 @kernel
-def temper(
-    distance: Array,
-    lowest: np.float32,
-    top: Array,
-    gap: Array,
-    classes: int,
-    T: np.float32,
-    work: Array,
-    ranks: Array,
-) -> None:
+def temper(row: Row, lowest: np.float32, T: np.float32, ranks: Array) -> None:
     """Write the ranks of `msp`, `entropy`, `energy` and, where there is a void plane, `void` at one temperature.
 
     Parameters
     ----------
-    distance, lowest, top, gap : of `prepare`
+    row, lowest : of `prepare`
     T : temperature
-    work : float32 (WORK_ROWS, n), written over
     ranks : float32 (ROWS, n), written
     """
+    distance, void, top, gap, work = row.distance, row.void, row.top, row.gap, row.work
+    classes = distance.size // top.size
     inverse_T, log2_classes = np.float32(1.0) / T, log2(np.float32(classes))
     log2_others, log_classes = log2(np.float32(classes - 1)), log2_classes * LN2
     others, moment, shrink, rest, log1r = work[0], work[1], work[2], work[3], work[4]
     # What is lower still vanishes beside the second largest logit, but would leave the range of exponents. Bounding
-    # every distance in the loop would make that an eighth slower, and hardly any band needs it.
+    # every distance in the loop would make that an eighth slower, and hardly any row needs it.
     within = distance if lowest * inverse_T >= LEAST_EXPONENT else at_least(distance, LEAST_EXPONENT * T)
     sum_exponentials(within, classes, inverse_T, others, moment)
     weigh_others(others, gap, inverse_T, shrink, rest)
@@ -232,5 +242,5 @@ def temper(
     rank_msp(others, gap, inverse_T, log2_others, ranks[MSP])
     rank_entropy(work, gap, inverse_T, log_classes, work[5], ranks[ENTROPY])
     rank_energy(top, log1r, T, log_classes, ranks[ENERGY])
-    if distance.shape[0] > classes:
-        rank_void(distance[classes], rest, inverse_T, log2_classes, ranks[VOID])
+    if void.size > 0:
+        rank_void(void, rest, inverse_T, log2_classes, ranks[VOID])

@@ -4,6 +4,7 @@ import numpy as np
 
 from stages.score.kernels.arithmetic import widen
 from stages.score.kernels.compiled import Array, kernel
+from stages.score.kernels.vectors import apart
 
 Axis = tuple[np.ndarray, np.ndarray]
 """For each target position the source position before it and the share of the one after."""
@@ -33,14 +34,14 @@ def axis_weights(source: int, target: int) -> Axis:
 
 @kernel
 def stretch_row(planes: Array, chosen: Array, y: int, columns: Axis, out: Array) -> None:
-    """Resample row `y` of the chosen planes along x: (C, h, w) as `widen` has it to float32 (P, width)."""
+    """Resample row `y` of the chosen planes along x: (C, h, w) as `widen` has it to float32 (P, n), n >= width."""
     first, weight = columns
     width, last = first.size, planes.shape[2] - 1
     row = np.empty(planes.shape[2], np.float32)
     for p in range(chosen.size):
         target = out[p]
         if width == row.size:
-            widen(planes[chosen[p], y], target)
+            widen(planes[chosen[p], y], target[:width])
         else:
             widen(planes[chosen[p], y], row)
             for x in range(width):
@@ -49,70 +50,58 @@ def stretch_row(planes: Array, chosen: Array, y: int, columns: Axis, out: Array)
 
 
 @kernel
-def blend(above: Array, below: Array, weight: np.float32, out: Array) -> None:
-    """Blend two stretched rows: float32 (width,) each."""
-    for x in range(out.size):
-        out[x] = above[x] + weight * (below[x] - above[x])
+def make_rows(planes: int, width: int) -> tuple[Array, Array]:
+    """Return `held` and `stretched` of `hold_rows` before the first row."""
+    return np.full(2, -1), np.zeros((2, planes, apart(width)), np.float32)
 
 
 @kernel
-def sample_row(
-    planes: Array,
-    chosen: Array,
-    y: int,
-    rows: Axis,
-    columns: Axis,
-    held: Array,
-    stretched: Array,
-    row: int,
-    out: Array,
-) -> None:
-    """Sample row `y` of the target grid.
+def hold_rows(planes: Array, chosen: Array, y: int, axes: tuple[Axis, Axis], held: Array, stretched: Array) -> None:
+    """See to it that the two source rows which row `y` of the target grid lies between are stretched.
+
+    They are `stretched[first % 2]` and `stretched[(first + 1) % 2]` with first = `axes[0][0][y]`.
 
     Parameters
     ----------
     planes : (C, h, w), float32 or patterns of float16, see `arithmetic.widen`
     chosen : int64 (P,), which planes
     y : target row
-    rows, columns : `axis_weights` of both axes
+    axes : `axis_weights` of rows and columns
     held : int64 (2,), the source rows that `stretched` holds (-1: none), kept from call to call
-    stretched : float32 (2, P, width), kept from call to call: each source row is stretched once
-    row : which row of `out` it becomes
-    out : float32 (P, rows, width), written
+    stretched : float32 (2, P, n) of `make_rows`, kept from call to call: each source row is stretched once
     """
-    first, weight = rows
-    for source in (first[y], min(first[y] + 1, planes.shape[1] - 1)):
+    rows, columns = axes
+    first = rows[0][y]
+    for source in (first, min(first + 1, planes.shape[1] - 1)):
         if held[source % 2] != source:
             stretch_row(planes, chosen, source, columns, stretched[source % 2])
             held[source % 2] = source
-    above, below = stretched[first[y] % 2], stretched[(first[y] + 1) % 2]
-    for p in range(chosen.size):  # rows one by one: of a part of `out` the compiler would not know that it is dense
-        if weight[y] == 0:
-            out[p, row] = above[p]
-        else:
-            blend(above[p], below[p], weight[y], out[p, row])
 
 
 @kernel
-def sample_band(
-    planes: Array,
-    chosen: Array,
-    start: int,
-    stop: int,
-    rows: Axis,
-    columns: Axis,
-    held: Array,
-    stretched: Array,
-    out: Array,
+def sample_row(
+    planes: Array, chosen: Array, y: int, axes: tuple[Axis, Axis], held: Array, stretched: Array, out: Array
 ) -> None:
-    """Sample rows `start` to `stop` of the target grid, one after another: out is float32 (P, rows, width).
+    """Sample row `y` of the target grid into planes as long as those of `stretched`: float32 (P, n).
 
-    The other parameters are those of `sample_row`.
+    The other parameters are those of `hold_rows`.
     """
-    same = columns[0].size == planes.shape[2] and rows[0].size == planes.shape[1]
-    for y in range(start, stop):
-        if same:
-            for p in range(chosen.size):
-                widen(planes[chosen[p], y], out[p, y - start])
-        else:
-            sample_row(planes, chosen, y, rows, columns, held, stretched, y - start, out)
+    rows, columns = axes
+    if columns[0].size == planes.shape[2] and rows[0].size == planes.shape[1]:
+        for p in range(chosen.size):
+            widen(planes[chosen[p], y], out[p, : columns[0].size])
+    else:
+        hold_rows(planes, chosen, y, axes, held, stretched)
+        above, below, weight = stretched[rows[0][y] % 2], stretched[(rows[0][y] + 1) % 2], rows[1][y]
+        for p in range(chosen.size):
+            if weight == 0:
+                out[p] = above[p]
+            else:
+                blend(above[p], below[p], weight, out[p])
+
+
+@kernel
+def blend(above: Array, below: Array, weight: np.float32, out: Array) -> None:
+    """Blend two stretched rows: float32 (n,) each."""
+    for x in range(out.size):
+        out[x] = above[x] + weight * (below[x] - above[x])

@@ -1,0 +1,251 @@
+"""Eight numbers at once, for loops that a compiler does not turn into vector code well by itself.
+
+Compilers make vectors of the innermost loop alone. Where that runs over pixels, sums over classes go through memory
+for each class; vectors that are spelt out let it run over classes, and the sums of eight pixels stay in registers.
+Every processor can run them: one without registers of this width uses several.
+
+In kernels vectors take + - * / << with each other and with numbers of their type; what else they can do is below.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, datamodel
+from numba.core.datamodel import models
+from numba.extending import intrinsic, overload, register_model
+
+from stages.score.kernels.compiled import Array, inlined
+
+LANES = 8
+BYTES = 4
+"""Bytes of a lane: float32 or int32."""
+LINE = 16
+"""Lanes that a cache line holds."""
+
+Floats = Any
+"""A vector of float32, or one float32: what is written for numbers does for vectors."""
+
+
+class Vector(types.Type):
+    """The type of LANES numbers of one type."""
+
+    def __init__(self, element: types.Type) -> None:
+        self.element = element
+        super().__init__(name=f"Vector({element}, {LANES})")
+
+
+@register_model(Vector)
+class _Model(models.PrimitiveModel):
+    def __init__(self, manager: datamodel.DataModelManager, kind: Vector) -> None:
+        super().__init__(manager, kind, ir.VectorType(manager.lookup(kind.element).get_value_type(), LANES))
+
+
+Code = Callable[[Any, ir.IRBuilder, Any, list[ir.Value]], ir.Value]
+Written = tuple[Any, Code]
+"""What an intrinsic is: its signature, and the function that writes its code."""
+
+
+def _function(write: Callable[..., Written]) -> Callable[..., Any]:
+    """Return what kernels call; `write` is called with the types of its arguments."""
+    return intrinsic(write)
+
+
+def _is_vector(*kinds: types.Type) -> bool:
+    return any(isinstance(kind, Vector) for kind in kinds)
+
+
+def _common(*kinds: types.Type) -> tuple[Any, list[Any]]:
+    """Return the type of the first vector among some, or of the first number; and each as that or its element."""
+    first = next((kind for kind in kinds if _is_vector(kind)), kinds[0])
+    return first, [kind if _is_vector(kind) else getattr(first, "element", first) for kind in kinds]
+
+
+def _spread(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """Return LANES times the same number."""
+    if isinstance(value.type, ir.VectorType):
+        return value
+    index = ir.IntType(32)
+    one = builder.insert_element(ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined), value, index(0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(index, LANES), [0] * LANES))
+
+
+def _alike(builder: ir.IRBuilder, values: list[ir.Value]) -> list[ir.Value]:
+    """Return numbers as they are, and as vectors where one of them is a vector."""
+    wide = any(isinstance(value.type, ir.VectorType) for value in values)
+    return [_spread(builder, value) for value in values] if wide else values
+
+
+def _operator(python: Callable[..., Any], of_floats: str, of_ints: str) -> None:
+    """Teach the kernels an operator between vectors, or a vector and a number."""
+
+    @_function
+    def apply(_context: object, a: types.Type, b: types.Type) -> Written:
+        kind, taken = _common(a, b)
+
+        def code(_context: object, builder: ir.IRBuilder, _signature: object, args: list[ir.Value]) -> ir.Value:
+            write = getattr(builder, of_floats if kind.element == types.float32 else of_ints)
+            return write(*_alike(builder, args))
+
+        return kind(*taken), code
+
+    @overload(python, strict=False)
+    def of_vectors(a: types.Type, b: types.Type) -> Callable[..., Any] | None:
+        return (lambda a, b: apply(a, b)) if _is_vector(a, b) else None
+
+
+_operator(operator.add, "fadd", "add")
+_operator(operator.sub, "fsub", "sub")
+_operator(operator.mul, "fmul", "mul")
+_operator(operator.truediv, "fdiv", "")
+_operator(operator.lshift, "", "shl")
+
+
+@_function
+def splat(_context: object, value: types.Type) -> Written:
+    """Return a vector of LANES times the same number."""
+
+    def code(_context: object, builder: ir.IRBuilder, _signature: object, args: list[ir.Value]) -> ir.Value:
+        return _spread(builder, args[0])
+
+    return Vector(value)(value), code
+
+
+def _address(context: object, builder: ir.IRBuilder, array: types.Array, args: list[ir.Value]) -> ir.Value:
+    """Return where LANES numbers of an array begin, as a pointer to a vector."""
+    data = cgutils.create_struct_proxy(array)(context, builder, args[0]).data
+    vector = ir.VectorType(data.type.pointee, LANES)
+    return builder.bitcast(builder.gep(data, [args[1]]), vector.as_pointer())
+
+
+@_function
+def load(_context: object, array: types.Array, _start: types.Type) -> Written:
+    """Return LANES numbers of a contiguous array, from `start` on, counted from its first element.
+
+    Neither this nor `store` looks whether they lie within the array.
+    """
+
+    def code(context: object, builder: ir.IRBuilder, _signature: object, args: list[ir.Value]) -> ir.Value:
+        return builder.load(_address(context, builder, array, args), align=BYTES)
+
+    return Vector(array.dtype)(array, types.intp), code
+
+
+@_function
+def store(_context: object, array: types.Array, _start: types.Type, value: types.Type) -> Written:
+    """Write a vector into a contiguous array, from `start` on, counted from its first element."""
+
+    def code(context: object, builder: ir.IRBuilder, _signature: object, args: list[ir.Value]) -> ir.Value:
+        builder.store(args[2], _address(context, builder, array, args), align=BYTES)
+        return cast(Any, context).get_dummy_value()
+
+    return types.none(array, types.intp, value), code
+
+
+def _choice(order: str) -> Callable[..., Any]:
+    @_function
+    def choose(_context: object, a: types.Type, b: types.Type) -> Written:
+        kind, taken = _common(a, b)
+
+        def code(_context: object, builder: ir.IRBuilder, _signature: object, args: list[ir.Value]) -> ir.Value:
+            first, second = _alike(builder, args)
+            return builder.select(builder.fcmp_ordered(order, first, second), first, second)
+
+        return kind(*taken), code
+
+    return choose
+
+
+greater = _choice(">")
+"""The greater of two float32 or vectors of them, lane by lane; of NaN nothing is promised."""
+lesser = _choice("<")
+"""The lesser of two float32 or vectors of them, lane by lane; of NaN nothing is promised."""
+
+
+@_function
+def fused(_context: object, a: types.Type, b: types.Type, c: types.Type) -> Written:
+    """Return a * b + c of float32 or vectors of them, in one operation and rounded once where there is such a one."""
+    kind, taken = _common(a, b, c)
+
+    def code(_context: object, builder: ir.IRBuilder, _signature: object, args: list[ir.Value]) -> ir.Value:
+        alike = _alike(builder, args)
+        name = f"llvm.fmuladd.v{LANES}f32" if _is_vector(kind) else "llvm.fmuladd.f32"
+        function = ir.FunctionType(alike[0].type, [alike[0].type] * 3)
+        return builder.call(cgutils.get_or_insert_function(builder.module, function, name), alike)
+
+    return kind(*taken), code
+
+
+def _of_one(source: types.Type, target: types.Type, write: str) -> Callable[..., Any]:
+    """Return a conversion of numbers or vectors."""
+
+    @_function
+    def convert(_context: object, value: types.Type) -> Written:
+        signature = Vector(target)(Vector(source)) if _is_vector(value) else target(source)
+
+        def code(context: object, builder: ir.IRBuilder, _signature: object, args: list[ir.Value]) -> ir.Value:
+            return getattr(builder, write)(args[0], cast(Any, context).get_value_type(signature.return_type))
+
+        return signature, code
+
+    return convert
+
+
+as_float = _of_one(types.int32, types.float32, "bitcast")
+"""The float32 that have the bits of some int32: a number or a vector."""
+as_int = _of_one(types.float32, types.int32, "bitcast")
+"""The bits of float32 as int32: a number or a vector."""
+to_float = _of_one(types.int32, types.float32, "sitofp")
+"""Integers as float32: a number or a vector."""
+
+
+@_function
+def shift_right(_context: object, value: types.Type, _bits: types.Type) -> Written:
+    """Return int32 divided by 2**bits and rounded down: a number or a vector."""
+    kind = value if _is_vector(value) else types.int32
+
+    def code(_context: object, builder: ir.IRBuilder, _signature: object, args: list[ir.Value]) -> ir.Value:
+        return builder.ashr(*_alike(builder, args))
+
+    return kind(kind, types.int32), code
+
+
+@_function
+def align_stack(_context: object) -> Written:
+    """Let the function that calls this keep what its registers cannot hold where vectors do not straddle cache lines.
+
+    Else that is a matter of the thread it runs in, and with bad luck a fifth slower.
+    """
+
+    def code(context: object, builder: ir.IRBuilder, _signature: object, _args: list[ir.Value]) -> ir.Value:
+        builder.function.attributes.alignstack = LANES * BYTES
+        return cast(Any, context).get_dummy_value()
+
+    return types.none(), code
+
+
+@inlined
+def padded(count: int) -> int:
+    """Return the least multiple of LANES that is not below a count."""
+    return -(-count // LANES) * LANES
+
+
+@inlined
+def apart(count: int) -> int:
+    """Return how long planes of so many numbers should be, so that a pixel's do not contend for places in a cache.
+
+    Rows of images tend to be powers of two, and numbers that such a distance divides may lie in the same few places
+    only. An odd number of cache lines spreads them over all.
+    """
+    return (-(-count // LINE) | 1) * LINE
+
+
+@inlined
+def lanes(vector: Floats) -> Array:
+    """Return the numbers of a vector of floats: float32 (LANES,)."""
+    out = np.empty(LANES, np.float32)
+    store(out, 0, vector)
+    return out
