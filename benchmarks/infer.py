@@ -33,7 +33,7 @@ from stages.infer.preprocess import prepare
 from stages.infer.run import infer_images
 from stages.memory import keep_freed_memory
 
-IMAGES = 12
+IMAGES = 30
 SLOW_IMAGES = 2
 ROUNDS = 3
 FORWARD_ROUNDS = 3

@@ -14,6 +14,8 @@ from benchmarks.real import real_folder, real_store
 from benchmarks.sheet import Sheet
 from benchmarks.timing import Seconds, median, one_core, ratio, take_turns
 from cache import open_store
+from stages.score.ground_truth import GroundTruth
+from stages.score.histogram import Tally
 from stages.score.kernels.arithmetic import widened
 from stages.score.kernels.compiled import kernel
 from stages.score.kernels.pixel_ranks import make_ranks, make_row, temper
@@ -22,7 +24,7 @@ from stages.score.pixel import prepare
 from stages.score.plan import make_plan
 from stages.score.protocols import PROTOCOLS
 from stages.score.results import Row, make_rows
-from stages.score.run import tally_store
+from stages.score.run import count_pairs, read_picture, tally_store
 
 SWEEP = tuple(float(T) for T in np.linspace(0.5, 2.4, 20).round(3))
 PIXEL_METHODS = ("msp", "entropy", "energy")
@@ -44,11 +46,25 @@ def score(
 
 
 def scores_alone(path: Path) -> Callable[[], None]:
-    """Return the fused loop and nothing else: the scores of a few images in memory, none of them counted."""
+    """Return the fused loop over a few images in memory, and nothing else: no score is counted."""
     store = open_store(path)
     z = [widened(prepare({"logits": store.read("logits", i)}))[: made.CLASSES] for i in range(LOOP_IMAGES)]
     rows = [image[:, y] for image in z for y in range(image.shape[1])]
     return partial(_fused_loop, np.stack(rows), np.array(SWEEP, np.float32))
+
+
+def counted_alone(path: Path) -> Callable[[], None]:
+    """Return the scores of a few images in memory, counted: all that the kernels do."""
+    store = open_store(path)
+    plan = make_plan(store.schema, PROTOCOLS["course"], PIXEL_METHODS, SWEEP)
+    truth, tally = GroundTruth(store, plan.protocol, store.completed()), Tally.zero(plan)
+    pictures = [picture for i in range(LOOP_IMAGES) if (picture := read_picture(store, truth, i))]
+
+    def run() -> None:
+        for picture in pictures:
+            count_pairs(store, plan, picture, plan.threshold_ranks(), tally, range(len(plan.pairs)))
+
+    return run
 
 
 @kernel
@@ -100,13 +116,15 @@ def measure_pixel(sheet: Sheet, path: Path, kind: str) -> None:
     images, pairs = len(open_store(path).completed()), len(PIXEL_METHODS) * len(SWEEP)
     candidates: dict[str, Callable[[], object]] = {
         "pipe score": partial(score, path, "course", PIXEL_METHODS, SWEEP, 1),
-        "fused loop alone": scores_alone(path),
+        "its scores and counts alone": counted_alone(path),
+        "its scores alone": scores_alone(path),
         "torch + scikit-learn": plain_pixel(path),
     }
     with one_core(), threadpool_limits(1):
         seconds = take_turns(candidates, ROUNDS)
     image = made.PIXEL_SIZE[0] * made.PIXEL_SIZE[1]
-    work = {"pipe score": (pairs, images), "fused loop alone": (pairs, LOOP_IMAGES)}
+    part = (pairs, LOOP_IMAGES)
+    work = {"pipe score": (pairs, images), "its scores and counts alone": part, "its scores alone": part}
     work["torch + scikit-learn"] = (len(PIXEL_METHODS), images)
     sweep = f"{', '.join(PIXEL_METHODS)} at {len(SWEEP)} temperatures"
     title = f"Pixel network: {sweep}, {images} images of 20x512x1024, {kind}, one core"

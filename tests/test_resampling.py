@@ -1,4 +1,4 @@
-"""Bilinear resampling agrees with its reference wherever it starts and into whatever bands it is cut."""
+"""Bilinear resampling agrees with its reference, in whatever order its rows are asked for."""
 
 import numpy as np
 import pytest

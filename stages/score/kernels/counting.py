@@ -109,6 +109,10 @@ def count_above(scores: Array, labels: Array, thresholds: Array, above: Array) -
     above : int64 (m, 2), added to: normal and anomaly
     """
     for t in range(thresholds.size):
+        normal, anomalous = np.int32(0), np.int32(0)  # a row or an image of less than 2**31 pixels
         for i in range(labels.size):
-            if labels[i] < IGNORED and scores[i] >= thresholds[t]:
-                above[t, labels[i]] += 1
+            reached = np.int32(scores[i] >= thresholds[t])
+            normal = np.int32(normal + (reached if labels[i] == NORMAL else np.int32(0)))
+            anomalous = np.int32(anomalous + (reached if labels[i] == ANOMALY else np.int32(0)))
+        above[t, NORMAL] += normal
+        above[t, ANOMALY] += anomalous

@@ -14,7 +14,7 @@ import numpy as np
 from stages.score.kernels.arithmetic import LN2, LOG2E, exp2, log1p, log2
 from stages.score.kernels.compiled import Array, inlined, kernel
 from stages.score.kernels.pixel_ranks import ENTROPY_OFFSET, LOGIT_OFFSET, SMALL, SMALLEST, offset
-from stages.score.kernels.vectors import LANES, Floats, align_stack, apart, fused, greater, lesser, load, splat, store
+from stages.score.kernels.vectors import LANES, Floats, apart, fused, greater, lesser, load, splat, store
 
 MSP, ENTROPY, RBA, MASK2ANOMALY, NEG_SUM, MASK_ENERGY, EAM, VOID, RBA_NORMALIZED, MAXLOGIT = range(10)
 """Rows of the ranks."""
@@ -133,7 +133,6 @@ def sum_exponentials(above: Array, below: Array, weight: np.float32, classes: in
 @kernel
 def sum_classes(above: Array, below: Array, weight: np.float32, classes: int, row: Row) -> None:
     """Fill a row but for its ranks."""
-    align_stack()
     for start in range(0, row.top.size, LANES):
         top, second = two_largest(above, below, weight, classes, start)
         inverse = np.float32(1.0) / greater(top, SMALLEST)

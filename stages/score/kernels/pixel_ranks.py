@@ -14,7 +14,7 @@ import numpy as np
 
 from stages.score.kernels.arithmetic import LEAST_EXPONENT, LN2, LOG2E, exp2, exp2_product, log1p, log2
 from stages.score.kernels.compiled import Array, inlined, kernel
-from stages.score.kernels.vectors import LANES, align_stack, apart, fused, greater, lanes, lesser, load, splat, store
+from stages.score.kernels.vectors import LANES, apart, fused, greater, lanes, lesser, load, splat, store
 
 MSP, ENTROPY, ENERGY, VOID, MAXLOGIT = 0, 1, 2, 3, 4
 """Rows of the ranks; the last one depends on no temperature."""
@@ -79,7 +79,6 @@ def prepare(row: Row) -> tuple[int, np.float32]:
     damaged : number of logits that are not finite
     lowest : the least distance
     """
-    align_stack()
     z, n, plane = row.z, row.top.size, row.z.shape[1]
     classes, none = row.distance.size // n, np.float32(0.0)
     zeros, lowest = splat(none), splat(none)
@@ -131,7 +130,6 @@ def sum_exponentials(distance: Array, classes: int, inverse_T: np.float32, other
     distance : of `Row`, not below LEAST_EXPONENT * T
     others, moment : float32 (n,), written
     """
-    align_stack()
     for start in range(0, others.size, LANES):
         # The largest logit adds exactly 1 to the first sum, and 0 to the other.
         total, weighted = splat(np.float32(-1.0)), splat(np.float32(0.0))

@@ -84,6 +84,7 @@ def _operator(python: Callable[..., Any], of_floats: str, of_ints: str) -> None:
 
     @_function
     def apply(_context: object, a: types.Type, b: types.Type) -> Written:
+        """Do it lane by lane."""
         kind, taken = _common(a, b)
 
         def code(_context: object, builder: ir.IRBuilder, _signature: object, args: list[ir.Value]) -> ir.Value:
@@ -148,6 +149,7 @@ def store(_context: object, array: types.Array, _start: types.Type, value: types
 def _choice(order: str) -> Callable[..., Any]:
     @_function
     def choose(_context: object, a: types.Type, b: types.Type) -> Written:
+        """Return a where it stands in that order to b, else b."""
         kind, taken = _common(a, b)
 
         def code(_context: object, builder: ir.IRBuilder, _signature: object, args: list[ir.Value]) -> ir.Value:
@@ -184,6 +186,7 @@ def _of_one(source: types.Type, target: types.Type, write: str) -> Callable[...,
 
     @_function
     def convert(_context: object, value: types.Type) -> Written:
+        """Convert each lane."""
         signature = Vector(target)(Vector(source)) if _is_vector(value) else target(source)
 
         def code(context: object, builder: ir.IRBuilder, _signature: object, args: list[ir.Value]) -> ir.Value:
@@ -213,20 +216,6 @@ def shift_right(_context: object, value: types.Type, _bits: types.Type) -> Writt
     return kind(kind, types.int32), code
 
 
-@_function
-def align_stack(_context: object) -> Written:
-    """Let the function that calls this keep what its registers cannot hold where vectors do not straddle cache lines.
-
-    Else that is a matter of the thread it runs in, and with bad luck a fifth slower.
-    """
-
-    def code(context: object, builder: ir.IRBuilder, _signature: object, _args: list[ir.Value]) -> ir.Value:
-        builder.function.attributes.alignstack = LANES * BYTES
-        return cast(Any, context).get_dummy_value()
-
-    return types.none(), code
-
-
 @inlined
 def padded(count: int) -> int:
     """Return the least multiple of LANES that is not below a count."""
@@ -237,8 +226,8 @@ def padded(count: int) -> int:
 def apart(count: int) -> int:
     """Return how long planes of so many numbers should be, so that a pixel's do not contend for places in a cache.
 
-    Rows of images tend to be powers of two, and numbers that such a distance divides may lie in the same few places
-    only. An odd number of cache lines spreads them over all.
+    Rows of images tend to be powers of two, and numbers at such a distance may lie in the same few places only. An
+    odd number of cache lines spreads them over all.
     """
     return (-(-count // LINE) | 1) * LINE
 
