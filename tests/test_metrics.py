@@ -9,7 +9,7 @@ from scoring import curve_of
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from stages.score import metrics
-from stages.score.kernels.precision import precision_sum
+from stages.score.kernels.figures import precision_sum
 from stages.score.metrics import Curve
 
 BINS = 12

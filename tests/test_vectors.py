@@ -14,7 +14,6 @@ from stages.score.kernels.vectors import (
     lanes,
     lesser,
     load,
-    padded,
     shift_right,
     splat,
     store,
@@ -72,7 +71,3 @@ def test_vectors_are_read_and_written_where_they_begin(start):
     expected = np.zeros(3 * LANES)
     expected[start : start + LANES] = np.arange(2 * start, 2 * start + LANES)
     assert target.ravel().tolist() == expected.tolist()
-
-
-def test_padded():
-    assert [padded(n) for n in (0, 1, LANES, LANES + 1)] == [0, LANES, LANES, 2 * LANES]

@@ -1,12 +1,11 @@
 """From two histograms to the figures: area under precision-recall and ROC, FPR at 95 % TPR, F1, IoU."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
-from stages.score.kernels.precision import precision_sums
+from stages.score.kernels import figures
 
 TPR = 0.95
 ROUNDING = 1e-9
@@ -27,25 +26,15 @@ class Curve:
     p: np.ndarray
     n: np.ndarray
 
-    @cached_property
-    def true_positives(self) -> np.ndarray:
-        """Anomalous pixels down to each bin, its own among them: int64 (n,)."""
-        return np.cumsum(self.p)
-
-    @cached_property
-    def false_positives(self) -> np.ndarray:
-        """Normal pixels down to each bin, its own among them: int64 (n,)."""
-        return np.cumsum(self.n)
-
     @property
     def positives(self) -> int:
         """All anomalous pixels."""
-        return int(self.true_positives[-1]) if self.p.size else 0
+        return int(self.p.sum())
 
     @property
     def negatives(self) -> int:
         """All normal pixels."""
-        return int(self.false_positives[-1]) if self.n.size else 0
+        return int(self.n.sum())
 
 
 def auprc(curve: Curve) -> tuple[float, float, float] | None:
@@ -60,7 +49,7 @@ def auprc(curve: Curve) -> tuple[float, float, float] | None:
     P = curve.positives
     if not P or not curve.negatives:
         return None
-    expected, least, greatest = precision_sums(curve.p, curve.n)
+    expected, least, greatest = figures.precision_sums(curve.p, curve.n)
     low, high = max(least / P - ROUNDING, 0.0), min(greatest / P + ROUNDING, 1.0)
     return min(max(expected / P, low), high), low, high
 
@@ -70,9 +59,7 @@ def auroc(curve: Curve) -> float | None:
     P, N = curve.positives, curve.negatives
     if not P or not N:
         return None
-    # Counts reach 10**10 and their products 10**20: float64 keeps ten digits of what int64 would overflow.
-    area = np.dot(curve.n.astype(np.float64), curve.true_positives - curve.p / 2)
-    return float(area / P / N)
+    return float(figures.roc_area(curve.p, curve.n) / P / N)
 
 
 def fpr_at_95_tpr(curve: Curve, kind: Literal["first", "linear"]) -> float | None:
@@ -85,10 +72,8 @@ def fpr_at_95_tpr(curve: Curve, kind: Literal["first", "linear"]) -> float | Non
     if not P or not N:
         return None
     needed = np.ceil(TPR * P) if kind == "first" else TPR * P
-    TP, FP = curve.true_positives, curve.false_positives
-    i = int(np.searchsorted(TP, needed))
-    share = 1 - (TP[i] - needed) / curve.p[i]
-    return float((FP[i] - curve.n[i] * (1 - share)) / N)
+    i, TP, FP = figures.first_reaching(curve.p, curve.n, float(needed))
+    return float((FP + curve.n[i] * (needed - TP) / curve.p[i]) / N)
 
 
 def best_f1(curve: Curve) -> tuple[float, int] | None:
@@ -96,9 +81,8 @@ def best_f1(curve: Curve) -> tuple[float, int] | None:
     P = curve.positives
     if not P or not curve.negatives:
         return None
-    f1 = 2 * curve.true_positives / (P + curve.true_positives + curve.false_positives)
-    best = int(np.argmax(f1))
-    return float(f1[best]), int(curve.bins[best])
+    f1, best = figures.best_f1(curve.p, curve.n, P)
+    return float(f1), int(curve.bins[best])
 
 
 def iou(above: np.ndarray, pixels: np.ndarray) -> dict[str, float | None]:

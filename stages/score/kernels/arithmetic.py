@@ -21,10 +21,6 @@ HALF_EXPONENTS = np.int32(0x77800000)
 """The pattern of 2**112, which moves float16's exponents to float32's, subnormals included."""
 
 
-# The polynomials are evaluated by Estrin's scheme, in powers of x**2: a processor has several of its short chains of
-# multiplications under way at once, where Horner's one long chain makes it wait.
-
-
 @inlined
 def exp2_product(a: Floats, b: Floats) -> Floats:
     """Return 2**(a b) for a b from LEAST_EXPONENT to 120, of float32 or vectors; relative error under 2e-7.
@@ -53,7 +49,8 @@ def log2(x: Floats) -> Floats:
     """Return the binary logarithm of positive normal numbers; relative error under 3e-7, also beside x = 1.
 
     The mantissa is taken to [sqrt(1/2), sqrt(2)); there log2(1 + m) is m times a polynomial of degree 8 that errs
-    by 2.6e-8 at most, relatively. A division would cost more than all of it.
+    by 2.6e-8 at most, relatively. A division would cost more than all of it. The polynomial is evaluated in powers of
+    m**2 (Estrin's scheme): of its short chains of multiplications several are under way at once.
     """
     exponent = shift_right(as_int(x) - np.int32(0x3F3504F3), 23)
     m = as_float(as_int(x) - (exponent << np.int32(23))) - np.float32(1.0)

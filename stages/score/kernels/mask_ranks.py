@@ -13,18 +13,19 @@ import numpy as np
 
 from stages.score.kernels.arithmetic import LN2, LOG2E, exp2, log1p, log2
 from stages.score.kernels.compiled import Array, inlined, kernel
-from stages.score.kernels.pixel_ranks import ENTROPY_OFFSET, LOGIT_OFFSET, SMALL, SMALLEST, offset
+from stages.score.kernels.pixel_ranks import ENTROPY_OFFSET, LOGIT_OFFSET, SMALL, offset
 from stages.score.kernels.vectors import LANES, Floats, apart, fused, greater, lesser, load, splat, store
 
 MSP, ENTROPY, RBA, MASK2ANOMALY, NEG_SUM, MASK_ENERGY, EAM, VOID, RBA_NORMALIZED, MAXLOGIT = range(10)
 """Rows of the ranks."""
 ROWS = 10
+SMALLEST = np.float32(1e-37)
 SINGLE_MAPS = 3
 """Planes after the K classes whose score is a single map already: eam, void, rba-normalized."""
 
 
 class Row(NamedTuple):
-    """A row of n pixels; n is a multiple of LANES, the last ones may be idle.
+    """A row of n pixels; n is `apart`, the last ones are idle.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def make_row(width: int) -> Row:
 
 
 # The following work on LANES pixels of a row that lies between two stretched ones: `above` and `below` are of
-# `hold_rows`, float32 (P, m), `weight` is the share of the one below, and `start` says which pixels. S is blended
+# `hold_rows`, float32 (P, n), `weight` is the share of the one below, and `start` says which pixels. S is blended
 # anew in each loop: to keep it costs more, as loads that follow a store wait for it if their addresses look alike.
 
 
@@ -113,7 +114,7 @@ def sum_saturated(above: Array, below: Array, weight: np.float32, classes: int, 
     saturated, total = splat(np.float32(0.0)), splat(np.float32(0.0))
     for k in range(0, classes, 2):
         a = blended(above, below, weight, k * above.shape[1] + start)
-        b = saturated * np.float32(0.0)
+        b = splat(np.float32(0.0))
         if k + 1 < classes:
             b = blended(above, below, weight, (k + 1) * above.shape[1] + start)
         saturated = saturated + sum_of_tanh(a, b)
@@ -188,7 +189,7 @@ def rank_classes(classes: int, row: Row) -> None:
 
 @kernel
 def rank_maps(above: Array, below: Array, weight: np.float32, ranks: Array) -> None:
-    """Write the ranks that are single maps, EAM to RBA_NORMALIZED, from two stretched rows (SINGLE_MAPS, m)."""
+    """Write the ranks that are single maps, EAM to RBA_NORMALIZED, from two stretched rows (SINGLE_MAPS, n)."""
     for i in range(ranks.shape[1]):
         ranks[EAM, i] = np.float32(1.0) - fused(below[0, i] - above[0, i], weight, above[0, i])
         ranks[VOID, i] = fused(below[1, i] - above[1, i], weight, above[1, i])
@@ -211,7 +212,7 @@ def finish(stretched: Array, first_row: int, weight: np.float32, classes: int, r
 
     Parameters
     ----------
-    stretched : float32 (2, P, m) of `hold_rows`. P = classes + SINGLE_MAPS, none negative; or P = classes, those of
+    stretched : float32 (2, P, n) of `hold_rows`. P = classes + SINGLE_MAPS, none negative; or P = classes, those of
         `maxlogit`, and only that rank is written
     first_row : the source row before
     weight : the share of the one after

@@ -24,7 +24,6 @@ WORK_ROWS = 6
 LOGIT_OFFSET, ENTROPY_OFFSET = np.float32(8.0), np.float32(1.0)
 """Move ranks away from zero, so that bins are of even width around it instead of ever finer."""
 SMALL = np.float32(2.0**-20)
-SMALLEST = np.float32(1e-37)
 
 
 @inlined
@@ -34,11 +33,11 @@ def offset(value: np.float32, by: np.float32) -> np.float32:
 
 
 class Row(NamedTuple):
-    """A row of n pixels and what no temperature changes of them; n is a multiple of LANES, the last ones may be idle.
+    """A row of n pixels and what no temperature changes of them; n is `apart`, the last ones are idle.
 
     Parameters
     ----------
-    z : float32 (P, m) with m >= n, logits; the first planes are the in-distribution classes C, another may be void
+    z : float32 (P, n), logits; the first planes are the in-distribution classes C, another may be void
     distance : float32 (n * C,), min(z_k - m2, 0) log2 e, the classes of LANES pixels together, then those of the next
     void : float32 (n,), (z_void - m1) log2 e, or (0,) where there is no such plane
     top : float32 (n,), m1
@@ -58,7 +57,7 @@ class Row(NamedTuple):
 def make_row(planes: int, classes: int, width: int) -> Row:
     """Return room for a row."""
     n = apart(width)
-    z, distance = np.zeros((planes, apart(width)), np.float32), np.empty(n * classes, np.float32)
+    z, distance = np.zeros((planes, n), np.float32), np.empty(n * classes, np.float32)
     void = np.empty(n if planes > classes else 0, np.float32)
     top, gap, work = np.empty(n, np.float32), np.empty(n, np.float32), np.empty((WORK_ROWS, n), np.float32)
     return Row(z, distance, void, top, gap, work)
@@ -79,24 +78,24 @@ def prepare(row: Row) -> tuple[int, np.float32]:
     damaged : number of logits that are not finite
     lowest : the least distance
     """
-    z, n, plane = row.z, row.top.size, row.z.shape[1]
+    z, n = row.z, row.top.size
     classes, none = row.distance.size // n, np.float32(0.0)
     zeros, lowest = splat(none), splat(none)
     for start in range(0, n, LANES):
         first, second = splat(np.float32(-np.inf)), splat(np.float32(-np.inf))
         for k in range(classes):
-            x = load(z, k * plane + start)
+            x = load(z, k * n + start)
             second = greater(second, lesser(x, first))
             first = greater(first, x)
             zeros = fused(x, none, zeros)  # NaN from the first logit on that is not finite
         for k in range(classes):
-            distance = lesser(load(z, k * plane + start) - second, none) * LOG2E
+            distance = lesser(load(z, k * n + start) - second, none) * LOG2E
             lowest = lesser(lowest, distance)
             store(row.distance, start * classes + k * LANES, distance)
         store(row.top, start, first)
         store(row.gap, start, (first - second) * LOG2E)
         if row.void.size > 0:
-            x = load(z, classes * plane + start)
+            x = load(z, classes * n + start)
             zeros = fused(x, none, zeros)
             store(row.void, start, (x - first) * LOG2E)
     damaged = not (lanes(zeros) == none).all()

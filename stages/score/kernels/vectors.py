@@ -217,12 +217,6 @@ def shift_right(_context: object, value: types.Type, _bits: types.Type) -> Writt
 
 
 @inlined
-def padded(count: int) -> int:
-    """Return the least multiple of LANES that is not below a count."""
-    return -(-count // LANES) * LANES
-
-
-@inlined
 def apart(count: int) -> int:
     """Return how long planes of so many numbers should be, so that a pixel's do not contend for places in a cache.
 

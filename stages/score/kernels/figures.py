@@ -1,4 +1,7 @@
-"""Sums of precisions over filled bins, the one part of the figures that costs more than a pass over an array."""
+"""What the figures need of the filled bins of a histogram, each in one pass and without arrays in between.
+
+In what follows p and n, int64 (bins,), are the positives and the negatives of each bin, by falling score.
+"""
 
 import numpy as np
 
@@ -43,12 +46,7 @@ def precision_sum(A: float, B: float, D: float, p: int) -> float:
 
 @kernel
 def precision_sums(p: Array, n: Array) -> tuple[float, float, float]:
-    """Return the sum of the precisions of all positives: expected, least and greatest (see `metrics.auprc`).
-
-    Parameters
-    ----------
-    p, n : int64 (bins,), positives and negatives by falling score
-    """
+    """Return the sum of the precisions of all positives: expected, least and greatest (see `metrics.auprc`)."""
     expected, least, greatest, TP, FP = 0.0, 0.0, 0.0, 0, 0
     for i in range(p.size):
         if p[i] > 0:
@@ -59,3 +57,43 @@ def precision_sums(p: Array, n: Array) -> tuple[float, float, float]:
         TP += p[i]
         FP += n[i]
     return expected, least, greatest
+
+
+@kernel
+def roc_area(p: Array, n: Array) -> float:
+    """Return how many pairs of a positive and a negative are in order, ties counted half.
+
+    Counts reach 10**10 and their products 10**20: float64 keeps ten digits of what int64 would overflow.
+    """
+    area, TP = 0.0, 0
+    for i in range(p.size):
+        area += float(n[i]) * (TP + 0.5 * p[i])
+        TP += p[i]
+    return area
+
+
+@kernel
+def first_reaching(p: Array, n: Array, needed: float) -> tuple[int, int, int]:
+    """Return the first bin down to which there are as many positives, and TP and FP before it.
+
+    `needed` is above 0, and there are so many.
+    """
+    TP, FP, i = 0, 0, 0
+    while TP + p[i] < needed:
+        TP += p[i]
+        FP += n[i]
+        i += 1
+    return i, TP, FP
+
+
+@kernel
+def best_f1(p: Array, n: Array, P: int) -> tuple[float, int]:
+    """Return the largest F1 = 2 TP / (P + TP + FP) over the bins, and the first bin that has it."""
+    best, at, TP, FP = 0.0, 0, 0, 0
+    for i in range(p.size):
+        TP += p[i]
+        FP += n[i]
+        f1 = 2 * TP / (P + TP + FP)
+        if f1 > best:
+            best, at = f1, i
+    return best, at
