@@ -78,8 +78,12 @@ def require_removable(path: Path) -> bool:
 
 
 def require_free(path: Path) -> None:
-    """Refuse a place where no store can be made; the working folder cannot be replaced under its processes."""
-    if (path.exists() and not (path.is_dir() and not any(path.iterdir()))) or path.resolve() == Path.cwd():
+    """Refuse a place where no store can be made; the working folder cannot be replaced under its processes.
+
+    Whoever asks has seen no store there. One that lies there by now has come at once and whole, from another process.
+    """
+    taken = path.exists() and not (path.is_dir() and not any(path.iterdir())) and not (path / METADATA).exists()
+    if taken or path.resolve() == Path.cwd():
         raise PipeError(
             f"{path}: a store can only be made where nothing or an empty folder lies, and not in the working folder "
             "itself; choose another --out"

@@ -27,6 +27,7 @@ from cache import IncompleteError, IntegrityError, PipeError, StoreWriter, open_
 from cache.codec import Encoded, encode
 from cache.create import remove_store
 from cache.files import Folder, sync_folder
+from cache.site import FolderSite
 
 CODES = (0, 1, 255)
 PIXEL = make_schema("pixel")
@@ -302,6 +303,19 @@ def test_a_store_is_made_nowhere_else(tmp_path, monkeypatch):
             ):
                 attempt(path)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "full", "mine", "working"]
+
+
+def test_a_store_that_another_process_makes_while_one_looks_is_taken(tmp_path, monkeypatch):
+    other, look = fill(tmp_path / "other", PIXEL, images=[0]), FolderSite.occupied
+
+    def look_just_before_it_comes(site):
+        found = look(site)
+        if other.exists():
+            other.rename(tmp_path / "store")
+        return found
+
+    monkeypatch.setattr(FolderSite, "occupied", look_just_before_it_comes)
+    assert StoreWriter(tmp_path / "store", PIXEL).completed() == [0]
 
 
 def test_a_store_in_the_working_folder_is_filled_but_not_removed(tmp_path, monkeypatch):
