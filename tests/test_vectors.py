@@ -7,6 +7,8 @@ import pytest
 from stages.score.kernels.arithmetic import exp2, exp2_product, log2
 from stages.score.kernels.vectors import (
     LANES,
+    LINE,
+    apart,
     as_float,
     as_int,
     fused,
@@ -57,11 +59,16 @@ def test_each_lane_is_computed_as_a_number_is(case):
 
 def test_numbers_are_computed_as_vectors_are():
     """What is written once for both gives the same bits for both."""
-    one, many = (
-        numba.njit(lambda a, b: exp2_product(a, b)),
-        numba.njit(lambda a, b: lanes(exp2_product(load(a, 0), b))),
-    )
+    one = numba.njit(lambda a, b: log2(exp2_product(a, b)))
+    many = numba.njit(lambda a, b: lanes(log2(exp2_product(load(a, 0), b))))
     assert [one(a, B[0]) for a in A] == many(A, B[0]).tolist()
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 1024, 1040, 2048])
+def test_planes_are_an_odd_number_of_cache_lines_apart(count):
+    length = apart(count)
+    assert count <= length < count + 2 * LINE
+    assert (length % LINE, length // LINE % 2, length % LANES) == (0, 1, 0)
 
 
 @pytest.mark.parametrize("start", [0, 1, 5])

@@ -14,7 +14,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Curve:
-    """What the figures need of a histogram: its filled bins, by falling score, as `counting.filled` finds them.
+    """What the figures need of a histogram: its filled bins, by falling score, as `counts.filled` finds them.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Elementary functions for the kernels, written so that a compiler turns loops over them into vector code.
 
-They take and return float32. Their errors are bounded by tests against float64.
+They take and return float32, those that say so also vectors of it. Their errors are bounded by tests against float64.
 """
 
 from collections.abc import Callable

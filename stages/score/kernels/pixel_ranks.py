@@ -230,8 +230,8 @@ def temper(row: Row, lowest: np.float32, T: np.float32, ranks: Array) -> None:
     inverse_T, log2_classes = np.float32(1.0) / T, log2(np.float32(classes))
     log2_others, log_classes = log2(np.float32(classes - 1)), log2_classes * LN2
     others, moment, shrink, rest, log1r = work[0], work[1], work[2], work[3], work[4]
-    # What is lower still vanishes beside the second largest logit, but would leave the range of exponents. Bounding
-    # every distance in the loop would make that an eighth slower, and hardly any row needs it.
+    # What is lower still vanishes beside the second largest logit, but would leave the range of exponents. Hardly any
+    # row has such a distance, so that the loop, where each operation counts, does not look for one.
     within = distance if lowest * inverse_T >= LEAST_EXPONENT else at_least(distance, LEAST_EXPONENT * T)
     sum_exponentials(within, classes, inverse_T, others, moment)
     weigh_others(others, gap, inverse_T, shrink, rest)
