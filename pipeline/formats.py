@@ -64,14 +64,14 @@ def as_latex(table: "Table") -> str:
 
 def as_csv(rows: "Sequence[Row]") -> str:
     """Return the text of results.csv."""
-    from pipeline import results
+    from pipeline import plain_rows
 
-    return results.as_csv(rows)
+    return plain_rows.as_csv(rows)
 
 
 def as_json(rows: "Sequence[Row]") -> str:
     """Return one JSON object in one line."""
-    from pipeline.results import as_document
+    from pipeline.plain_rows import as_document
 
     return json.dumps(as_document(rows), allow_nan=False) + "\n"
 

@@ -1,11 +1,8 @@
 """The results of a run as files: JSON, CSV, Markdown, and a store that xarray opens."""
 
-import csv
-import io
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +10,12 @@ import xarray
 
 from cache.errors import PipeError
 from cache.files import Folder, beside
+from pipeline.plain_rows import as_csv, as_document
 from pipeline.render import markdown
 from pipeline.results_dataset import as_dataset
 from pipeline.tables import comparison_tables
-from pipeline.text import printable
 from stages.score.curves import Sketch
-from stages.score.results import SCHEMA_VERSION, Row
-
-
-def as_document(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the rows as one object for JSON; figures that do not exist are null."""
-    return {"schema_version": SCHEMA_VERSION, "results": [asdict(row) for row in rows]}
+from stages.score.results import Row
 
 
 def write_results(folder: Path, rows: Sequence[Row], sketches: Sequence[Sketch], settings: Mapping[str, Any]) -> None:
@@ -45,31 +37,6 @@ def write_results(folder: Path, rows: Sequence[Row], sketches: Sequence[Sketch],
         _publish_store(folder / "results.zarr", as_dataset(rows, sketches))
     except OSError as error:
         raise PipeError(f"--out {folder}: the results cannot be written ({error.strerror})") from error
-
-
-def as_csv(rows: Sequence[Row]) -> str:
-    """Return one line for each row, fractions; an IoU has columns for its threshold and its three figures.
-
-    Names are as `_cell` gives them; results.json has them as they are.
-    """
-    thresholds = max((len(row.iou) for row in rows), default=0)
-    plain = [field.name for field in fields(Row) if field.name != "iou"]
-    names = ("threshold", "normal", "anomaly", "mean")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*plain, *(f"iou_{i}_{name}" for i in range(thresholds) for name in names)])
-    for row in rows:
-        facts = (_cell(getattr(row, name)) for name in plain)
-        writer.writerow([*facts, *(iou[name] for iou in row.iou for name in names)])
-    return text.getvalue()
-
-
-def _cell(value: object) -> object:
-    """Return a name as text of one line that no spreadsheet takes for a formula: stores come from others, too."""
-    if not isinstance(value, str):
-        return value
-    text = printable(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _texts(rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, str]:

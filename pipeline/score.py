@@ -212,11 +212,12 @@ def _score(
     """Return the figures of each pair and, if wanted, what is drawn of it."""
     from cache.pinned import PinnedStore
     from cache.store import stored_bytes
+    from stages.memory import keep_freed_memory
     from stages.score.curves import make_sketches
-    from stages.score.exact import exact_rows
     from stages.score.results import make_rows
     from stages.score.run import compile_kernels, tally_store
 
+    keep_freed_memory()
     store = PinnedStore(store.files, store.schema)
     images, name = store.completed(), f"{store.schema.network} on {store.schema.dataset}"
     size = byte_size(stored_bytes(store))
@@ -228,6 +229,8 @@ def _score(
     rows, sketches = make_rows(store, plan, tally, workers), make_sketches(plan, tally) if sketched else []
     if not exact:
         return rows, sketches
+    from stages.score.exact import exact_rows  # scikit-learn, which takes longer to import than many a store to score
+
     passes = len({pair.temperature for pair in plan.pairs})
     with Progress(f"scoring {name} exactly", passes * len(images), unit="readings") as progress:
         found = exact_rows(store, plan, images, rows, progress.advance)

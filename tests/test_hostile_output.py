@@ -18,8 +18,8 @@ from stores import fill, make_schema
 import pipeline.messages
 from cache import open_dataset
 from pipeline.cli import cli
+from pipeline.plain_rows import as_csv
 from pipeline.render import markdown
-from pipeline.results import as_csv
 from pipeline.tables import comparison_tables
 from pipeline.text import abridged
 from stages.score.results import Row

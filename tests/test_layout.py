@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from stores import fill, make_schema
 
 ROOT = Path(__file__).parents[1]
 TORCHLESS = (["stages", "score"], ["stages", "scenes"])
@@ -74,6 +75,15 @@ def test_scoring_loads_no_torch():
     loaded = loaded_by("import stages.score.exact, stages.score.run, pipeline.score, pipeline.report.page, cache")
     assert "numba" in loaded
     assert "torch" not in loaded
+
+
+def test_a_sweep_waits_for_no_library_that_it_does_not_use(tmp_path):
+    """scikit-learn and xarray take longer to load than many a store to score."""
+    store, words = fill(tmp_path / "store", make_schema("pixel")), "'score', '--json'"
+    run = f"from pipeline.cli import cli; cli([{words}, {str(store)!r}], standalone_mode=False)"
+    loaded = loaded_by(f"import sys, io; kept, sys.stdout = sys.stdout, io.StringIO(); {run}; sys.stdout = kept")
+    assert "numba" in loaded
+    assert not {"torch", "sklearn", "xarray", "pandas"} & loaded
 
 
 def test_help_loads_nothing_heavy_and_answers_at_once():
