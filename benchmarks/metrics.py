@@ -32,7 +32,7 @@ def by_histogram(scores: np.ndarray, labels: np.ndarray) -> Figures:
     """Count and compute, as `pipe score` does."""
     n = 2 * BINS.count + 1
     counts = Counts(np.zeros(n, np.uint8), np.zeros(n, np.uint32))
-    count(scores, labels, BINS.layout, np.empty(scores.size, np.uint32), counts)
+    count(scores, labels, BINS.layout, counts)
     curve = metrics.Curve(*filled(counts, BINS.count))
     area, fpr, roc = metrics.auprc(curve), metrics.fpr_at_95_tpr(curve, "first"), metrics.auroc(curve)
     assert area is not None and fpr is not None and roc is not None

@@ -18,8 +18,10 @@ from stages.score.ground_truth import GroundTruth
 from stages.score.histogram import Tally
 from stages.score.kernels.arithmetic import widened
 from stages.score.kernels.compiled import kernel
+from stages.score.kernels.picking import every_block
 from stages.score.kernels.pixel_ranks import make_ranks, make_row, temper
 from stages.score.kernels.pixel_ranks import prepare as prepare_row
+from stages.score.kernels.vectors import apart
 from stages.score.pixel import prepare
 from stages.score.plan import make_plan
 from stages.score.protocols import PROTOCOLS
@@ -71,10 +73,15 @@ def counted_alone(path: Path) -> Callable[[], None]:
 def _fused_loop(logits: np.ndarray, temperatures: np.ndarray) -> None:
     """Float32 (rows, C, W) logits to ranks that nobody looks at."""
     _, classes, width = logits.shape
-    row, ranks = make_row(classes, classes, width), make_ranks(width)
-    for z in logits:
-        row.z[:, :width] = z
-        _, lowest = prepare_row(row)
+    z, room, every = (
+        np.zeros((classes, apart(width)), np.float32),
+        make_row(classes, classes, width),
+        every_block(width),
+    )
+    ranks = make_ranks(width)
+    for image_row in logits:
+        z[:, :width] = image_row
+        row, lowest = prepare_row(z, every, room)
         for T in temperatures:
             temper(row, lowest, T, ranks)
 

@@ -32,7 +32,7 @@ IMAGES = 7
 
 
 def random_scenes(kind: str, count: int = IMAGES) -> list[Scene]:
-    """Scenes; of two of them the first rows are void, or the last ones, and one has more rows than may wait."""
+    """Scenes; one has more rows than may wait; of others the first or the last rows are void, or most columns."""
     noise = np.random.default_rng(0)
     scenes = []
     for image in range(count):
@@ -40,6 +40,7 @@ def random_scenes(kind: str, count: int = IMAGES) -> list[Scene]:
         size = 560 if image == 3 else 70, 70 - image
         codes = noise.choice(np.array([0, 1, 255], np.uint8), size, p=(0.7, 0.2, 0.1))
         codes[{1: slice(45), 2: slice(25, None)}.get(image, slice(0))] = 255
+        codes[:, {3: slice(21, 60), 4: slice(50), 5: slice(9, None)}.get(image, slice(0))] = 255
         scenes.append(Scene(f"{image}.png", values, codes))
     return scenes
 
@@ -86,7 +87,7 @@ def test_many_chunks_give_what_the_arrays_in_memory_give(store):
         direct.pixels += [(labels == 0).sum(), (labels == 1).sum()]
         for i, ranks in all_ranks(plan, scene.values, scene.codes.shape).items():
             layout, ranks = plan.bins(plan.pairs[i]).layout, np.ascontiguousarray(ranks).ravel()
-            count(ranks, labels, layout, np.empty(labels.size, np.uint32), direct.of_pair(i))
+            count(ranks, labels, layout, direct.of_pair(i))
             count_above(ranks, labels, plan.threshold_ranks()[i], direct.above[i])
     found = tally_of(store, plan, range(IMAGES))
     for i, pair in enumerate(plan.pairs):  # the last place, of ignored pixels, follows the bins of each pair
@@ -173,7 +174,7 @@ def test_score_maps_are_what_is_counted(store, protocol):
     for i, scores in score_maps(store, plan, picture):
         bins, counts = plan.bins(plan.pairs[i]), no_counts(tally.counts.low.shape[1])
         labels = picture.labels.ravel()
-        count(np.ascontiguousarray(scores).ravel(), labels, bins.layout, np.empty(labels.size, np.uint32), counts)
+        count(np.ascontiguousarray(scores).ravel(), labels, bins.layout, counts)
         assert same_curve(tally.curve(plan, i), curve_of(whole(counts)[: 2 * bins.count].reshape(2, -1)))
 
 

@@ -145,10 +145,10 @@ def unit_scores(plan: Plan, pair: int, ranks: np.ndarray) -> np.ndarray:
 
 
 def _count_min_max(plan: Plan, pairs: list[int], picture: Picture, thresholds: np.ndarray, tally: Tally) -> None:
-    labels, places = picture.labels.reshape(-1), np.empty(picture.labels.size, np.uint32)
+    labels = picture.labels.reshape(-1)
     for i, ranks in RANK_MAPS[plan.schema.kind](plan, pairs, picture.logits, picture.labels.shape):
         unit = unit_scores(plan, i, ranks).reshape(-1)
-        count(unit, labels, plan.bins(plan.pairs[i]).layout, places, tally.of_pair(i))
+        count(unit, labels, plan.bins(plan.pairs[i]).layout, tally.of_pair(i))
         count_above(np.ascontiguousarray(ranks).reshape(-1), labels, thresholds[i], tally.above[i])
 
 

@@ -57,17 +57,9 @@ class Bins:
 
 
 @kernel
-def all_ignored(labels: Array) -> bool:
-    """Return whether no pixel of uint8 (n,) labels counts, so that none need be scored."""
-    least = np.uint8(IGNORED)
-    for i in range(labels.size):
-        least = min(least, labels[i])
-    return bool(least >= IGNORED)
-
-
-@kernel
-def count(scores: Array, labels: Array, layout: Array, places: Array, counts: Counts) -> None:
+def count(scores: Array, labels: Array, layout: Array, counts: Counts) -> None:
     """Add scores to a histogram of (places,): `place` and then `add`."""
+    places = np.full(labels.size + labels.size % 2, np.uint32(2 * (layout[3] + 1 + layout[4])))
     place(scores, labels, layout, places)
     add(places, counts.low, counts.carries)
 
@@ -82,7 +74,7 @@ def place(scores: Array, labels: Array, layout: Array, places: Array) -> None:
     scores : float32 (n,) or longer, ranks
     labels : uint8 (n,), NORMAL, ANOMALY or IGNORED
     layout : `Bins.layout`
-    places : uint32 (n,), written: normal bins, then anomaly bins, then one place for what is ignored
+    places : uint32 (n,) or longer, written: normal bins, then anomaly bins, then one place for what is ignored
     """
     drop = np.int32(layout[0] & np.int32(31))  # a shift that might be longer would be done in 64 bits
     low, below, above = layout[1], layout[3], layout[4]  # the two low exponents are equal
@@ -94,7 +86,8 @@ def place(scores: Array, labels: Array, layout: Array, places: Array) -> None:
         magnitude = max(np.int32(kept - low), np.int32(0))
         signed = np.int32(np.int32(magnitude ^ sign) - sign)
         found = np.int32(min(max(signed, least), above) + below)
-        places[i] = np.uint32(found + np.int32(labels[i]) * bins if labels[i] < IGNORED else bins + bins)
+        # What is ignored is behind all others, wherever its score would be.
+        places[i] = np.uint32(min(np.int32(found + np.int32(labels[i]) * bins), np.int32(bins + bins)))
 
 
 @kernel

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.score.kernels.compiled import Array, kernel
+from stages.score.kernels.vectors import apart
 
 
 class Counts(NamedTuple):
@@ -28,24 +29,38 @@ class Counts(NamedTuple):
 
 CARRY = np.uint8(128)
 WAITING = 1 << 15
-"""Pixels whose places are found, in whole rows, before they are added to the histograms."""
+"""Pixels whose places are found before they are added to the histograms, or a row of them."""
 STRETCH = 256
 """Bins that are looked over together for a filled one."""
 
 
 @kernel
 def add(places: Array, low: Array, carries: Array) -> None:
-    """Count places of `counting.place` in a histogram: `Counts.low` and `Counts.carries` of (2 * bins + 1,)."""
-    for i in range(places.size):
-        raised = np.uint8(low[places[i]] + np.uint8(1))
-        if raised == 0:
-            raised = CARRY
-            carries[places[i]] += np.uint32(1)
-        low[places[i]] = raised
+    """Count an even number of places of `counting.place` in a histogram.
+
+    They are fetched in twos: how many numbers a processor can fetch is what limits this loop.
+
+    Parameters
+    ----------
+    places : uint32 (n,)
+    low, carries : `Counts` of (2 * bins + 1,), added to
+    """
+    for two in places.view(np.uint64):
+        for at in (np.int64(two & np.uint64(0xFFFFFFFF)), np.int64(two >> np.uint64(32))):
+            low[at] += np.uint8(1)
+            if low[at] == 0:
+                low[at] = CARRY
+                carries[at] += np.uint32(1)
 
 
 @kernel
-def add_waiting(waiting: Array, rows: int, slots: Array, counts: Counts) -> None:
+def make_waiting(scores: int, width: int) -> Array:
+    """Return room for the places of rows of an image: uint32 (scores, places)."""
+    return np.empty((scores, max(WAITING, apart(width))), np.uint32)
+
+
+@kernel
+def add_waiting(waiting: Array, filled: int, slots: Array, counts: Counts) -> None:
     """Count the places of several rows of pixels, one histogram after another.
 
     The histograms of a sweep are larger than the caches of a core: with one row at a time each would come anew from
@@ -53,15 +68,13 @@ def add_waiting(waiting: Array, rows: int, slots: Array, counts: Counts) -> None
 
     Parameters
     ----------
-    waiting : uint32 (scores, rows, n), places
-    rows : how many of them are filled
+    waiting : uint32 (scores, at least filled), places
     slots : int64 (scores,), where each score is counted; -1 where it is not
     counts : of (pairs, 2 * bins + 1), added to
     """
     for score in range(slots.size):
         if slots[score] >= 0:
-            for row in range(rows):
-                add(waiting[score, row], counts.low[slots[score]], counts.carries[slots[score]])
+            add(waiting[score][:filled], counts.low[slots[score]], counts.carries[slots[score]])
 
 
 @kernel

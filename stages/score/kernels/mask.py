@@ -3,9 +3,10 @@
 import numpy as np
 
 from stages.score.kernels.compiled import Array, kernel
-from stages.score.kernels.counting import all_ignored, count_above, place
-from stages.score.kernels.counts import WAITING, Counts, add_waiting
+from stages.score.kernels.counting import count_above, place
+from stages.score.kernels.counts import Counts, add_waiting, make_waiting
 from stages.score.kernels.mask_ranks import ROWS, finish, make_row
+from stages.score.kernels.picking import every_block, make_picked, pick
 from stages.score.kernels.resampling import Axis, hold_rows, make_rows
 
 
@@ -33,24 +34,24 @@ def count_masks(
     layouts, counts, thresholds, above : as for `kernels.pixel.count_pixels`
     """
     height, width = labels.shape
-    every, filled = np.arange(planes.shape[0]), 0
-    held, stretched = make_rows(planes.shape[0], width)
-    row = make_row(width)
-    waiting = np.empty((ROWS, max(1, WAITING // width), width), np.uint32)
+    every, (held, stretched) = np.arange(planes.shape[0]), make_rows(planes.shape[0], width)
+    room, blocks = make_row(width), make_picked(width)
+    waiting, filled = make_waiting(ROWS, width), 0
     for y in range(height):
-        if all_ignored(labels[y]):
+        picked = pick(labels[y], blocks)
+        if picked.starts.size == 0:
             continue
         hold_rows(planes, every, y, axes, held, stretched)
-        finish(stretched, axes[0][0][y], axes[0][1][y], classes, row)
+        ranks = finish(stretched, axes[0][0][y], axes[0][1][y], classes, picked.starts, room)
+        if filled + picked.labels.size > waiting.shape[1]:
+            add_waiting(waiting, filled, slots, counts)
+            filled = 0
         for kind in range(ROWS):
             slot = slots[kind]
             if slot >= 0:
-                place(row.ranks[kind], labels[y], layouts[kind], waiting[kind, filled])
-                count_above(row.ranks[kind], labels[y], thresholds[slot], above[slot])
-        filled += 1
-        if filled == waiting.shape[1]:
-            add_waiting(waiting, filled, slots, counts)
-            filled = 0
+                place(ranks[kind], picked.labels, layouts[kind], waiting[kind][filled:])
+                count_above(ranks[kind], picked.labels, thresholds[slot], above[slot])
+        filled += picked.labels.size
     add_waiting(waiting, filled, slots, counts)
 
 
@@ -58,10 +59,8 @@ def count_masks(
 def rank_masks(planes: Array, classes: int, axes: tuple[Axis, Axis], ranks: Array) -> None:
     """Write the ranks of one image at one temperature: float32 (ROWS, H, W), those that `planes` hold."""
     height, width = ranks.shape[1:]
-    every = np.arange(planes.shape[0])
-    held, stretched = make_rows(planes.shape[0], width)
-    row = make_row(width)
+    every, (held, stretched) = np.arange(planes.shape[0]), make_rows(planes.shape[0], width)
+    room, starts = make_row(width), every_block(width)
     for y in range(height):
         hold_rows(planes, every, y, axes, held, stretched)
-        finish(stretched, axes[0][0][y], axes[0][1][y], classes, row)
-        ranks[:, y] = row.ranks[:, :width]
+        ranks[:, y] = finish(stretched, axes[0][0][y], axes[0][1][y], classes, starts, room)[:, :width]

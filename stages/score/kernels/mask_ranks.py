@@ -25,7 +25,7 @@ SINGLE_MAPS = 3
 
 
 class Row(NamedTuple):
-    """A row of n pixels; n is `apart`, the last ones are idle.
+    """Some pixels of a row, n of them, a multiple of LANES.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Row(NamedTuple):
     rest, mixed : float32 (n,), sums over k != argmax of x_k = S_k / max S, and of -x_k log2 x_k
     saturated, total : float32 (n,), sums of tanh S_k and of S_k
     exponentials : float32 (n,), sum of exp(S_k - max S)
-    ranks : float32 (ROWS, n)
+    ranks : float32 (ROWS, at least n)
     """
 
     top: Array
@@ -47,15 +47,23 @@ class Row(NamedTuple):
 
 @kernel
 def make_row(width: int) -> Row:
-    """Return room for a row."""
+    """Return room for a row of an image."""
     n = apart(width)
     sums = np.empty((6, n), np.float32)
     return Row(sums[0], sums[1], sums[2], sums[3], sums[4], sums[5], np.empty((ROWS, n), np.float32))
 
 
+@kernel
+def shortened(row: Row, n: int) -> Row:
+    """Return the first n pixels of a row."""
+    sums = row.top[:n], row.rest[:n], row.mixed[:n], row.saturated[:n], row.total[:n], row.exponentials[:n]
+    return Row(*sums, row.ranks)
+
+
 # The following work on LANES pixels of a row that lies between two stretched ones: `above` and `below` are of
-# `hold_rows`, float32 (P, n), `weight` is the share of the one below, and `start` says which pixels. S is blended
-# anew in each loop: to keep it costs more, as loads that follow a store wait for it if their addresses look alike.
+# `hold_rows`, float32 (P, width or more), `weight` is the share of the one below, and `start` says which pixels. S is
+# blended anew in each loop: to keep it costs more, as loads that follow a store wait for it if their addresses look
+# alike.
 
 
 @inlined
@@ -132,19 +140,20 @@ def sum_exponentials(above: Array, below: Array, weight: np.float32, classes: in
 
 
 @kernel
-def sum_classes(above: Array, below: Array, weight: np.float32, classes: int, row: Row) -> None:
-    """Fill a row but for its ranks."""
-    for start in range(0, row.top.size, LANES):
+def sum_classes(above: Array, below: Array, weight: np.float32, classes: int, starts: Array, row: Row) -> None:
+    """Fill a row but for its ranks; `starts`, int64 (n // LANES,), are its blocks."""
+    for block in range(starts.size):
+        start, to = starts[block], block * LANES
         top, second = two_largest(above, below, weight, classes, start)
         inverse = np.float32(1.0) / greater(top, SMALLEST)
         rest, mixed = sum_ratios(above, below, weight, classes, start, inverse, second)
         saturated, total = sum_saturated(above, below, weight, classes, start)
-        store(row.top, start, top)
-        store(row.rest, start, rest)
-        store(row.mixed, start, mixed)
-        store(row.saturated, start, saturated)
-        store(row.total, start, total)
-        store(row.exponentials, start, sum_exponentials(above, below, weight, classes, start, top))
+        store(row.top, to, top)
+        store(row.rest, to, rest)
+        store(row.mixed, to, mixed)
+        store(row.saturated, to, saturated)
+        store(row.total, to, total)
+        store(row.exponentials, to, sum_exponentials(above, below, weight, classes, start, top))
 
 
 # The loops below write to two arrays at most: with more, compilers cannot tell that they do not overlap, and leave
@@ -188,41 +197,45 @@ def rank_classes(classes: int, row: Row) -> None:
 
 
 @kernel
-def rank_maps(above: Array, below: Array, weight: np.float32, ranks: Array) -> None:
-    """Write the ranks that are single maps, EAM to RBA_NORMALIZED, from two stretched rows (SINGLE_MAPS, n)."""
-    for i in range(ranks.shape[1]):
-        ranks[EAM, i] = np.float32(1.0) - fused(below[0, i] - above[0, i], weight, above[0, i])
-        ranks[VOID, i] = fused(below[1, i] - above[1, i], weight, above[1, i])
-        ranks[RBA_NORMALIZED, i] = fused(below[2, i] - above[2, i], weight, above[2, i])
+def rank_maps(above: Array, below: Array, weight: np.float32, starts: Array, ranks: Array) -> None:
+    """Write the ranks that are single maps, EAM to RBA_NORMALIZED, from two stretched rows (SINGLE_MAPS, width)."""
+    for block in range(starts.size):
+        start, to = starts[block], block * LANES
+        store(ranks[EAM], to, np.float32(1.0) - blended(above, below, weight, start))
+        store(ranks[VOID], to, blended(above, below, weight, above.shape[1] + start))
+        store(ranks[RBA_NORMALIZED], to, blended(above, below, weight, 2 * above.shape[1] + start))
 
 
 @kernel
-def rank_maxlogit(above: Array, below: Array, weight: np.float32, classes: int, row: Row) -> None:
+def rank_maxlogit(above: Array, below: Array, weight: np.float32, classes: int, starts: Array, row: Row) -> None:
     """Write the rank of `maxlogit`."""
-    for start in range(0, row.top.size, LANES):
-        top, _ = two_largest(above, below, weight, classes, start)
-        store(row.top, start, top)
+    for block in range(starts.size):
+        top, _ = two_largest(above, below, weight, classes, starts[block])
+        store(row.top, block * LANES, top)
     for i in range(row.top.size):
         row.ranks[MAXLOGIT, i] = offset(-row.top[i], LOGIT_OFFSET)
 
 
 @kernel
-def finish(stretched: Array, first_row: int, weight: np.float32, classes: int, row: Row) -> None:
-    """Write all ranks of a row that lies between two rows of planes.
+def finish(stretched: Array, first_row: int, weight: np.float32, classes: int, starts: Array, room: Row) -> Array:
+    """Return the ranks of some blocks of a row that lies between two rows of planes: float32 (ROWS, at least n).
 
     Parameters
     ----------
-    stretched : float32 (2, P, n) of `hold_rows`. P = classes + SINGLE_MAPS, none negative; or P = classes, those of
-        `maxlogit`, and only that rank is written
+    stretched : float32 (2, P, width or more) of `hold_rows`. P = classes + SINGLE_MAPS, none negative; or
+        P = classes, those of `maxlogit`, and only that rank is written
     first_row : the source row before
     weight : the share of the one after
     classes : K
-    row : of `make_row`
+    starts : int64 (n // LANES,), where the blocks begin, see `picking`
+    room : of `make_row`, written
     """
+    row = shortened(room, starts.size * LANES)
     above, below = stretched[first_row % 2], stretched[(first_row + 1) % 2]
     if stretched.shape[1] > classes:
-        sum_classes(above, below, weight, classes, row)
+        sum_classes(above, below, weight, classes, starts, row)
         rank_classes(classes, row)
-        rank_maps(above[classes:], below[classes:], weight, row.ranks)
+        rank_maps(above[classes:], below[classes:], weight, starts, row.ranks)
     else:
-        rank_maxlogit(above, below, weight, classes, row)
+        rank_maxlogit(above, below, weight, classes, starts, row)
+    return row.ranks

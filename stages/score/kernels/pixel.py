@@ -3,9 +3,18 @@
 import numpy as np
 
 from stages.score.kernels.compiled import Array, kernel
-from stages.score.kernels.counting import all_ignored, count_above, place
-from stages.score.kernels.counts import WAITING, Counts, add_waiting
-from stages.score.kernels.pixel_ranks import ROWS, make_ranks, make_row, prepare, rank_maxlogit, temper
+from stages.score.kernels.counting import count_above, place
+from stages.score.kernels.counts import Counts, add_waiting, make_waiting
+from stages.score.kernels.picking import every_block, make_picked, pick
+from stages.score.kernels.pixel_ranks import (
+    ROWS,
+    count_infinite,
+    make_ranks,
+    make_row,
+    prepare,
+    rank_maxlogit,
+    temper,
+)
 from stages.score.kernels.resampling import Axis, make_rows, sample_row
 
 
@@ -40,28 +49,30 @@ def count_pixels(
     above : int64 (pairs, m, 2), added to
     """
     height, width = labels.shape
-    damaged, filled = 0, 0
     held, stretched = make_rows(channels.size, width)
-    row, ranks = make_row(channels.size, classes, width), make_ranks(width)
-    waiting = np.empty((slots.size, max(1, WAITING // width), width), np.uint32)
+    z, room, blocks = np.zeros_like(stretched[0]), make_row(channels.size, classes, width), make_picked(width)
+    ranks, damaged = make_ranks(width), 0
+    waiting, filled = make_waiting(slots.size, width), 0
     for y in range(height):
-        sample_row(logits, channels, y, axes, held, stretched, row.z)
-        broken, lowest = prepare(row)
-        damaged += broken
-        if all_ignored(labels[y]):
+        sample_row(logits, channels, y, axes, held, stretched, z)
+        damaged += count_infinite(z)
+        picked = pick(labels[y], blocks)
+        if picked.starts.size == 0:
             continue
+        row, lowest = prepare(z, picked.starts, room)
+        if filled + row.top.size > waiting.shape[1]:
+            add_waiting(waiting, filled, slots.reshape(-1), counts)
+            filled = 0
         rank_maxlogit(row.top, ranks)
         for t in range(temperatures.size):
             temper(row, lowest, temperatures[t], ranks)
             for kind in range(ROWS):
                 slot = slots[kind, t]
                 if slot >= 0:
-                    place(ranks[kind], labels[y], layouts[kind], waiting[kind * temperatures.size + t, filled])
-                    count_above(ranks[kind], labels[y], thresholds[slot], above[slot])
-        filled += 1
-        if filled == waiting.shape[1]:
-            add_waiting(waiting, filled, slots.reshape(-1), counts)
-            filled = 0
+                    places = waiting[kind * temperatures.size + t][filled:]
+                    place(ranks[kind], picked.labels, layouts[kind], places)
+                    count_above(ranks[kind], picked.labels, thresholds[slot], above[slot])
+        filled += row.top.size
     add_waiting(waiting, filled, slots.reshape(-1), counts)
     return damaged
 
@@ -80,11 +91,12 @@ def rank_pixels(
     """
     height, width = ranks.shape[1:]
     held, stretched = make_rows(channels.size, width)
-    row, of_row, damaged = make_row(channels.size, classes, width), make_ranks(width), 0
+    z, room, every = np.zeros_like(stretched[0]), make_row(channels.size, classes, width), every_block(width)
+    of_row, damaged = make_ranks(width), 0
     for y in range(height):
-        sample_row(logits, channels, y, axes, held, stretched, row.z)
-        broken, lowest = prepare(row)
-        damaged += broken
+        sample_row(logits, channels, y, axes, held, stretched, z)
+        damaged += count_infinite(z)
+        row, lowest = prepare(z, every, room)
         rank_maxlogit(row.top, of_row)
         temper(row, lowest, T, of_row)
         ranks[:, y] = of_row[:, :width]

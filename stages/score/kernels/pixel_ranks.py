@@ -14,7 +14,19 @@ import numpy as np
 
 from stages.score.kernels.arithmetic import LEAST_EXPONENT, LN2, LOG2E, exp2, exp2_product, log1p, log2
 from stages.score.kernels.compiled import Array, inlined, kernel
-from stages.score.kernels.vectors import LANES, apart, fused, greater, lanes, lesser, load, splat, store
+from stages.score.kernels.vectors import (
+    LANES,
+    apart,
+    as_float,
+    as_int,
+    fused,
+    greater,
+    lanes,
+    lesser,
+    load,
+    splat,
+    store,
+)
 
 MSP, ENTROPY, ENERGY, VOID, MAXLOGIT = 0, 1, 2, 3, 4
 """Rows of the ranks; the last one depends on no temperature."""
@@ -33,19 +45,17 @@ def offset(value: np.float32, by: np.float32) -> np.float32:
 
 
 class Row(NamedTuple):
-    """A row of n pixels and what no temperature changes of them; n is `apart`, the last ones are idle.
+    """What no temperature changes of n pixels of C in-distribution classes; n is a multiple of LANES.
 
     Parameters
     ----------
-    z : float32 (P, n), logits; the first planes are the in-distribution classes C, another may be void
     distance : float32 (n * C,), min(z_k - m2, 0) log2 e, the classes of LANES pixels together, then those of the next
     void : float32 (n,), (z_void - m1) log2 e, or (0,) where there is no such plane
     top : float32 (n,), m1
     gap : float32 (n,), (m1 - m2) log2 e
-    work : float32 (WORK_ROWS, n), written over
+    work : float32 (WORK_ROWS, at least n), written over
     """
 
-    z: Array
     distance: Array
     void: Array
     top: Array
@@ -55,12 +65,17 @@ class Row(NamedTuple):
 
 @kernel
 def make_row(planes: int, classes: int, width: int) -> Row:
-    """Return room for a row."""
+    """Return room for a row of an image; the first planes are the classes, another may be void."""
     n = apart(width)
-    z, distance = np.zeros((planes, n), np.float32), np.empty(n * classes, np.float32)
-    void = np.empty(n if planes > classes else 0, np.float32)
-    top, gap, work = np.empty(n, np.float32), np.empty(n, np.float32), np.empty((WORK_ROWS, n), np.float32)
-    return Row(z, distance, void, top, gap, work)
+    distance, void = np.empty(n * classes, np.float32), np.empty(n if planes > classes else 0, np.float32)
+    return Row(distance, void, np.empty(n, np.float32), np.empty(n, np.float32), np.empty((WORK_ROWS, n), np.float32))
+
+
+@kernel
+def shortened(row: Row, n: int) -> Row:
+    """Return the first n pixels of a row."""
+    classes = row.distance.size // row.top.size
+    return Row(row.distance[: n * classes], row.void[:n], row.top[:n], row.gap[:n], row.work)
 
 
 @kernel
@@ -70,41 +85,50 @@ def make_ranks(width: int) -> Array:
 
 
 @kernel
-def prepare(row: Row) -> tuple[int, np.float32]:
-    """Do what no temperature changes: fill all of a row from its logits.
+def prepare(z: Array, starts: Array, room: Row) -> tuple[Row, np.float32]:
+    """Do what no temperature changes, for some blocks of a row of an image.
+
+    Parameters
+    ----------
+    z : float32 (P, at least width), logits: planes of the classes, then perhaps one of void
+    starts : int64 (m,), where the blocks begin, see `picking`
+    room : of `make_row`, written
 
     Returns
     -------
-    damaged : number of logits that are not finite
+    row : the part of `room` that is of those m * LANES pixels
     lowest : the least distance
     """
-    z, n = row.z, row.top.size
-    classes, none = row.distance.size // n, np.float32(0.0)
-    zeros, lowest = splat(none), splat(none)
-    for start in range(0, n, LANES):
+    row = shortened(room, starts.size * LANES)
+    length, classes, none = z.shape[1], room.distance.size // room.top.size, np.float32(0.0)
+    lowest = splat(none)
+    for block in range(starts.size):
+        start, to = starts[block], block * LANES
         first, second = splat(np.float32(-np.inf)), splat(np.float32(-np.inf))
         for k in range(classes):
-            x = load(z, k * n + start)
+            x = load(z, k * length + start)
             second = greater(second, lesser(x, first))
             first = greater(first, x)
-            zeros = fused(x, none, zeros)  # NaN from the first logit on that is not finite
         for k in range(classes):
-            distance = lesser(load(z, k * n + start) - second, none) * LOG2E
+            distance = lesser(load(z, k * length + start) - second, none) * LOG2E
             lowest = lesser(lowest, distance)
-            store(row.distance, start * classes + k * LANES, distance)
-        store(row.top, start, first)
-        store(row.gap, start, (first - second) * LOG2E)
+            store(row.distance, to * classes + k * LANES, distance)
+        store(row.top, to, first)
+        store(row.gap, to, (first - second) * LOG2E)
         if row.void.size > 0:
-            x = load(z, classes * n + start)
-            zeros = fused(x, none, zeros)
-            store(row.void, start, (x - first) * LOG2E)
-    damaged = not (lanes(zeros) == none).all()
-    return count_infinite(z) if damaged else 0, lanes(lowest).min()
+            store(row.void, to, (load(z, classes * length + start) - first) * LOG2E)
+    return row, lanes(lowest).min()
 
 
 @kernel
 def count_infinite(z: Array) -> int:
-    """Return how many numbers of float32 (P, n) are NaN or infinite."""
+    """Return how many numbers of float32 (P, n) are NaN or infinite; n is a multiple of LANES."""
+    zeros = splat(np.int32(0))
+    for start in range(0, z.size, LANES):
+        x = load(z, start)
+        zeros = zeros | as_int(x - x)  # of any finite number 0, of others NaN
+    if (lanes(as_float(zeros)) == np.float32(0.0)).all():
+        return 0
     found = 0
     for number in z.flat:
         found += not np.isfinite(number)
@@ -176,27 +200,31 @@ def log1p_all(x: Array, out: Array) -> None:
 
 
 @kernel
-def rank_entropy(
-    work: Array, gap: Array, inverse_T: np.float32, log_classes: np.float32, odds: Array, entropies: Array
-) -> None:
-    """Write the rank of `entropy`.
+def weigh_entropy(work: Array, gap: Array, inverse_T: np.float32, log_classes: np.float32, odds: Array) -> None:
+    """Write H / (ln C - H), and where r is small that over g; H is the entropy.
 
     H = ln(1 + r) + sum over k != argmax of p_k (m1 - z_k)/T: no term is negative, nothing cancels. Where r is small,
-    H = g (others + spread), of which only the logarithm is sure to be representable.
+    H = g (others + spread), of which only the logarithm is sure to be representable. Both H and what it is of ln C
+    are taken times 1 + r, which saves a division.
 
     Parameters
     ----------
-    work : float32 (WORK_ROWS, n) of `temper`
-    odds : float32 (n,), written over
-    entropies : float32 (n,), written
+    work : float32 (WORK_ROWS, at least n) of `temper`
+    odds : float32 (n,), written
     """
     others, moment, shrink, rest, log1r = work[0], work[1], work[2], work[3], work[4]
-    for i in range(others.size):
+    for i in range(odds.size):
         spread = (gap[i] * others[i] - moment[i]) * inverse_T * LN2
-        entropy = log1r[i] + shrink[i] * spread / (np.float32(1.0) + rest[i])
+        sum1 = np.float32(1.0) + rest[i]
+        entropy = log1r[i] * sum1 + shrink[i] * spread
         part = others[i] + spread if rest[i] < SMALL else entropy
-        odds[i] = part / max(log_classes - entropy, SMALL)
-    for i in range(others.size):
+        odds[i] = part / max(log_classes * sum1 - entropy, SMALL * sum1)
+
+
+@kernel
+def rank_entropy(odds: Array, rest: Array, gap: Array, inverse_T: np.float32, entropies: Array) -> None:
+    """Write the rank of `entropy`, log2 H / (ln C - H), from `odds` of `weigh_entropy` and r: float32 (n,) each."""
+    for i in range(odds.size):
         shrunk = gap[i] * inverse_T if rest[i] < SMALL else np.float32(0.0)
         entropies[i] = offset(log2(odds[i]) - shrunk, ENTROPY_OFFSET)
 
@@ -221,15 +249,16 @@ def temper(row: Row, lowest: np.float32, T: np.float32, ranks: Array) -> None:
 
     Parameters
     ----------
-    row, lowest : of `prepare`
+    row, lowest : of `prepare`, at least one block
     T : temperature
-    ranks : float32 (ROWS, n), written
+    ranks : float32 (ROWS, at least n), written
     """
-    distance, void, top, gap, work = row.distance, row.void, row.top, row.gap, row.work
-    classes = distance.size // top.size
-    inverse_T, log2_classes = np.float32(1.0) / T, log2(np.float32(classes))
-    log2_others, log_classes = log2(np.float32(classes - 1)), log2_classes * LN2
-    others, moment, shrink, rest, log1r = work[0], work[1], work[2], work[3], work[4]
+    distance, void, top, gap, work, n = row.distance, row.void, row.top, row.gap, row.work, row.top.size
+    others, moment, shrink = work[0][:n], work[1][:n], work[2][:n]
+    rest, log1r, odds = work[3][:n], work[4][:n], work[5][:n]
+    classes, inverse_T = distance.size // n, np.float32(1.0) / T
+    log2_classes, log2_others = log2(np.float32(classes)), log2(np.float32(classes - 1))
+    log_classes = log2_classes * LN2
     # What is lower still vanishes beside the second largest logit, but would leave the range of exponents. Hardly any
     # row has such a distance, so that the loop, where each operation counts, does not look for one.
     within = distance if lowest * inverse_T >= LEAST_EXPONENT else at_least(distance, LEAST_EXPONENT * T)
@@ -237,7 +266,8 @@ def temper(row: Row, lowest: np.float32, T: np.float32, ranks: Array) -> None:
     weigh_others(others, gap, inverse_T, shrink, rest)
     log1p_all(rest, log1r)
     rank_msp(others, gap, inverse_T, log2_others, ranks[MSP])
-    rank_entropy(work, gap, inverse_T, log_classes, work[5], ranks[ENTROPY])
+    weigh_entropy(work, gap, inverse_T, log_classes, odds)
+    rank_entropy(odds, rest, gap, inverse_T, ranks[ENTROPY])
     rank_energy(top, log1r, T, log_classes, ranks[ENERGY])
     if void.size > 0:
         rank_void(void, rest, inverse_T, log2_classes, ranks[VOID])

@@ -4,7 +4,7 @@ Compilers make vectors of the innermost loop alone. Where that runs over pixels,
 for each class; vectors that are spelt out let it run over classes, and the sums of eight pixels stay in registers.
 Every processor can run them: one without registers of this width uses several.
 
-In kernels vectors take + - * / << with each other and with numbers of their type; what else they can do is below.
+In kernels vectors take + - * / << | with each other and with numbers of their type; what else they can do is below.
 """
 
 import operator
@@ -103,6 +103,7 @@ _operator(operator.sub, "fsub", "sub")
 _operator(operator.mul, "fmul", "mul")
 _operator(operator.truediv, "fdiv", "")
 _operator(operator.lshift, "", "shl")
+_operator(operator.or_, "", "or_")
 
 
 @_function

@@ -1,0 +1,54 @@
+"""Which pixels of a row are scored: those that count, with as few others as blocks of neighbours allow.
+
+Benchmarks leave pixels out, some of them most of a picture, all that is not road. Nothing is scored for them: blocks
+of LANES neighbours of which none counts are passed over, and the others are worked on side by side.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from stages.score.kernels.compiled import Array, kernel
+from stages.score.kernels.counting import IGNORED
+from stages.score.kernels.vectors import LANES, apart
+
+
+class Picked(NamedTuple):
+    """The blocks of a row that are scored, m of them.
+
+    Parameters
+    ----------
+    starts : int64 (m,), where each begins in the row
+    labels : uint8 (m * LANES,), of their pixels, side by side; IGNORED where the last reaches past the row
+    """
+
+    starts: Array
+    labels: Array
+
+
+@kernel
+def make_picked(width: int) -> Picked:
+    """Return room for all blocks of a row."""
+    n = apart(width)
+    return Picked(every_block(width), np.empty(n, np.uint8))
+
+
+@kernel
+def every_block(width: int) -> Array:
+    """Return where the blocks of a row begin: int64 (n // LANES,), n = `apart(width)`."""
+    return np.arange(0, apart(width), LANES)
+
+
+@kernel
+def pick(labels: Array, room: Picked) -> Picked:
+    """Return the blocks of a row, uint8 (width,) labels, of which a pixel counts; they are written into `room`."""
+    m = 0
+    for start in range(0, labels.size, LANES):
+        least = np.uint8(IGNORED)
+        for i in range(LANES):
+            label = labels[start + i] if start + i < labels.size else np.uint8(IGNORED)
+            room.labels[m * LANES + i] = label
+            least = min(least, label)
+        room.starts[m] = start
+        m += int(least < IGNORED)  # else the next block is written over this one
+    return Picked(room.starts[:m], room.labels[: m * LANES])

@@ -1,0 +1,45 @@
+"""Pixels that do not count are passed over in blocks, and nothing else is."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stores import make_schema, noise_values
+
+from cache import IntegrityError, StoreWriter, open_store
+from stages.score.kernels.counting import ANOMALY, IGNORED, NORMAL
+from stages.score.kernels.picking import every_block, make_picked, pick
+from stages.score.kernels.vectors import LANES
+from stages.score.plan import make_plan
+from stages.score.protocols import PROTOCOLS
+from stages.score.run import tally_store
+
+RUNS = st.lists(st.tuples(st.sampled_from([NORMAL, ANOMALY, IGNORED]), st.integers(1, 30)), min_size=1, max_size=12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(RUNS)
+def test_the_blocks_that_count_are_picked(runs):
+    labels = np.concatenate([np.full(length, label, np.uint8) for label, length in runs])
+    padded = np.append(labels, np.full(-len(labels) % LANES, IGNORED, np.uint8)).reshape(-1, LANES)
+    kept = (padded != IGNORED).any(axis=1)
+    picked = pick(labels, make_picked(len(labels)))
+    assert picked.starts.tolist() == (LANES * np.flatnonzero(kept)).tolist()
+    assert np.array_equal(picked.labels, padded[kept].ravel())
+
+
+def test_every_block_reaches_to_the_end_of_a_row():
+    assert every_block(20)[:3].tolist() == [0, LANES, 2 * LANES]
+    assert every_block(20)[-1] >= 20 - LANES
+
+
+def test_a_broken_logit_is_found_where_nothing_is_scored(tmp_path):
+    schema = make_schema("pixel", "float32", images=("a.png",))
+    values = noise_values(schema, 0, codes=[0, 1])
+    values["labels"][:, :8] = 255
+    values["logits"][2, 3, 1] = np.nan
+    StoreWriter(tmp_path / "store", schema).commit(0, values, {})
+    store = open_store(tmp_path / "store")
+    plan = make_plan(store.schema, PROTOCOLS["course"], None, (1.0,))
+    with pytest.raises(IntegrityError, match="finite logits were expected, 1 are NaN or infinite"):
+        tally_store(store, plan, [0], 1, lambda: None)
