@@ -139,7 +139,7 @@ def infer(model: Model, dataset: DataSet, places: Iterator[Path]) -> None:
 
 def batches(model: Model, dataset: DataSet) -> list[Tensor]:
     """Return the pictures as `pipe infer` hands them to the network, one to a batch."""
-    pixels = [prepare(sample, model.input_size, model.input_size).pixels for sample in dataset.samples]
+    pixels = [prepare(sample, model.input_size).pixels for sample in dataset.samples]
     return [torch.from_numpy(image.copy())[None].permute(0, 3, 1, 2).float().div_(255) for image in pixels]
 
 

@@ -109,7 +109,7 @@ def test_a_file_larger_than_any_image_is_not_read(data, picture):
 @pytest.mark.parametrize("form", FORMATS)
 def test_the_content_tells_the_format_and_not_the_name(data, picture, form):
     NOISE.save(picture, form)
-    assert prepare(read_dataset(data.parent, "Tiny").samples[0], SIZE, (8, 16)).pixels.shape == (*SIZE, 3)
+    assert prepare(read_dataset(data.parent, "Tiny").samples[0], SIZE).pixels.shape == (*SIZE, 3)
 
 
 @pytest.mark.parametrize("form", ["GIF", "ICO", "TGA", "SGI", "PCX", "DDS", "JPEG2000", "EPS", "PDF"])
@@ -147,14 +147,14 @@ def test_several_pictures_in_one_file_are_refused(data, picture, form):
     NOISE.save(picture, form, save_all=True, append_images=[NOISE.transpose(Image.Transpose.FLIP_TOP_BOTTOM)])
     sample = read_dataset(data.parent, "Tiny").samples[0]
     with refused(f"{picture}: expected one picture, this file is an animation; save one picture of it"):
-        prepare(sample, SIZE, (8, 16))
+        prepare(sample, SIZE)
 
 
 def test_the_preview_that_a_camera_adds_is_left_alone(data, picture):
     NOISE.save(picture, "MPO", save_all=True, append_images=[NOISE.resize((8, 8))])
     with Image.open(picture) as image:
         expected = np.asarray(image.convert("RGB"))
-    prepared = prepare(read_dataset(data.parent, "Tiny").samples[0], SIZE, (8, 16))
+    prepared = prepare(read_dataset(data.parent, "Tiny").samples[0], SIZE)
     assert np.array_equal(prepared.pixels, expected)
 
 
@@ -167,7 +167,7 @@ def test_pages_that_follow_each_other_in_a_circle_end(data, picture):
     picture.write_bytes(content)
     sample = read_dataset(data.parent, "Tiny").samples[0]
     try:
-        assert prepare(sample, SIZE, (8, 16)).pixels.shape == (*SIZE, 3)
+        assert prepare(sample, SIZE).pixels.shape == (*SIZE, 3)
     except PipeError as error:
         assert str(error).startswith(f"{picture}: expected ")
 
@@ -176,7 +176,7 @@ def test_pages_that_follow_each_other_in_a_circle_end(data, picture):
 def test_a_transparent_palette_loses_its_transparency_in_silence(data, picture, transparency):
     plain = NOISE.quantize(8)
     plain.save(picture, "PNG", transparency=transparency)
-    prepared = prepare(read_dataset(data.parent, "Tiny").samples[0], SIZE, (8, 16))
+    prepared = prepare(read_dataset(data.parent, "Tiny").samples[0], SIZE)
     assert np.array_equal(prepared.pixels, np.asarray(plain.convert("RGB")))
 
 
@@ -184,7 +184,7 @@ def test_a_turned_photograph_is_taken_as_it_lies(data, picture):
     exif = Image.Exif()
     exif[0x0112] = 6
     NOISE.save(picture, "PNG", exif=exif)
-    prepared = prepare(read_dataset(data.parent, "Tiny").samples[0], SIZE, (8, 16))
+    prepared = prepare(read_dataset(data.parent, "Tiny").samples[0], SIZE)
     assert np.array_equal(prepared.pixels, np.asarray(NOISE))
 
 
@@ -195,7 +195,7 @@ def test_a_truncated_picture_is_named(data, picture, form, share):
     content = picture.read_bytes()
     picture.write_bytes(content[: int(share * len(content))])
     with pytest.raises(PipeError, match=f"^{picture}: expected an image"):
-        prepare(read_dataset(data.parent, "Tiny").samples[0], SIZE, (8, 16))
+        prepare(read_dataset(data.parent, "Tiny").samples[0], SIZE)
 
 
 # ---- What is no file
@@ -236,7 +236,7 @@ def test_a_mask_that_is_no_file_lacks(data, mask):
 def test_a_link_out_of_the_folder_is_the_file_that_it_leads_to(data, picture, tmp_path):
     picture.rename(tmp_path / "elsewhere.png")
     picture.symlink_to(tmp_path / "elsewhere.png")
-    prepared = prepare(read_dataset(data.parent, "Tiny").samples[0], SIZE, (8, 16))
+    prepared = prepare(read_dataset(data.parent, "Tiny").samples[0], SIZE)
     assert prepared.pixels.shape == (*SIZE, 3)
 
 
@@ -261,10 +261,10 @@ def test_a_file_that_vanishes_after_it_was_listed_is_named(run, data_root, tmp_p
 def vanishing(victim: Path, place: Path):
     """Prepare samples, but move one picture away first."""
 
-    def call(sample, *sizes):
+    def call(sample, size):
         if sample.image == victim:
             victim.rename(place)
-        return prepare(sample, *sizes)
+        return prepare(sample, size)
 
     return call
 

@@ -34,3 +34,11 @@ def test_one_broken_logit_is_found_in_its_image(broken, dtype):
         image, place = (int(torch.randint(n, (), generator=noise)) for n in (3, 5 * 67 * 31))
         logits[image].view(-1)[place] = broken
         assert all_finite(logits).tolist() == [i != image for i in range(3)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_logits_whose_sum_is_beyond_the_type_are_finite(dtype):
+    logits = torch.full((2, 3, 4, 50), torch.finfo(dtype).max, dtype=dtype)
+    assert all_finite(logits).tolist() == [True, True]
+    logits[1, 0, 0, :2] = torch.tensor([float("inf"), -float("inf")])
+    assert all_finite(logits).tolist() == [True, False]

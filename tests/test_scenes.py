@@ -166,7 +166,7 @@ def test_the_files_are_a_data_set_and_hold_the_scenes(tmp_path, demo_scenes):
     assert [sample.name for sample in dataset.samples] == ["00.png", "01.png", "02.png"]
     assert dataset.label_shape == (256, 512)
     for sample, scene in zip(dataset.samples, demo_scenes, strict=False):
-        prepared = prepare(sample, (256, 512), (128, 256))
+        prepared = prepare(sample, (256, 512))
         assert np.array_equal(prepared.pixels, scene.image)
         assert np.array_equal(prepared.labels, scene.anomaly)
 

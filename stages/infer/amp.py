@@ -26,7 +26,7 @@ def with_change(schema: Schema, model: Model, dataset: DataSet) -> Schema:
     if model.amp == "none":
         return schema
     sample = dataset.samples[0]
-    pixels = prepare(sample, model.input_size, model.input_size).pixels
+    pixels = prepare(sample, model.input_size).pixels
     exact, rounded = (
         launch(each, Transfer(model.device), [pixels], "float32", [sample.name])()
         for each in (replace(model, amp="none"), model)

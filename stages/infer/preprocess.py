@@ -28,7 +28,7 @@ class Prepared:
     Parameters
     ----------
     pixels : uint8 (H, W, 3), the picture at the network's input size
-    preview : uint8 (h, w, 3), the same, smaller
+    preview : uint8 (ceil(H / 2), ceil(W / 2), 3), the same at half the size
     labels : uint8 (height, width), raw codes of the mask at its own size
     sources : SHA-256 of both files
     """
@@ -39,13 +39,13 @@ class Prepared:
     sources: dict[str, str]
 
 
-def prepare(sample: Sample, input_size: tuple[int, int], preview_size: tuple[int, int]) -> Prepared:
+def prepare(sample: Sample, input_size: tuple[int, int]) -> Prepared:
     """Read and decode a sample; each file is read once, and hashed as it was decoded.
 
     Parameters
     ----------
     sample : which files
-    input_size, preview_size : height and width
+    input_size : height and width of the network's input
 
     Raises
     ------
@@ -59,10 +59,10 @@ def prepare(sample: Sample, input_size: tuple[int, int], preview_size: tuple[int
         raise PipeError(
             f"{sample.mask}: the mask is no longer of its picture's size; let the data set be, then retry"
         )
-    seen = _resized(picture, input_size)
+    seen = picture.resize(input_size[::-1], Image.Resampling.BILINEAR)
     return Prepared(
         pixels=np.asarray(seen),
-        preview=np.asarray(_resized(seen, preview_size)),
+        preview=np.asarray(seen.reduce(2)),
         labels=masks.codes(mask, sample.mask),
         sources={"image_sha256": sha256(picture_data), "mask_sha256": sha256(mask_data)},
     )
@@ -73,11 +73,6 @@ def _as_rgb(picture: Image.Image, path: Path) -> Image.Image:
         raise PipeError(f"{path}: expected a picture with 8 bits per channel, its mode is {picture.mode}; convert it")
     picture.info.pop("transparency", None)  # it is dropped anyway, and Pillow would warn of it
     return picture.convert("RGB")
-
-
-def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    height, width = size
-    return picture.resize((width, height), Image.Resampling.BILINEAR)
 
 
 def sha256(data: bytes) -> str:

@@ -61,7 +61,7 @@ def infer_images(
     schema, threads = writer.schema, background_threads(model.device)
 
     def decoded(image: int) -> tuple[int, Prepared]:
-        return image, prepare(dataset.samples[image], schema.input_size, schema.preview_shape[:2])
+        return image, prepare(dataset.samples[image], schema.input_size)
 
     def commit(computed: Computed) -> None:
         try:
