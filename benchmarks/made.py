@@ -13,10 +13,12 @@ PIXEL_SIZE = (512, 1024)
 QUERY_SIZE = (160, 320)
 QUERIES = 100
 FULL_SIZE = (1024, 2048)
+VOID = 0.05
+"""The share of a mask that is void, unless said otherwise."""
 
 
-def pixel_store(path: Path, images: int) -> Path:
-    """Make a store of 20 channels at 512x1024 with masks of 720x1280; return its path."""
+def pixel_store(path: Path, images: int, void: float = VOID) -> Path:
+    """Make a store of 20 channels at 512x1024 with masks of 720x1280, a share of them void; return its path."""
     schema = _schema("pixel", images, (CLASSES + 1, *PIXEL_SIZE), MASK_SIZE)
     writer = StoreWriter(path, schema)
     for image in range(images):
@@ -24,7 +26,7 @@ def pixel_store(path: Path, images: int) -> Path:
         logits = 4 * smooth(noise, (CLASSES + 1, 32, 64), PIXEL_SIZE) + 0.3 * _grain(
             noise, (CLASSES + 1, *PIXEL_SIZE)
         )
-        _commit(writer, image, {"logits": logits.astype(np.float16)})
+        _commit(writer, image, {"logits": logits.astype(np.float16)}, void)
     return path
 
 
@@ -72,11 +74,11 @@ def _schema(kind: str, images: int, logits_shape: tuple[int, int, int], label_sh
     )
 
 
-def _commit(writer: StoreWriter, image: int, logits: dict[str, np.ndarray]) -> None:
-    """Add labels, an ellipse of anomaly over a border of void, and a grey preview."""
+def _commit(writer: StoreWriter, image: int, logits: dict[str, np.ndarray], void: float = VOID) -> None:
+    """Add labels, an ellipse of anomaly with void on both sides, and a grey preview."""
     height, width = writer.schema.label_shape
     y, x = np.mgrid[:height, :width]
     labels = (((y / height - 0.6) / 0.2) ** 2 + ((x / width - 0.5) / 0.15) ** 2 < 1).astype(np.uint8)
-    labels[-height // 20 :] = 255
+    labels[np.abs(x / width - 0.5) > (1 - void) / 2] = 255
     preview = np.full(writer.schema.preview_shape, 128, np.uint8)
     writer.commit(image, logits | {"labels": labels, "preview": preview}, {})

@@ -12,7 +12,8 @@ from stages.infer.describe import describe
 from stages.infer.model import Model, load_model
 from stages.infer.run import infer_images
 
-DATASET = "RoadAnomaly21"
+DATASETS = ("RoadAnomaly21", "fs_static")
+"""Ten pictures of 720x1280, and thirty of 1024x2048."""
 WEIGHTS = {"erfnet": "erfnet_cityscapes.pth", "enet": "enet_cityscapes_void.pth"}
 
 
@@ -22,9 +23,9 @@ def real_folder() -> Path | None:
     return Path(folder) if folder else None
 
 
-def real_data(folder: Path) -> DataSet:
-    """Return ten pictures of 720x1280."""
-    return read_dataset(folder, DATASET, None)
+def real_data(folder: Path, dataset: str = DATASETS[0]) -> DataSet:
+    """Return the pictures of one of DATASETS."""
+    return read_dataset(folder, dataset, None)
 
 
 def real_models(folder: Path) -> Iterator[Model]:
@@ -33,9 +34,9 @@ def real_models(folder: Path) -> Iterator[Model]:
         yield load_model(name, folder / "weights" / file, None, None, torch.device("cpu"))
 
 
-def real_store(folder: Path, path: Path) -> Path:
-    """Make a store of ENet's logits over real pictures; return its path."""
-    model, dataset = next(model for model in real_models(folder) if model.name == "enet"), real_data(folder)
-    writer = StoreWriter(path, describe(model, dataset, "float16"))
-    infer_images(model, dataset, writer, range(len(dataset.samples)), 1, lambda: None)
+def real_store(folder: Path, path: Path, dataset: str = DATASETS[0]) -> Path:
+    """Make a store of ENet's logits over the pictures of one of DATASETS; return its path."""
+    model, data = next(model for model in real_models(folder) if model.name == "enet"), real_data(folder, dataset)
+    writer = StoreWriter(path, describe(model, data, "float16"))
+    infer_images(model, data, writer, range(len(data.samples)), 1, lambda: None)
     return path

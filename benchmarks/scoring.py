@@ -10,25 +10,26 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from benchmarks import made, plain
-from benchmarks.real import real_folder, real_store
+from benchmarks.real import DATASETS, real_folder, real_store
 from benchmarks.sheet import Sheet
 from benchmarks.timing import Seconds, median, one_core, ratio, take_turns
-from cache import open_store
+from cache import Store, open_store
 from stages.score.ground_truth import GroundTruth
 from stages.score.histogram import Tally
 from stages.score.kernels.arithmetic import widened
 from stages.score.kernels.compiled import kernel
-from stages.score.kernels.picking import every_block
+from stages.score.kernels.picking import make_picked, pick
 from stages.score.kernels.pixel_ranks import make_ranks, make_row, temper
 from stages.score.kernels.pixel_ranks import prepare as prepare_row
 from stages.score.kernels.vectors import apart
-from stages.score.pixel import prepare
 from stages.score.plan import make_plan
-from stages.score.protocols import PROTOCOLS
+from stages.score.protocols import PROTOCOLS, Protocol, with_choices
 from stages.score.results import Row, make_rows
-from stages.score.run import count_pairs, read_picture, tally_store
+from stages.score.run import Picture, count_pairs, read_picture, tally_store
 
 SWEEP = tuple(float(T) for T in np.linspace(0.5, 2.4, 20).round(3))
+AT_NETWORK = with_choices(PROTOCOLS["standard"], {"pixel-size": "network"})
+"""All images, at the size of the network's input."""
 PIXEL_METHODS = ("msp", "entropy", "energy")
 IMAGES = 30
 """As many as Fishyscapes Static has."""
@@ -38,29 +39,28 @@ ROUNDS = 3
 
 
 def score(
-    path: Path, protocol: str, methods: Sequence[str], temperatures: Sequence[float], workers: int
+    path: Path, protocol: Protocol, methods: Sequence[str], temperatures: Sequence[float], workers: int
 ) -> list[Row]:
     """Do all that `pipe score` does: open, read, decode, score, count, compute the figures."""
     store = open_store(path)
-    plan = make_plan(store.schema, PROTOCOLS[protocol], methods, temperatures)
+    plan = make_plan(store.schema, protocol, methods, temperatures)
     tally = tally_store(store, plan, store.completed(), workers, lambda: None)
     return make_rows(store, plan, tally, workers)
 
 
 def scores_alone(path: Path) -> Callable[[], None]:
     """Return the fused loop over a few images in memory, and nothing else: no score is counted."""
-    store = open_store(path)
-    z = [widened(prepare({"logits": store.read("logits", i)}))[: made.CLASSES] for i in range(LOOP_IMAGES)]
-    rows = [image[:, y] for image in z for y in range(image.shape[1])]
-    return partial(_fused_loop, np.stack(rows), np.array(SWEEP, np.float32))
+    pictures = _pictures(open_store(path))
+    rows = [picture.logits[: made.CLASSES, y] for picture in pictures for y in range(made.PIXEL_SIZE[0])]
+    labels = np.concatenate([picture.labels for picture in pictures])
+    return partial(_fused_loop, widened(np.stack(rows)), labels, np.array(SWEEP, np.float32))
 
 
 def counted_alone(path: Path) -> Callable[[], None]:
     """Return the scores of a few images in memory, counted: all that the kernels do."""
     store = open_store(path)
-    plan = make_plan(store.schema, PROTOCOLS["course"], PIXEL_METHODS, SWEEP)
-    truth, tally = GroundTruth(store, plan.protocol, store.completed()), Tally.zero(plan)
-    pictures = [picture for i in range(LOOP_IMAGES) if (picture := read_picture(store, truth, i))]
+    plan = make_plan(store.schema, AT_NETWORK, PIXEL_METHODS, SWEEP)
+    pictures, tally = _pictures(store), Tally.zero(plan)
 
     def run() -> None:
         for picture in pictures:
@@ -69,21 +69,25 @@ def counted_alone(path: Path) -> Callable[[], None]:
     return run
 
 
+def _pictures(store: Store) -> list[Picture]:
+    """Read the first images with their labels at the network's size."""
+    truth = GroundTruth(store, AT_NETWORK, store.completed())
+    return [picture for i in range(LOOP_IMAGES) if (picture := read_picture(store, truth, i))]
+
+
 @kernel
-def _fused_loop(logits: np.ndarray, temperatures: np.ndarray) -> None:
-    """Float32 (rows, C, W) logits to ranks that nobody looks at."""
+def _fused_loop(logits: np.ndarray, labels: np.ndarray, temperatures: np.ndarray) -> None:
+    """Float32 (rows, C, W) logits, uint8 (rows, W) labels -> ranks that nobody looks at."""
     _, classes, width = logits.shape
-    z, room, every = (
-        np.zeros((classes, apart(width)), np.float32),
-        make_row(classes, classes, width),
-        every_block(width),
-    )
-    ranks = make_ranks(width)
-    for image_row in logits:
-        z[:, :width] = image_row
-        row, lowest = prepare_row(z, every, room)
-        for T in temperatures:
-            temper(row, lowest, T, ranks)
+    z, blocks = np.zeros((classes, apart(width)), np.float32), make_picked(width)
+    room, ranks = make_row(classes, classes, width), make_ranks(width)
+    for y in range(len(logits)):
+        z[:, :width] = logits[y]
+        picked = pick(labels[y], blocks)
+        if picked.starts.size > 0:
+            row, lowest = prepare_row(z, picked.starts, room)
+            for T in temperatures:
+                temper(row, lowest, T, ranks)
 
 
 def plain_pixel(path: Path) -> Callable[[], None]:
@@ -122,7 +126,7 @@ def measure_pixel(sheet: Sheet, path: Path, kind: str) -> None:
     """20 temperatures of three methods at the network's size, one core."""
     images, pairs = len(open_store(path).completed()), len(PIXEL_METHODS) * len(SWEEP)
     candidates: dict[str, Callable[[], object]] = {
-        "pipe score": partial(score, path, "course", PIXEL_METHODS, SWEEP, 1),
+        "pipe score": partial(score, path, AT_NETWORK, PIXEL_METHODS, SWEEP, 1),
         "its scores and counts alone": counted_alone(path),
         "its scores alone": scores_alone(path),
         "torch + scikit-learn": plain_pixel(path),
@@ -142,7 +146,7 @@ def measure_mask(sheet: Sheet, folder: Path) -> None:
     """20 temperatures of all methods at 1024x2048, one core."""
     path, methods = made.mask_store(folder / "mask.zarr", MASK_IMAGES), tuple(plain.MASK)
     candidates: dict[str, Callable[[], object]] = {
-        "pipe score": partial(score, path, "standard", methods, SWEEP, 1),
+        "pipe score": partial(score, path, PROTOCOLS["standard"], methods, SWEEP, 1),
         "torch + scikit-learn": plain_mask(path),
     }
     with one_core(), threadpool_limits(1):
@@ -158,15 +162,18 @@ def measure_mask(sheet: Sheet, folder: Path) -> None:
 def measure_scaling(sheet: Sheet, folder: Path) -> None:
     """More images, more temperatures, more workers."""
     stores = {n: made.pixel_store(folder / f"pixel{n}.zarr", n) for n in (4, 8, 10, 16, 32, 100)}
-    images = {str(n): partial(score, p, "course", PIXEL_METHODS, SWEEP, 1) for n, p in stores.items()}
+    images = {str(n): partial(score, p, AT_NETWORK, PIXEL_METHODS, SWEEP, 1) for n, p in stores.items()}
     _scaling(sheet, "Images (pixel network, 20 temperatures, one worker)", "images", images)
     sweeps = {n: tuple(np.linspace(0.5, 2.4, n).round(4).tolist()) if n > 1 else (1.0,) for n in (1, 5, 20, 80)}
-    temperatures = {str(n): partial(score, stores[4], "course", PIXEL_METHODS, s, 1) for n, s in sweeps.items()}
+    temperatures = {str(n): partial(score, stores[4], AT_NETWORK, PIXEL_METHODS, s, 1) for n, s in sweeps.items()}
     _scaling(sheet, "Temperatures (pixel network, 4 images, one worker)", "temperatures", temperatures)
-    workers = _workers(partial(score, stores[32], "course", PIXEL_METHODS, SWEEP))
+    voids = {v: made.pixel_store(folder / f"void{v}.zarr", 4, v) for v in (0.0, 0.5, 0.75, 0.9)}
+    void = {f"{100 * v:.0f} %": partial(score, p, AT_NETWORK, PIXEL_METHODS, SWEEP, 1) for v, p in voids.items()}
+    _scaling(sheet, "Void pixels (pixel network, 4 images, 20 temperatures, one worker)", "void", void)
+    workers = _workers(partial(score, stores[32], AT_NETWORK, PIXEL_METHODS, SWEEP))
     _scaling(sheet, "Workers (pixel network, 32 images, 20 temperatures)", "workers", workers)
     mask, methods = made.mask_store(folder / "mask8.zarr", 8), tuple(plain.MASK)
-    workers = _workers(partial(score, mask, "standard", methods, SWEEP[::4]))
+    workers = _workers(partial(score, mask, PROTOCOLS["standard"], methods, SWEEP[::4]))
     _scaling(sheet, "Workers (mask network, 8 images, 5 temperatures)", "workers", workers)
 
 
@@ -209,7 +216,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         measure_pixel(sheet, made.pixel_store(Path(folder, "pixel.zarr"), IMAGES), "made logits")
         if real := real_folder():
-            measure_pixel(sheet, real_store(real, Path(folder, "real.zarr")), "real logits of ENet")
+            for name in DATASETS:
+                store = real_store(real, Path(folder, f"{name}.zarr"), name)
+                measure_pixel(sheet, store, f"real logits of ENet over {name}")
         measure_mask(sheet, Path(folder))
         measure_scaling(sheet, Path(folder))
     sheet.save()

@@ -112,7 +112,7 @@ def counted(plan, scores, labels):
     bins = plan.bins(pair)
     counts = no_counts(2 * bins.count + 1)
     ranks = scores.astype(np.float32) if plan.min_max(pair.method) else plan.rank(pair, scores)
-    count(ranks, labels, bins.layout, np.empty(ranks.size, np.uint32), counts)
+    count(ranks, labels, bins.layout, counts)
     return whole(counts)[:-1].reshape(2, -1)
 
 

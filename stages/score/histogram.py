@@ -6,7 +6,8 @@ from math import prod
 
 import numpy as np
 
-from stages.score.kernels.counts import Counts, add_counts, filled, held
+from cache import PipeError, Store
+from stages.score.kernels.counts import Counts, add_counts, filled
 from stages.score.metrics import Curve
 from stages.score.plan import Plan
 from stages.streams import in_parallel
@@ -60,14 +61,17 @@ class Tally:
         """Return the histogram of a pair, not a copy."""
         return Counts(self.counts.low[pair], self.counts.carries[pair])
 
-    def held(self, plan: Plan, pair: int) -> tuple[int, int]:
-        """Return how many normal and anomalous pixels the histogram of a pair holds."""
-        (low, carries), bins = self.of_pair(pair), plan.bins(plan.pairs[pair]).count
-        return held(low[:bins], carries[:bins]), held(low[bins : 2 * bins], carries[bins : 2 * bins])
-
     def curve(self, plan: Plan, pair: int) -> Curve:
         """Return what the figures of a pair are computed from."""
         return Curve(*filled(self.of_pair(pair), plan.bins(plan.pairs[pair]).count))
+
+
+def lost(store: Store, images: int) -> PipeError:
+    """Return the error to raise where counts are not those of all pixels of so many images."""
+    return PipeError(
+        f"{store.path}: the counts are not those of all pixels of all {images} images: a worker has failed "
+        "without a word. No figures were computed; call the same command again"
+    )
 
 
 def _untouched(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

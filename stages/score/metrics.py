@@ -1,6 +1,7 @@
 """From two histograms to the figures: area under precision-recall and ROC, FPR at 95 % TPR, F1, IoU."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -26,12 +27,12 @@ class Curve:
     p: np.ndarray
     n: np.ndarray
 
-    @property
+    @cached_property
     def positives(self) -> int:
         """All anomalous pixels."""
         return int(self.p.sum())
 
-    @property
+    @cached_property
     def negatives(self) -> int:
         """All normal pixels."""
         return int(self.n.sum())

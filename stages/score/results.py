@@ -7,7 +7,8 @@ import numpy as np
 
 from cache import Store
 from stages.score import metrics
-from stages.score.histogram import Tally
+from stages.score.histogram import Tally, lost
+from stages.score.metrics import Curve
 from stages.score.plan import Plan
 from stages.streams import in_parallel
 
@@ -43,10 +44,19 @@ class Row:
 
 
 def make_rows(store: Store, plan: Plan, tally: Tally, workers: int = 1) -> list[Row]:
-    """Return the figures of a tally, in the order of the plan's pairs, computed by so many threads."""
+    """Return the figures of a tally, in the order of the plan's pairs, computed by so many threads.
+
+    Raises
+    ------
+    PipeError
+        The histogram of a pair does not hold the pixels of all images.
+    """
 
     def row(pair: int) -> Row:
-        return Row(**_facts(store, plan, tally, pair), **_streamed(plan, tally, pair))
+        curve = tally.curve(plan, pair)
+        if [curve.negatives, curve.positives] != tally.pixels.tolist():
+            raise lost(store, tally.images)
+        return Row(**_facts(store, plan, tally, pair), **_streamed(plan, pair, curve))
 
     return in_parallel(row, range(len(plan.pairs)), workers)
 
@@ -71,8 +81,7 @@ def _facts(store: Store, plan: Plan, tally: Tally, pair: int) -> dict[str, Any]:
     }
 
 
-def _streamed(plan: Plan, tally: Tally, pair: int) -> dict[str, Any]:
-    curve = tally.curve(plan, pair)
+def _streamed(plan: Plan, pair: int, curve: Curve) -> dict[str, Any]:
     area, f1 = metrics.auprc(curve), metrics.best_f1(curve)
     figure, lower, upper = area or (None, None, None)
     return {

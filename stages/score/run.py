@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from cache import IntegrityError, PipeError, Store
+from cache import IntegrityError, Store
 from stages.score import mask, pixel
 from stages.score.ground_truth import GroundTruth
-from stages.score.histogram import Tally
+from stages.score.histogram import Tally, lost
 from stages.score.kernels.counting import count, count_above
 from stages.score.lanes import Lanes
 from stages.score.plan import Plan
-from stages.streams import ahead, in_parallel, thread_pool
+from stages.streams import ahead, thread_pool
 
 PREPARE: dict[str, Callable[..., Any]] = {"pixel": pixel.prepare, "mask": mask.prepare}
 COUNT: dict[str, Callable[..., None]] = {"pixel": pixel.count_image, "mask": mask.count_image}
@@ -60,7 +60,8 @@ def tally_store(store: Store, plan: Plan, images: Sequence[int], workers: int, a
     IntegrityError
         An image is damaged; nothing is scored around it.
     PipeError
-        A mask holds a code that the protocol does not know, or the counts are not those of all images.
+        A mask holds a code that the protocol does not know, or the tally is not of all images. Whether it has all
+        pixels of them is for `make_rows` to see.
     """
     thresholds, lanes = plan.threshold_ranks(), Lanes(plan, workers)
     truth = GroundTruth(store, plan.protocol, images)
@@ -88,11 +89,8 @@ def tally_store(store: Store, plan: Plan, images: Sequence[int], workers: int, a
             scored.append(counts)
             advance()
     tally = lanes.total()
-    if len(scored) != len(images) or not _is_whole(plan, tally, sum(scored), workers):
-        raise PipeError(
-            f"{store.path}: the counts are not those of all pixels of all {len(images)} images: a worker has failed "
-            "without a word. No figures were computed; call the same command again"
-        )
+    if len(scored) != len(images) or tally.images != sum(scored):
+        raise lost(store, len(images))
     return tally
 
 
@@ -150,13 +148,6 @@ def _count_min_max(plan: Plan, pairs: list[int], picture: Picture, thresholds: n
         unit = unit_scores(plan, i, ranks).reshape(-1)
         count(unit, labels, plan.bins(plan.pairs[i]).layout, tally.of_pair(i))
         count_above(np.ascontiguousarray(ranks).reshape(-1), labels, thresholds[i], tally.above[i])
-
-
-def _is_whole(plan: Plan, tally: Tally, images: int, workers: int) -> bool:
-    """Return whether a tally is of so many images and has every pixel of them in the histogram of every pair."""
-    expected = tuple(tally.pixels.tolist())
-    counts = in_parallel(partial(tally.held, plan), range(len(plan.pairs)), workers)
-    return tally.images == images and all(found == expected for found in counts)
 
 
 @contextmanager

@@ -101,39 +101,17 @@ def filled(counts: Counts, bins: int) -> tuple[Array, Array, Array]:
     """
     normal_low, anomalous_low = counts.low[:bins], counts.low[bins : 2 * bins]
     normal_carries, anomalous_carries = counts.carries[:bins], counts.carries[bins : 2 * bins]
-    size = count_filled(normal_low, anomalous_low)
-    found, anomalous, normal = np.empty((3, size + 1), np.int64)
-    for start in range(0, bins, STRETCH):
+    found, anomalous, normal = np.empty((3, bins + 1), np.int64)  # memory that is not written to is none
+    size = 0
+    for start in range((bins - 1) // STRETCH * STRETCH, -1, -STRETCH):
         stop = min(start + STRETCH, bins)
         if any_filled(normal_low[start:stop]) or any_filled(anomalous_low[start:stop]):
-            for i in range(start, stop):  # an empty bin is written over by the next: cheaper than to foresee it
+            for i in range(stop - 1, start - 1, -1):  # an empty bin is written over by the next
                 found[size] = i
                 normal[size] = normal_low[i] + np.int64(CARRY) * normal_carries[i]
                 anomalous[size] = anomalous_low[i] + np.int64(CARRY) * anomalous_carries[i]
-                size -= (normal_low[i] | anomalous_low[i]) > 0
-    return found[1:], anomalous[1:], normal[1:]
-
-
-@kernel
-def held(low: Array, carries: Array) -> int:
-    """Return how many pixels some bins hold together: of `Counts.low` and `Counts.carries` of these bins."""
-    total = np.int64(0)
-    for start in range(0, low.size, STRETCH):
-        part = low[start : start + STRETCH]
-        if any_filled(part):
-            more = carries[start : start + STRETCH]
-            for i in range(part.size):
-                total += np.int64(part[i]) + np.int64(CARRY) * np.int64(more[i])
-    return int(total)
-
-
-@kernel
-def count_filled(normal_low: Array, anomalous_low: Array) -> int:
-    """Return how many bins hold a pixel."""
-    size = 0
-    for i in range(normal_low.size):
-        size += (normal_low[i] | anomalous_low[i]) > 0
-    return size
+                size += (normal_low[i] | anomalous_low[i]) > 0
+    return found[:size], anomalous[:size], normal[:size]
 
 
 @kernel
