@@ -212,12 +212,10 @@ def _score(
     """Return the figures of each pair and, if wanted, what is drawn of it."""
     from cache.pinned import PinnedStore
     from cache.store import stored_bytes
-    from stages.memory import keep_freed_memory
     from stages.score.curves import make_sketches
     from stages.score.results import make_rows
     from stages.score.run import compile_kernels, tally_store
 
-    keep_freed_memory()
     store = PinnedStore(store.files, store.schema)
     images, name = store.completed(), f"{store.schema.network} on {store.schema.dataset}"
     size = byte_size(stored_bytes(store))
