@@ -86,7 +86,7 @@ def place(scores: Array, labels: Array, layout: Array, places: Array) -> None:
         magnitude = max(np.int32(kept - low), np.int32(0))
         signed = np.int32(np.int32(magnitude ^ sign) - sign)
         found = np.int32(min(max(signed, least), above) + below)
-        # What is ignored is behind all others, wherever its score would be.
+        # IGNORED is 2: what is ignored falls behind all bins, and goes to the one place there.
         places[i] = np.uint32(min(np.int32(found + np.int32(labels[i]) * bins), np.int32(bins + bins)))
 
 

@@ -29,7 +29,7 @@ class Counts(NamedTuple):
 
 CARRY = np.uint8(128)
 WAITING = 1 << 15
-"""Pixels whose places are found before they are added to the histograms, or a row of them."""
+"""Pixels whose places are found before they are added to the histograms; a whole row of them where that is more."""
 STRETCH = 256
 """Bins that are looked over together for a filled one."""
 

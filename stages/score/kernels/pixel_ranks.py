@@ -201,11 +201,11 @@ def log1p_all(x: Array, out: Array) -> None:
 
 @kernel
 def weigh_entropy(work: Array, gap: Array, inverse_T: np.float32, log_classes: np.float32, odds: Array) -> None:
-    """Write H / (ln C - H), and where r is small that over g; H is the entropy.
+    """Write H / (ln C - H), or that over g where r is small; H is the entropy, g of `weigh_others`.
 
     H = ln(1 + r) + sum over k != argmax of p_k (m1 - z_k)/T: no term is negative, nothing cancels. Where r is small,
-    H = g (others + spread), of which only the logarithm is sure to be representable. Both H and what it is of ln C
-    are taken times 1 + r, which saves a division.
+    H = g (others + spread), of which only the logarithm is sure to be representable. Numerator and denominator are
+    taken times 1 + r, which leaves one division.
 
     Parameters
     ----------
