@@ -138,8 +138,9 @@ def test_figures_that_do_not_exist_are_null(tmp_path, code):
     assert " none" in score(store).stdout
 
 
-def test_a_store_of_void_alone_has_no_figures(tmp_path):
-    store = fill(tmp_path / "s.zarr", make_schema("pixel"), codes=[255])
+@pytest.mark.parametrize("kind", ["pixel", "mask"])
+def test_a_store_of_void_alone_has_no_figures(tmp_path, kind):
+    store = fill(tmp_path / "s.zarr", make_schema(kind), codes=[255])
     (row,) = results(store, "--methods", "msp", "--threshold", "0.5")
     assert row["auprc"] is None
     assert row["pixels"] == 0
