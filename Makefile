@@ -1,11 +1,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install dev demo test lint bench clean
+.PHONY: install dev links demo test lint bench clean
 
 install: .venv/installed-user
 
-dev: .venv/installed-dev
+dev: .venv/installed-dev links
+
+# Type checkers do not see through an editable install: they find `logitpipe` in this tree of links, new files included.
+links:
+	mkdir -p .links/logitpipe
+	cd .links/logitpipe && ln -sfn ../../pipeline/* ../../stages ../../cache .
 
 .venv/installed-%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -31,4 +36,4 @@ bench: .venv/installed-bench
 	for name in scoring metrics store infer; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .links build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -18,20 +18,20 @@ from torch.nn import functional
 from benchmarks.real import real_data, real_folder, real_models
 from benchmarks.sheet import Sheet
 from benchmarks.timing import median, ratio, take_turns
-from cache.commit import StoreWriter
-from stages.infer.checkpoints import load_state_dict
-from stages.infer.datasets import DataSet, read_dataset
-from stages.infer.describe import describe
-from stages.infer.device import side_by_side
-from stages.infer.model import Model, load_model
-from stages.infer.networks import NETWORKS
-from stages.infer.networks.base import SegmentationNetwork
-from stages.infer.networks.enet import ENet
-from stages.infer.networks.eomt import EoMT
-from stages.infer.networks.erfnet import ERFNet
-from stages.infer.preprocess import prepare
-from stages.infer.run import infer_images
-from stages.memory import keep_freed_memory
+from logitpipe.cache.writing.commit import StoreWriter
+from logitpipe.stages.infer.data.datasets import DataSet, read_dataset
+from logitpipe.stages.infer.data.preprocess import prepare
+from logitpipe.stages.infer.describe import describe
+from logitpipe.stages.infer.device.device import side_by_side
+from logitpipe.stages.infer.model import Model, load_model
+from logitpipe.stages.infer.networks import NETWORKS
+from logitpipe.stages.infer.networks.base import SegmentationNetwork
+from logitpipe.stages.infer.networks.enet import ENet
+from logitpipe.stages.infer.networks.eomt.network import EoMT
+from logitpipe.stages.infer.networks.erfnet import ERFNet
+from logitpipe.stages.infer.run import infer_images
+from logitpipe.stages.infer.weights.checkpoints import load_state_dict
+from logitpipe.stages.memory import keep_freed_memory
 
 IMAGES = 30
 SLOW_IMAGES = 2

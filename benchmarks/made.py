@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cache import Schema, StoreWriter
+from logitpipe.cache import Schema, StoreWriter
 
 CLASSES = 19
 MASK_SIZE = (720, 1280)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from cache.commit import StoreWriter
-from stages.infer.datasets import DataSet, read_dataset
-from stages.infer.describe import describe
-from stages.infer.model import Model, load_model
-from stages.infer.run import infer_images
+from logitpipe.cache.writing.commit import StoreWriter
+from logitpipe.stages.infer.data.datasets import DataSet, read_dataset
+from logitpipe.stages.infer.describe import describe
+from logitpipe.stages.infer.model import Model, load_model
+from logitpipe.stages.infer.run import infer_images
 
 DATASETS = ("RoadAnomaly21", "fs_static")
 """Ten pictures of 720x1280, and thirty of 1024x2048."""

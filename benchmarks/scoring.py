@@ -13,19 +13,24 @@ from benchmarks import made, plain
 from benchmarks.real import DATASETS, real_folder, real_store
 from benchmarks.sheet import Sheet
 from benchmarks.timing import Seconds, median, one_core, ratio, take_turns
-from cache import Store, open_store
-from stages.score.ground_truth import GroundTruth
-from stages.score.histogram import Tally
-from stages.score.kernels.arithmetic import widened
-from stages.score.kernels.compiled import kernel
-from stages.score.kernels.picking import make_picked, pick
-from stages.score.kernels.pixel_ranks import make_ranks, make_row, temper
-from stages.score.kernels.pixel_ranks import prepare as prepare_row
-from stages.score.kernels.vectors import apart
-from stages.score.plan import make_plan
-from stages.score.protocols import PROTOCOLS, Protocol, with_choices
-from stages.score.results import Row, make_rows
-from stages.score.run import Picture, count_pairs, read_picture, tally_store
+from logitpipe.cache import Store, open_store
+from logitpipe.stages.score.figures.rows import Row, make_rows
+from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.kernels.arithmetic import widened
+from logitpipe.stages.score.kernels.compiled import kernel
+from logitpipe.stages.score.kernels.picking import make_picked, pick
+from logitpipe.stages.score.kernels.pixel_ranks import make_ranks, make_row, temper
+from logitpipe.stages.score.kernels.pixel_ranks import prepare as prepare_row
+from logitpipe.stages.score.kernels.vectors import apart
+from logitpipe.stages.score.passes.sweep import (
+    Picture,
+    count_pairs,
+    read_picture,
+    tally_store,
+)
+from logitpipe.stages.score.passes.tally import Tally
+from logitpipe.stages.score.plan import make_plan
+from logitpipe.stages.score.protocols import PROTOCOLS, Protocol, with_choices
 
 SWEEP = tuple(float(T) for T in np.linspace(0.5, 2.4, 20).round(3))
 AT_NETWORK = with_choices(PROTOCOLS["standard"], {"pixel-size": "network"})

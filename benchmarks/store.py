@@ -13,19 +13,19 @@ from torch import Tensor, nn
 from benchmarks import made
 from benchmarks.sheet import Sheet
 from benchmarks.timing import median, one_core, ratio, take_turns
-from cache import open_store
-from cache.codec import CHECKSUM_BYTES, COMPRESSOR, LEVEL
-from cache.commit import StoreWriter
-from cache.records import Record
-from cache.store import Store
-from cache.tiles import image_chunks
-from stages.infer.networks.enet import ENet
-from stages.infer.networks.erfnet import ERFNet
-from stages.infer.networks.fold import fold_batch_norms
-from stages.score.plan import Plan, make_plan
-from stages.score.protocols import PROTOCOLS
-from stages.score.results import make_rows
-from stages.score.run import tally_store
+from logitpipe.cache import open_store
+from logitpipe.cache.format.chunks import image_chunks
+from logitpipe.cache.format.codec import CHECKSUM_BYTES, COMPRESSOR, LEVEL
+from logitpipe.cache.format.records import Record
+from logitpipe.cache.reading.store import Store
+from logitpipe.cache.writing.commit import StoreWriter
+from logitpipe.stages.infer.networks.enet import ENet
+from logitpipe.stages.infer.networks.erfnet import ERFNet
+from logitpipe.stages.infer.networks.fold import fold_batch_norms
+from logitpipe.stages.score.figures.rows import make_rows
+from logitpipe.stages.score.passes.sweep import tally_store
+from logitpipe.stages.score.plan import Plan, make_plan
+from logitpipe.stages.score.protocols import PROTOCOLS
 
 IMAGES = 4
 ROUNDS = 7

@@ -3,11 +3,16 @@
 Nothing here knows networks or scores; `cache/README.md` describes the format for readers in other languages.
 """
 
-from cache.commit import StoreWriter
-from cache.dataset import open_dataset
-from cache.errors import IncompleteError, IntegrityError, PipeError, UsageError
-from cache.schema import Schema
-from cache.store import Store, open_store
+from logitpipe.cache.errors import (
+    IncompleteError,
+    IntegrityError,
+    PipeError,
+    UsageError,
+)
+from logitpipe.cache.format.schema import Schema
+from logitpipe.cache.reading.dataset import open_dataset
+from logitpipe.cache.reading.store import Store, open_store
+from logitpipe.cache.writing.commit import StoreWriter
 
 __all__ = [
     "IncompleteError",

@@ -1,5 +1,5 @@
-"""`python -m pipeline`: the command `pipe` where no script is installed."""
+"""`python -m logitpipe`: the command `pipe` where no script is installed."""
 
-from pipeline.cli import main
+from logitpipe.cli import main
 
 main()

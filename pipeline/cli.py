@@ -11,21 +11,31 @@ from typing import NoReturn
 
 import click
 
-from cache.errors import IncompleteError, IntegrityError, PipeError, UsageError
-from pipeline.completion import PROGRAM, completion
-from pipeline.demo import demo
-from pipeline.infer import infer
-from pipeline.labels import labels
-from pipeline.maps import maps
-from pipeline.messages import detail, note
-from pipeline.pack import pack
-from pipeline.report.command import report
-from pipeline.run_record import WORDS
-from pipeline.score import score
-from pipeline.settings import bind_variables, blamed_variable, choose_file, read_settings
-from pipeline.show import show
-from pipeline.text import abridged, printable
-from pipeline.verify import verify
+from logitpipe.cache.errors import (
+    IncompleteError,
+    IntegrityError,
+    PipeError,
+    UsageError,
+)
+from logitpipe.commands.completion import PROGRAM, completion
+from logitpipe.commands.demo import demo
+from logitpipe.commands.infer import infer
+from logitpipe.commands.labels import labels
+from logitpipe.commands.maps import maps
+from logitpipe.commands.pack import pack
+from logitpipe.commands.report import report
+from logitpipe.commands.score import score
+from logitpipe.commands.show import show
+from logitpipe.commands.verify import verify
+from logitpipe.console.messages import detail, note
+from logitpipe.console.settings import (
+    bind_variables,
+    blamed_variable,
+    choose_file,
+    read_settings,
+)
+from logitpipe.console.text import abridged, printable
+from logitpipe.results.record import WORDS
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_DAMAGED, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 3, 4, 130, 143
 

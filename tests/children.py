@@ -14,13 +14,13 @@ from pathlib import Path
 
 import torch
 
-import cache.site
-from cache import StoreWriter
-from cache.create import _beside_with_lock
-from cache.lock import PATIENCE
-from cache.steps import EVENT
-from pipeline.cli import cli
-from stages.infer.networks import NETWORKS
+from logitpipe.cache import StoreWriter
+from logitpipe.cache.files.steps import EVENT
+from logitpipe.cache.writing import site
+from logitpipe.cache.writing.create import _beside_with_lock
+from logitpipe.cache.writing.lock import PATIENCE
+from logitpipe.cli import cli
+from logitpipe.stages.infer.networks import NETWORKS
 from tests.conftest import write_sample
 from tests.fake_networks import FAKES, GAIN
 from tests.stores import make_schema, noise_values
@@ -30,7 +30,13 @@ CODES = (0, 1, 255)
 TORN = 20
 """Bytes of a file that is torn; all that a store has are longer."""
 
-PRELOADED = ("tests.children", "stages.infer.describe", "stages.infer.run", "torch._dynamo", "PIL.PngImagePlugin")
+PRELOADED = (
+    "tests.children",
+    "logitpipe.stages.infer.describe",
+    "logitpipe.stages.infer.run",
+    "torch._dynamo",
+    "PIL.PngImagePlugin",
+)
 """What each child would import."""
 
 EFFECTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir")
@@ -136,7 +142,7 @@ def _watched(job: Callable[..., object], arguments: tuple[object, ...], watch: W
 
     if not watch.sync:
         os.fsync = lambda descriptor: note("!fsync", Path(f"/proc/self/fd/{descriptor}").readlink())
-    cache.site.PATIENCE = watch.patience
+    site.PATIENCE = watch.patience
     if watch.kill:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)

@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from cache import PipeError
-from pipeline.cli import cli
+from logitpipe.cache import PipeError
+from logitpipe.cli import cli
 
 SIZES = ((24, 40), (20, 36), (24, 40), (16, 32), (24, 40))
 
@@ -66,7 +66,7 @@ def run(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     import torch  # here, as what only scores is tested without it
     from fake_networks import FAKES, GAIN
 
-    from stages.infer.networks import NETWORKS
+    from logitpipe.stages.infer.networks import NETWORKS
 
     for name, network in FAKES.items():
         monkeypatch.setitem(NETWORKS, name, network)
@@ -112,7 +112,7 @@ def within_limits() -> Iterator[None]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for tenths of seconds where users wait for seconds; start from an environment without credentials."""
-    from cache import remote
+    from logitpipe.cache.files import remote
 
     monkeypatch.setattr(remote, "PATIENCE", 2.0)
     monkeypatch.setitem(remote.CLIENT, "read_timeout", "500ms")
@@ -134,7 +134,7 @@ def s3_url() -> Iterator[str]:
 @pytest.fixture
 def s3(s3_url: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Give the URL of an empty bucket, the way to which is in the environment."""
-    from cache.remote import Bucket
+    from logitpipe.cache.files.remote import Bucket
 
     request.getfixturevalue("impatient")
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_url)

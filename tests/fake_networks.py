@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from stages.infer.networks import Network
-from stages.infer.networks.base import SegmentationNetwork
+from logitpipe.stages.infer.networks import Network
+from logitpipe.stages.infer.networks.base import SegmentationNetwork
 
 SIZE = (16, 32)
 GAIN = torch.linspace(-9, 9, 20)

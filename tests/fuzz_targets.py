@@ -18,19 +18,24 @@ import torch
 from PIL import Image
 from stores import fill, make_schema
 
-from cache import PipeError, open_store
-from cache.codec import Encoded, decode, encode
-from cache.records import parse
-from cache.schema import MAX_IMAGE_BYTES
-from pipeline.infer import parse_shard, parse_size
-from pipeline.score import parse_choices, parse_temperatures
-from stages.infer.checkpoints import load_state_dict
-from stages.infer.eomt_config import PLACES, check_config, load_config, stated_size
-from stages.infer.imagefile import decode as decode_image
-from stages.infer.imagefile import image_size
-from stages.infer.masks import codes
-from stages.score.labels import LabelCodes
-from stages.score.protocols import PROTOCOLS, with_choices
+from logitpipe.cache import PipeError, open_store
+from logitpipe.cache.format.codec import Encoded, decode, encode
+from logitpipe.cache.format.records import parse
+from logitpipe.cache.format.schema import MAX_IMAGE_BYTES
+from logitpipe.commands.infer import parse_shard, parse_size
+from logitpipe.commands.score import parse_choices, parse_temperatures
+from logitpipe.stages.infer.data.imagefile import decode as decode_image
+from logitpipe.stages.infer.data.imagefile import image_size
+from logitpipe.stages.infer.data.masks import codes
+from logitpipe.stages.infer.networks.eomt.config import (
+    PLACES,
+    check_config,
+    load_config,
+    stated_size,
+)
+from logitpipe.stages.infer.weights.checkpoints import load_state_dict
+from logitpipe.stages.score.labels import LabelCodes
+from logitpipe.stages.score.protocols import PROTOCOLS, with_choices
 
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)

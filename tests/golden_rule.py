@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stages.infer.networks.enet import ENet
-from stages.infer.networks.eomt import EoMT
-from stages.infer.networks.erfnet import ERFNet
+from logitpipe.stages.infer.networks.enet import ENet
+from logitpipe.stages.infer.networks.eomt.network import EoMT
+from logitpipe.stages.infer.networks.erfnet import ERFNet
 
 # The bar for agreement with a reference: float32, as a share of the output's standard deviation.
 BAR = 1e-4

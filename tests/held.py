@@ -42,12 +42,12 @@ def main(moment: str, call: str, seconds: str, *words: str) -> None:
     if words[0] == "infer":
         from fake_networks import FAKES
 
-        from stages.infer.networks import NETWORKS
+        from logitpipe.stages.infer.networks import NETWORKS
 
         NETWORKS.update(FAKES)
     hold(moment, int(call), float(seconds))
     sys.argv = ["pipe", *words]
-    importlib.import_module("pipeline.cli").main()
+    importlib.import_module("logitpipe.cli").main()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from pipeline.cli import cli
+from logitpipe.cli import cli
 
 VOID_ELEMENTS = ("img", "meta", "br")
 

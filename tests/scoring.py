@@ -6,14 +6,19 @@ from pathlib import Path
 import numpy as np
 from reference import Scene
 
-from cache import Schema, Store, StoreWriter, open_store
-from stages.score.kernels.counts import CARRY, Counts
-from stages.score.methods import METHODS
-from stages.score.metrics import Curve
-from stages.score.plan import Plan, make_plan
-from stages.score.protocols import PROTOCOLS, Protocol
-from stages.score.results import Row, make_rows
-from stages.score.run import PREPARE, RANK_MAPS, tally_store
+from logitpipe.cache import (
+    Schema,
+    Store,
+    StoreWriter,
+    open_store,
+)
+from logitpipe.stages.score.figures.metrics import Curve
+from logitpipe.stages.score.figures.rows import Row, make_rows
+from logitpipe.stages.score.kernels.counts import CARRY, Counts
+from logitpipe.stages.score.methods import METHODS
+from logitpipe.stages.score.passes.sweep import PREPARE, RANK_MAPS, tally_store
+from logitpipe.stages.score.plan import Plan, make_plan
+from logitpipe.stages.score.protocols import PROTOCOLS, Protocol
 
 Values = dict[str, np.ndarray]
 TEMPERATURES = (0.05, 0.1, 0.5, 1.0, 2.0, 10.0, 100.0)

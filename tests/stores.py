@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cache import Schema, StoreWriter
-from cache.schema import Kind, Precision
+from logitpipe.cache import Schema, StoreWriter
+from logitpipe.cache.format.schema import Kind, Precision
 
 SIZE = (8, 12)
 LABEL_SIZE = (12, 16)

@@ -13,10 +13,10 @@ from PIL import Image
 from test_foreign_readers import read_as_documented
 from torch import Tensor
 
-import stages.infer.amp
-from cache import open_store
-from pipeline.cli import cli
-from stages.infer.networks import NETWORKS, Network
+from logitpipe.cache import open_store
+from logitpipe.cli import cli
+from logitpipe.stages.infer import amp as infer_amp
+from logitpipe.stages.infer.networks import NETWORKS, Network
 
 AMP = ("--amp", "bf16")
 GAINS = torch.cat([GAIN[1:-1], torch.tensor([9.0, 9.04])])
@@ -136,7 +136,7 @@ def test_every_shard_measures_the_same(run, tmp_path):
 def test_what_a_store_has_is_said_and_not_measured_again(run, tmp_path, data_root, monkeypatch):
     run(*AMP, "--shard", "1/2")
     measured = []
-    monkeypatch.setattr(stages.infer.amp, "_change", lambda *_: measured.append(1) or "everything")
+    monkeypatch.setattr(infer_amp, "_change", lambda *_: measured.append(1) or "everything")
     result = run(*AMP)
     line = f"Tiny: --amp bf16 changes {change(data_root, 'enet')}"
     assert result.stderr.splitlines()[0] == f"{line}, as measured when the store was made"

@@ -18,11 +18,16 @@ from stores import fill, make_schema, noise_values
 from zarr.storage import ZipStore
 from zips import patched, recompressed, with_member
 
-import cache.archive
-import cache.schema
-from cache import IntegrityError, PipeError, open_dataset, open_store
-from cache.pack import image_members, metadata_members, write_zip
-from cache.verify import check_image, check_metadata, stray_files
+from logitpipe.cache import (
+    IntegrityError,
+    PipeError,
+    open_dataset,
+    open_store,
+)
+from logitpipe.cache.files import archive as files_archive
+from logitpipe.cache.format import schema as format_schema
+from logitpipe.cache.reading.verify import check_image, check_metadata, stray_files
+from logitpipe.cache.writing.pack import image_members, metadata_members, write_zip
 
 CODES = (0, 1, 255)
 CHUNK = "logits/c/1/0/2/0"
@@ -31,7 +36,7 @@ CHUNK = "logits/c/1/0/2/0"
 @pytest.fixture(autouse=True)
 def small_and_quick(monkeypatch):
     """Cut the logits of an image into three chunks; do not wait for the disk."""
-    monkeypatch.setattr(cache.schema, "rows_per_chunk", lambda *_: 3)
+    monkeypatch.setattr(format_schema, "rows_per_chunk", lambda *_: 3)
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
 
 
@@ -202,7 +207,7 @@ def test_a_member_that_lies_elsewhere_is_found_when_it_is_read(honest, tmp_path)
 
 
 def test_a_directory_too_large_for_memory_is_refused(honest, monkeypatch):
-    monkeypatch.setattr(cache.archive, "MOST_DIRECTORY_BYTES", 100)
+    monkeypatch.setattr(files_archive, "MOST_DIRECTORY_BYTES", 100)
     with refused(f"{honest}: the zip is cut off or damaged (its directory takes more than 100 bytes)"):
         open_store(honest)
 

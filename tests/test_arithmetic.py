@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from stages.score.kernels.arithmetic import exp2, log1p, log2, patterns, sigmoid, widen, widened
+from logitpipe.stages.score.kernels.arithmetic import (
+    exp2,
+    log1p,
+    log2,
+    patterns,
+    sigmoid,
+    widen,
+    widened,
+)
 
 NOISE = np.random.default_rng(0)
 SPREAD = np.exp2(NOISE.uniform(-125, 127, 5000)).astype(np.float32)

@@ -11,11 +11,17 @@ import pytest
 from conftest import content, fails, refused
 from stores import fill, make_schema, noise_values
 
-import cache.remote
-from cache import IntegrityError, PipeError, Schema, StoreWriter, open_store
-from cache.bucket_site import Objects
-from cache.errors import UnreachableError
-from cache.verify import check_image, check_metadata, stray_files
+from logitpipe.cache import (
+    IntegrityError,
+    PipeError,
+    Schema,
+    StoreWriter,
+    open_store,
+)
+from logitpipe.cache.errors import UnreachableError
+from logitpipe.cache.files import remote
+from logitpipe.cache.reading.verify import check_image, check_metadata, stray_files
+from logitpipe.cache.writing.bucket_site import Objects
 
 SCHEMA = make_schema("pixel")
 pytestmark = pytest.mark.usefixtures("impatient")
@@ -47,7 +53,7 @@ def failing_from(k: int) -> Iterator[list[str]]:
 
 
 def objects(url: str) -> dict[str, bytes]:
-    bucket = cache.remote.Bucket(url)
+    bucket = remote.Bucket(url)
     return {key: bucket.read(key) for key in bucket.all_keys()}
 
 
@@ -100,7 +106,7 @@ def test_all_data_sets_go_below_one_url(run, s3):
 
 def test_overwrite_starts_anew(url, tmp_path):
     fill(url, make_schema("mask"))
-    cache.remote.Bucket(url).objects.put("stray", b"")
+    remote.Bucket(url).objects.put("stray", b"")
     commit(url, 1, overwrite=True)
     assert objects(url) == content(fill(tmp_path / "store", SCHEMA, images=[1]))
 
@@ -220,7 +226,7 @@ def test_a_server_that_loses_a_byte_is_found_out(url, monkeypatch):
 
 
 def test_a_place_with_something_else_is_refused_and_untouched(s3):
-    bucket = cache.remote.Bucket(s3).objects
+    bucket = remote.Bucket(s3).objects
     bucket.put("photos/a.png", b"a")
     bucket.put("notes/zarr.json", b"{}")
     line = "a store can only be made where nothing lies; choose another --out"

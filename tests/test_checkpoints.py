@@ -10,9 +10,14 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from cache.errors import PipeError
-from stages.infer.checkpoints import PREFIXES, fit, load_state_dict, shape
-from stages.infer.weightfile import weights_sha256
+from logitpipe.cache.errors import PipeError
+from logitpipe.stages.infer.weights.checkpoints import (
+    PREFIXES,
+    fit,
+    load_state_dict,
+    shape,
+)
+from logitpipe.stages.infer.weights.weightfile import weights_sha256
 
 STATE = {"conv.weight": torch.arange(6.0).reshape(2, 3, 1, 1), "conv.bias": torch.tensor([1.0, -1.0])}
 

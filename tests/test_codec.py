@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from cache import IntegrityError
-from cache.codec import Encoded, decode, encode
+from logitpipe.cache import IntegrityError
+from logitpipe.cache.format.codec import Encoded, decode, encode
 
 DTYPES = ("<f2", "<f4", "|u1", "<i4", ">f2", ">f4", ">i4")
 CHUNK = np.arange(60, dtype=np.float16).reshape(3, 4, 5)

@@ -21,13 +21,19 @@ import pytest
 from conftest import content, refused
 from stores import fill, make_schema, noise_values
 
-import cache.commit
-import cache.schema
-from cache import IncompleteError, IntegrityError, PipeError, StoreWriter, open_store
-from cache.codec import Encoded, encode
-from cache.create import remove_store
-from cache.files import Folder, sync_folder
-from cache.site import FolderSite
+from logitpipe.cache import (
+    IncompleteError,
+    IntegrityError,
+    PipeError,
+    StoreWriter,
+    open_store,
+)
+from logitpipe.cache.files.folder import Folder, sync_folder
+from logitpipe.cache.format import schema as format_schema
+from logitpipe.cache.format.codec import Encoded, encode
+from logitpipe.cache.writing import commit
+from logitpipe.cache.writing.create import remove_store
+from logitpipe.cache.writing.site import FolderSite
 
 CODES = (0, 1, 255)
 PIXEL = make_schema("pixel")
@@ -38,7 +44,7 @@ STEPS = {os: ("fsync", "replace", "rename", "mkdir", "unlink", "rmdir", "open"),
 @pytest.fixture(autouse=True)
 def small_and_quick(monkeypatch):
     """Cut the logits of an image, 8 rows, into three chunks, the last at the edge; do not wait for the disk."""
-    monkeypatch.setattr(cache.schema, "rows_per_chunk", lambda *_: 3)
+    monkeypatch.setattr(format_schema, "rows_per_chunk", lambda *_: 3)
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
 
 
@@ -199,7 +205,7 @@ def test_what_does_not_decode_as_it_was_is_not_committed(tmp_path, monkeypatch):
     def wrong(values: np.ndarray) -> Encoded:
         return encode(values + np.ones((), values.dtype))
 
-    monkeypatch.setattr(cache.commit, "encode", wrong)
+    monkeypatch.setattr(commit, "encode", wrong)
     with pytest.raises(IntegrityError, match=r"what was written does not read back as it was$"):
         fill(tmp_path / "store", PIXEL, images=[0])
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline.cli import cli
-from pipeline.completion import METHOD_NAMES, SHELLS
-from stages.score.methods import METHOD_NAMES as METHODS
+from logitpipe.cli import cli
+from logitpipe.commands.completion import METHOD_NAMES, SHELLS
+from logitpipe.stages.score.methods import METHOD_NAMES as METHODS
 
 ROOT = Path(__file__).parents[1]
 

@@ -6,10 +6,23 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scoring import no_counts, whole
 
-from stages.score.kernels.counting import ANOMALY, IGNORED, NORMAL, Bins, count, count_above, place
-from stages.score.kernels.counts import Counts, add, add_counts, filled
-from stages.score.methods import METHODS
-from stages.score.plan import UNIT_BINS
+from logitpipe.stages.score.kernels.counting import (
+    ANOMALY,
+    IGNORED,
+    NORMAL,
+    Bins,
+    count,
+    count_above,
+    place,
+)
+from logitpipe.stages.score.kernels.counts import (
+    Counts,
+    add,
+    add_counts,
+    filled,
+)
+from logitpipe.stages.score.methods import METHODS
+from logitpipe.stages.score.plan import UNIT_BINS
 
 SMALL_BINS = Bins(3, negative=(-4, 5), positive=(-4, 2))
 ALL_BINS = {SMALL_BINS, UNIT_BINS} | {method.scale.bins for kind in METHODS.values() for method in kind.values()}

@@ -11,10 +11,10 @@ from typing import get_args
 
 import pytest
 
-from cache import open_store
-from cache.lock import LOCK
-from cache.steps import Step
-from cache.verify import check_image, check_metadata
+from logitpipe.cache import open_store
+from logitpipe.cache.files.steps import Step
+from logitpipe.cache.reading.verify import check_image, check_metadata
+from logitpipe.cache.writing.lock import LOCK
 from tests.children import Watch, commit, finish, make_data, pipe_infer, taken
 from tests.conftest import content
 

@@ -10,15 +10,28 @@ from scoring import curve_of, no_counts, plan_for, random_values, whole
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 from stores import fill, make_schema
 
-from cache import open_store
-from stages.score import metrics
-from stages.score.curves import BINS, POINTS, STEPS, TAIL, distributions, make_sketches, operating_points
-from stages.score.kernels.counting import count
-from stages.score.methods import METHODS
-from stages.score.per_image import image_areas
-from stages.score.plan import make_plan
-from stages.score.protocols import PROTOCOLS, from_document, to_document, with_choices
-from stages.score.run import tally_store
+from logitpipe.cache import open_store
+from logitpipe.stages.score.figures import metrics
+from logitpipe.stages.score.figures.curves import (
+    BINS,
+    POINTS,
+    STEPS,
+    TAIL,
+    distributions,
+    make_sketches,
+    operating_points,
+)
+from logitpipe.stages.score.kernels.counting import count
+from logitpipe.stages.score.methods import METHODS
+from logitpipe.stages.score.passes.per_image import image_areas
+from logitpipe.stages.score.passes.sweep import tally_store
+from logitpipe.stages.score.plan import make_plan
+from logitpipe.stages.score.protocols import (
+    PROTOCOLS,
+    from_document,
+    to_document,
+    with_choices,
+)
 
 COUNTS = st.integers(2, 400).flatmap(
     lambda bins: st.tuples(st.integers(0, 2**32), st.just(bins), st.sampled_from([1, 5, 10_000]), st.floats(0, 1))

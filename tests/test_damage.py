@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import cache.codec
-import cache.verify
-from pipeline.cli import cli
+from logitpipe.cache.format import codec
+from logitpipe.cache.reading import verify
+from logitpipe.cli import cli
 from tests.campaigns import damage
 from tests.campaigns.damage import as_lines, campaign, is_found, judge_score, make_subject, small_chunks
 
@@ -40,8 +40,8 @@ def test_a_damage_that_changes_no_meaning_may_pass(tmp_path):
 
 def test_the_campaign_sees_a_store_that_does_not_check(tmp_path, monkeypatch):
     """Without the checks of chunks and values, flipped bits are silent and scored: the campaign can fail."""
-    monkeypatch.setattr(cache.codec.google_crc32c, "value", lambda _data: cache.codec.INTACT)
-    monkeypatch.setattr(cache.verify, "_value_faults", lambda *_: ())
+    monkeypatch.setattr(codec.google_crc32c, "value", lambda _data: codec.INTACT)
+    monkeypatch.setattr(verify, "_value_faults", lambda *_: ())
     columns = campaign(tmp_path, {"flip": 30}, seed=0)["flip", "chunk"]
     assert columns["silent"] > 0
     assert columns["wrong"] > 0

@@ -11,8 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from stages.infer.datasets import DataSet, dataset_names, natural_key, read_dataset
-from stages.infer.masks import read_codes
+from logitpipe.stages.infer.data.datasets import (
+    DataSet,
+    dataset_names,
+    natural_key,
+    read_dataset,
+)
+from logitpipe.stages.infer.data.masks import read_codes
 
 
 def names(dataset: DataSet) -> list[str]:

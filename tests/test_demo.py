@@ -14,13 +14,13 @@ from click.testing import CliRunner, Result
 from conftest import content, fails
 from test_readme import README, assert_same
 
-import stages.scenes.dataset
-from cache import open_store
-from pipeline.cli import cli
-from pipeline.demo import NETWORKS, NOTE, demo_commands
-from stages.scenes.dataset import COUNT, WEIGHTS
-from stages.scenes.scene import draw_scene
-from stages.score.methods import METHODS
+from logitpipe.cache import open_store
+from logitpipe.cli import cli
+from logitpipe.commands.demo import NETWORKS, NOTE, demo_commands
+from logitpipe.demo import dataset
+from logitpipe.demo.dataset import COUNT, WEIGHTS
+from logitpipe.demo.scenes.scene import draw_scene
+from logitpipe.stages.score.methods import METHODS
 
 TEMPERATURES = 20
 LEAST_MEAN_IOU = {"erfnet": 0.6, "eomt": 0.5}
@@ -48,7 +48,7 @@ def rows(finished) -> list[dict]:
 
 @pytest.fixture
 def two_scenes(monkeypatch):
-    monkeypatch.setattr(stages.scenes.dataset, "COUNT", 2)
+    monkeypatch.setattr(dataset, "COUNT", 2)
 
 
 def test_it_ends_well_and_prints_the_table(finished):
@@ -182,7 +182,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 @pytest.mark.usefixtures("two_scenes")
 def test_a_machine_without_torch_is_told_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "stages.infer.device", raising=False)
+    monkeypatch.delitem(sys.modules, "logitpipe.stages.infer.device.device", raising=False)
     fails(
         call(tmp_path / "demo"),
         "pipe: `pipe infer` needs torch, which is not installed: pip install 'logitpipe[infer]'",

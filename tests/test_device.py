@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from stages.infer.device import MOST_BACKGROUND_THREADS, MOST_PASSES, background_threads, side_by_side
+from logitpipe.stages.infer.device.device import (
+    MOST_BACKGROUND_THREADS,
+    MOST_PASSES,
+    background_threads,
+    side_by_side,
+)
 
 CPU = torch.device("cpu")
 

@@ -15,10 +15,10 @@ from golden_rule import (
 )
 from torch import nn
 
-from cache.errors import PipeError
-from stages.infer.networks.eomt import build
-from stages.infer.networks.eomt_keys import POSITIONS
-from stages.infer.networks.vit import embedding_grid, resize_position_embedding
+from logitpipe.cache.errors import PipeError
+from logitpipe.stages.infer.networks.eomt.keys import POSITIONS
+from logitpipe.stages.infer.networks.eomt.network import build
+from logitpipe.stages.infer.networks.eomt.vit import embedding_grid, resize_position_embedding
 
 SIZE = (32, 96)
 

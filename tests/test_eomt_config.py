@@ -6,9 +6,9 @@ import pytest
 import torch
 from golden_rule import BLOCKS, CLASSES, QUERIES, SMALL_EOMT, eomt_weights, golden_images, outputs
 
-from cache.errors import PipeError
-from stages.infer.eomt_config import load_config
-from stages.infer.networks.eomt import build
+from logitpipe.cache.errors import PipeError
+from logitpipe.stages.infer.networks.eomt.config import load_config
+from logitpipe.stages.infer.networks.eomt.network import build
 
 SIZE = (32, 96)
 

@@ -20,9 +20,9 @@ from stores import fill, make_schema, noise_values
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 from zarr.errors import ZarrUserWarning
 
-from cache import Store, open_dataset, open_store
-from cache.codec import Encoded, decode, encode
-from cache.schema import ArraySpec
+from logitpipe.cache import Store, open_dataset, open_store
+from logitpipe.cache.format.codec import Encoded, decode, encode
+from logitpipe.cache.format.schema import ArraySpec
 
 CODES = (0, 1, 255)
 KINDS = [(kind, precision) for kind in ("pixel", "mask") for precision in ("float16", "float32")]

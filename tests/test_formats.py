@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from conftest import fails
 from stores import fill, make_schema
 
-from pipeline.cli import cli
-from pipeline.formats import SUMMARY
+from logitpipe.cli import cli
+from logitpipe.tables.formats import SUMMARY
 
 ROOT = Path(__file__).parents[1]
 
@@ -130,7 +130,7 @@ def on_terminal(store: Path, width: int, **variables: str) -> str:
 
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
-    words = [sys.executable, "-m", "pipeline", "-q", "score", str(store), "--methods", "msp,maxlogit"]
+    words = [sys.executable, "-m", "logitpipe", "-q", "score", str(store), "--methods", "msp,maxlogit"]
     environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {"TERM": "xterm"} | variables
     with os.fdopen(theirs, "w") as stream:
         subprocess.run(words, stdout=stream, check=True, cwd=ROOT, env=environment)

@@ -18,13 +18,13 @@ from conftest import content, fails
 from held import command
 from stores import fill, make_schema, noise_values
 
-import pipeline.room
-import stages.infer.resume
-import stages.infer.run
-from cache import StoreWriter, open_store
-from cache.space import free_bytes, most_image_bytes, occupied_bytes
-from cache.store import stored_bytes
-from pipeline.cli import cli
+from logitpipe.cache import StoreWriter, open_store
+from logitpipe.cache.reading.store import stored_bytes
+from logitpipe.cache.writing.space import free_bytes, most_image_bytes, occupied_bytes
+from logitpipe.cli import cli
+from logitpipe.stages.infer import resume
+from logitpipe.stages.infer import run as infer_run
+from logitpipe.stores import room
 
 NAMES = ("0.png", "1.png", "2.png", "3.png", "10.png")
 
@@ -56,7 +56,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 @pytest.mark.parametrize("size", ["96k", "128k", "144k"])
 def test_a_full_disk_ends_the_run_which_goes_on_after_room_is_made(run, tmp_path, monkeypatch, disk, size):
     run(out="undisturbed")
-    monkeypatch.setattr(stages.infer.run, "background_threads", lambda _device: 1)  # which image fails is foreseen
+    monkeypatch.setattr(infer_run, "background_threads", lambda _device: 1)  # which image fails is foreseen
     store = disk(size) / "store"
     result = run(out="disk/store")
     assert (result.exit_code, result.stdout) == (1, "")
@@ -118,7 +118,7 @@ def test_a_limit_on_files_ends_the_run_which_goes_on_without_it(run, tmp_path, d
     store = tmp_path / "store"
     words = ["infer", "--network", "enet", "--weights", tmp_path / "weights.pth", "--dataset", "Tiny"]
     result = subprocess.run(
-        command("cache.space:free_bytes", 0, *words, "--data-root", data_root, "--out", store),
+        command("logitpipe.cache.writing.space:free_bytes", 0, *words, "--data-root", data_root, "--out", store),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
         capture_output=True,
         text=True,
@@ -177,7 +177,7 @@ def test_pictures_that_find_no_room_are_whole_or_absent(tmp_path, disk):
     ],
 )  # fmt: skip
 def test_what_cannot_be_written_says_why(run, tmp_path, monkeypatch, code, line):
-    monkeypatch.setattr(stages.infer.resume, "free_bytes", lambda _path: 1_200_000)
+    monkeypatch.setattr(resume, "free_bytes", lambda _path: 1_200_000)
     commit, calls = StoreWriter.commit, count(1)
 
     def failing(self: StoreWriter, *args: object) -> None:
@@ -186,7 +186,7 @@ def test_what_cannot_be_written_says_why(run, tmp_path, monkeypatch, code, line)
         commit(self, *args)
 
     monkeypatch.setattr(StoreWriter, "commit", failing)
-    monkeypatch.setattr(stages.infer.run, "background_threads", lambda _device: 1)
+    monkeypatch.setattr(infer_run, "background_threads", lambda _device: 1)
     fails(
         run(),
         f"pipe: {tmp_path / 'store'}: image '1.png' cannot be written {line}goes on where it stopped",
@@ -199,7 +199,7 @@ def test_a_disk_with_room_enough_is_not_mentioned(run):
 
 @pytest.mark.parametrize(("flags", "images"), [((), 5), (("--shard", "0/2"), 3), (("--limit", "2"), 2)])
 def test_a_disk_with_little_room_is_pointed_out(run, tmp_path, monkeypatch, flags, images):
-    monkeypatch.setattr(pipeline.room, "free_bytes", lambda _path: 12_345)
+    monkeypatch.setattr(room, "free_bytes", lambda _path: 12_345)
     result = run(*flags)
     assert result.exit_code == 0
     each = most_image_bytes(open_store(tmp_path / "store").schema)
@@ -217,7 +217,7 @@ def test_what_an_overwriting_run_gives_up_counts_as_free(run, tmp_path, monkeypa
     needed = 5 * most_image_bytes(store.schema)
     free = needed - occupied_bytes(store.path)
     for little in (0, 1):
-        monkeypatch.setattr(pipeline.room, "free_bytes", lambda _path, little=little: free - little)
+        monkeypatch.setattr(room, "free_bytes", lambda _path, little=little: free - little)
         assert ("are free" in run("--overwrite").stderr) == bool(little)
 
 

@@ -13,7 +13,7 @@ from hostile import bounded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cache.schema import fingerprint
+from logitpipe.cache.format.schema import fingerprint
 
 SEEDS = seeds()
 EVERY = settings(max_examples=150, deadline=None)  # `bounded` has its own

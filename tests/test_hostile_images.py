@@ -12,13 +12,18 @@ from conftest import fails, refused, write_sample
 from hostile import posix
 from PIL import Image
 
-import stages.infer.run
-from cache import PipeError, open_store
-from pipeline.cli import cli
-from stages.infer.datasets import read_dataset
-from stages.infer.imagefile import FORMATS, MOST_BYTES, decode, read_bytes
-from stages.infer.masks import read_codes
-from stages.infer.preprocess import prepare
+from logitpipe.cache import PipeError, open_store
+from logitpipe.cli import cli
+from logitpipe.stages.infer import run as infer_run
+from logitpipe.stages.infer.data.datasets import read_dataset
+from logitpipe.stages.infer.data.imagefile import (
+    FORMATS,
+    MOST_BYTES,
+    decode,
+    read_bytes,
+)
+from logitpipe.stages.infer.data.masks import read_codes
+from logitpipe.stages.infer.data.preprocess import prepare
 
 pytestmark = pytest.mark.usefixtures("within_limits")
 
@@ -253,7 +258,7 @@ def test_a_link_to_another_kind_of_file_shows_nothing_of_it(data, picture):
 
 def test_a_file_that_vanishes_after_it_was_listed_is_named(run, data_root, tmp_path, monkeypatch):
     victim = data_root / "Tiny" / "images" / "3.png"
-    monkeypatch.setattr(stages.infer.run, "prepare", vanishing(victim, tmp_path / "gone.png"))
+    monkeypatch.setattr(infer_run, "prepare", vanishing(victim, tmp_path / "gone.png"))
     fails(run(), f"pipe: {victim}: cannot be read (No such file or directory)")
     assert len(open_store(tmp_path / "store").completed()) < 5
 

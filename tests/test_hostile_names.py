@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from conftest import fails, refused, write_sample
 from hostile import ESCAPES, RAW, posix
 
-from cache import PipeError, open_store
-from pipeline.cli import cli
-from stages.infer.datasets import read_dataset
-from stages.infer.networks import NETWORKS, enet
+from logitpipe.cache import PipeError, open_store
+from logitpipe.cli import cli
+from logitpipe.stages.infer.data.datasets import read_dataset
+from logitpipe.stages.infer.networks import NETWORKS, enet
 
 pytestmark = pytest.mark.usefixtures("within_limits")
 

@@ -15,14 +15,14 @@ from click.testing import CliRunner, Result
 from hostile import ESCAPES, RAW
 from stores import fill, make_schema
 
-import pipeline.messages
-from cache import open_dataset
-from pipeline.cli import cli
-from pipeline.plain_rows import as_csv
-from pipeline.render import markdown
-from pipeline.tables import comparison_tables
-from pipeline.text import abridged
-from stages.score.results import Row
+from logitpipe.cache import open_dataset
+from logitpipe.cli import cli
+from logitpipe.console import messages
+from logitpipe.console.text import abridged
+from logitpipe.results.plain_rows import as_csv
+from logitpipe.stages.score.figures.rows import Row
+from logitpipe.tables.comparison import comparison_tables
+from logitpipe.tables.render import markdown
 
 ROOT = Path(__file__).parents[1]
 LONE = "\udce9"
@@ -62,7 +62,7 @@ def plain(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def without_haste(monkeypatch):
     """Keep the command from telling that compiling takes long, which it may or may not."""
-    monkeypatch.setattr(pipeline.messages, "SECONDS_BEFORE_WORD", 1e6)
+    monkeypatch.setattr(messages, "SECONDS_BEFORE_WORD", 1e6)
 
 
 def pipe(*words: object) -> Result:
@@ -195,7 +195,7 @@ def test_the_store_opens_in_xarray(evil):
 def test_letters_that_the_terminal_lacks_are_escaped(tmp_path, command, code):
     path = named(tmp_path / "caf\u00e9", "\u65e5\u672c")
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONPATH": str(ROOT)}
-    words = [sys.executable, "-m", "pipeline", command, str(path)]
+    words = [sys.executable, "-m", "logitpipe", command, str(path)]
     done = subprocess.run(words, capture_output=True, env=environment, check=False)
     assert (done.returncode, b"Traceback" in done.stderr) == (code, False)
     assert b"/caf\xe9/store: " in done.stdout

@@ -16,11 +16,11 @@ from stores import fill, make_schema
 from test_schema import sealed
 from test_store import forge
 
-from cache import IntegrityError, open_store
-from cache.documents import MAX_JSON_BYTES, loads
-from cache.files import MAX_FILE_BYTES
-from cache.schema import canonical
-from pipeline.cli import DAMAGED_ADVICE, cli
+from logitpipe.cache import IntegrityError, open_store
+from logitpipe.cache.files.folder import MAX_FILE_BYTES
+from logitpipe.cache.format.documents import MAX_JSON_BYTES, loads
+from logitpipe.cache.format.schema import canonical
+from logitpipe.cli import DAMAGED_ADVICE, cli
 
 pytestmark = pytest.mark.usefixtures("within_limits")
 

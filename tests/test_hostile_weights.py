@@ -18,10 +18,10 @@ import torch
 from conftest import fails, refused
 from hostile import posix
 
-from cache import PipeError
-from stages.infer import pickles, weightfile
-from stages.infer.checkpoints import load_state_dict, strip_prefixes
-from stages.infer.networks.eomt_keys import upstream_layout
+from logitpipe.cache import PipeError
+from logitpipe.stages.infer.networks.eomt.keys import upstream_layout
+from logitpipe.stages.infer.weights import pickles, weightfile
+from logitpipe.stages.infer.weights.checkpoints import load_state_dict, strip_prefixes
 
 pytestmark = pytest.mark.usefixtures("within_limits")
 

@@ -13,12 +13,12 @@ from conftest import content, fails, write_sample
 from fake_networks import GAIN, SIZE
 from PIL import Image
 
-import stages.infer.run
-from cache import StoreWriter, open_store
-from pipeline.cli import cli
-from stages.infer.describe import class_names
+from logitpipe.cache import StoreWriter, open_store
+from logitpipe.cli import cli
+from logitpipe.stages.infer import run as infer_run
+from logitpipe.stages.infer.describe import class_names
 
-WEIGHTS = Path(__file__).parents[1] / "stages" / "scenes" / "weights"
+WEIGHTS = Path(__file__).parents[1] / "pipeline" / "demo" / "weights"
 
 
 @pytest.mark.parametrize("network", ["enet", "eomt"])
@@ -148,7 +148,7 @@ def test_several_data_sets_do_not_go_into_a_store(run, tmp_path):
 
 def test_another_run_is_refused_before_anything_is_computed(run, monkeypatch):
     run("--shard", "0/2")
-    monkeypatch.setattr(stages.infer.run, "launch", None)
+    monkeypatch.setattr(infer_run, "launch", None)
     result = run("--input-size", "8x8")
     assert result.exit_code == 1
     assert "input_size: [16, 32] in the store, [8, 8] asked for" in result.stderr
@@ -237,7 +237,7 @@ def test_a_run_starts_without_torchs_compiler(data_root, tmp_path, name, amp):
     words = ["infer", "--network", name, "--weights", str(WEIGHTS / f"{name}.safetensors"), "--amp", amp]
     words += ["--dataset", "Tiny", "--data-root", str(data_root), "--out", str(tmp_path / "store")]
     words += ["--input-size", "64x128", "--limit", "1"]
-    code = f"import sys; from pipeline.cli import cli; cli({words}, standalone_mode=False); print(*sys.modules)"
+    code = f"import sys; from logitpipe.cli import cli; cli({words}, standalone_mode=False); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert open_store(tmp_path / "store").missing() == []
     assert "torch" in loaded

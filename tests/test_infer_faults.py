@@ -9,11 +9,11 @@ from conftest import SIZES, content, fails
 from fake_networks import Pixelwise
 from PIL import Image
 
-import stages.infer.run
-from cache import StoreWriter, open_store
-from pipeline.infer import NETWORK_NAMES
-from stages.infer.device import choose_device, default_batch_size
-from stages.infer.networks import NETWORKS
+from logitpipe.cache import StoreWriter, open_store
+from logitpipe.commands.infer import NETWORK_NAMES
+from logitpipe.stages.infer import run as infer_run
+from logitpipe.stages.infer.device.device import choose_device, default_batch_size
+from logitpipe.stages.infer.networks import NETWORKS
 
 
 def test_overwrite_and_shards_exclude_each_other(run):
@@ -82,7 +82,7 @@ def test_the_best_device_is_taken(monkeypatch):
 
 def test_a_machine_without_torch_is_told_what_to_install(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "stages.infer.device")
+    monkeypatch.delitem(sys.modules, "logitpipe.stages.infer.device.device")
     fails(run(), "pipe: `pipe infer` needs torch, which is not installed: pip install 'logitpipe[infer]'")
 
 
@@ -126,8 +126,8 @@ def fail_at(call: int, error: BaseException, function: Callable) -> Callable:
 
 
 PLACES = {
-    "decoder": (stages.infer.run, "prepare"),
-    "network": (stages.infer.run, "_to_device"),
+    "decoder": (infer_run, "prepare"),
+    "network": (infer_run, "_to_device"),
     "writer": (StoreWriter, "commit"),
 }
 
@@ -159,7 +159,7 @@ def test_an_interruption_ends_in_its_exit_code_and_a_store_to_go_on_with(run, tm
 
 
 def test_too_little_memory_on_the_device_names_the_flag(run, monkeypatch):
-    monkeypatch.setattr(stages.infer.run, "_to_device", fail_at(1, torch.OutOfMemoryError(), len))
+    monkeypatch.setattr(infer_run, "_to_device", fail_at(1, torch.OutOfMemoryError(), len))
     fails(
         run("--batch-size", "4"),
         "pipe: cpu has too little memory for 4 images at once; choose a smaller --batch-size",

@@ -12,8 +12,8 @@ from conftest import content
 from held import command
 from stores import fill, make_schema
 
-from cache import open_store
-from pipeline.cli import cli
+from logitpipe.cache import open_store
+from logitpipe.cli import cli
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals to one process")
 
@@ -23,11 +23,11 @@ PROMPT = 20.0
 """Seconds in which a process must end on a busy machine; it is held for 600 where it must not be waited for."""
 
 MOMENTS = {
-    "while weights are read": ("stages.infer.model:load_state_dict", 1, 600),
-    "while a picture is decoded": ("stages.infer.run:prepare", 4, 600),
+    "while weights are read": ("logitpipe.stages.infer.model:load_state_dict", 1, 600),
+    "while a picture is decoded": ("logitpipe.stages.infer.run:prepare", 4, 600),
     "in a forward pass": ("fake_networks:Pixelwise.forward", 3, 600),
-    "while the first image makes the store": ("cache.files:Folder.publish", 2, 1),
-    "while an image is committed": ("cache.files:Folder.publish", 15, 1),
+    "while the first image makes the store": ("logitpipe.cache.files.folder:Folder.publish", 2, 1),
+    "while an image is committed": ("logitpipe.cache.files.folder:Folder.publish", 15, 1),
 }
 
 
@@ -70,7 +70,7 @@ def test_an_interrupted_run_loses_nothing_and_goes_on(run, tmp_path, data_root, 
 
 def test_a_second_interruption_does_not_wait_for_the_commit(run, tmp_path, data_root):
     run(out="undisturbed")
-    words = command("cache.files:Folder.publish", 15, *infer_words(tmp_path, data_root))
+    words = command("logitpipe.cache.files.folder:Folder.publish", 15, *infer_words(tmp_path, data_root))
     assert interrupted(words, signal.SIGINT, signal.SIGINT) == (130, "", GOES_ON)
     assert run().exit_code == 0
     assert content(tmp_path / "store") == content(tmp_path / "undisturbed")
@@ -87,10 +87,10 @@ def test_an_interrupted_run_that_overwrites_goes_on_without_the_flag(run, tmp_pa
 
 
 READING = {
-    "score, reading": (["score"], "stages.score.run:read_picture", 2),
-    "score, counting": (["score", "--workers", "2"], "stages.score.run:count_pairs", 2),
-    "score, exactly": (["score", "--exact"], "stages.score.exact:read_picture", 1),
-    "verify": (["verify"], "cache.verify:check_image", 2),
+    "score, reading": (["score"], "logitpipe.stages.score.passes.sweep:read_picture", 2),
+    "score, counting": (["score", "--workers", "2"], "logitpipe.stages.score.passes.sweep:count_pairs", 2),
+    "score, exactly": (["score", "--exact"], "logitpipe.stages.score.passes.exact:read_picture", 1),
+    "verify": (["verify"], "logitpipe.cache.reading.verify:check_image", 2),
 }
 
 
@@ -108,6 +108,6 @@ def test_reading_ends_at_once(tmp_path, name):
 
 def test_results_are_not_half_written(tmp_path):
     path = fill(tmp_path / "store", make_schema("pixel"))
-    words = command("pipeline.results:_publish_store", 1, "score", path, "--out", tmp_path / "out")
+    words = command("logitpipe.results.writing:_publish_store", 1, "score", path, "--out", tmp_path / "out")
     assert interrupted(words, signal.SIGINT) == (130, "", ANEW)
     assert not list(tmp_path.rglob("*.partial"))

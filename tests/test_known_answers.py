@@ -13,12 +13,12 @@ from click.testing import CliRunner
 from reference import RULES, Scene, figures, pool
 from scoring import score_store
 
-from cache import Store, open_store
-from pipeline.cli import cli
-from stages.score.exact import exact_rows
-from stages.score.methods import MASK_METHODS
-from stages.score.plan import make_plan
-from stages.score.protocols import PROTOCOLS
+from logitpipe.cache import Store, open_store
+from logitpipe.cli import cli
+from logitpipe.stages.score.methods import MASK_METHODS
+from logitpipe.stages.score.passes.exact import exact_rows
+from logitpipe.stages.score.plan import make_plan
+from logitpipe.stages.score.protocols import PROTOCOLS
 
 DATASETS = ("RoadAnomaly21", "fs_static")
 WEIGHTS = {"enet": "enet_cityscapes_void.pth", "erfnet": "erfnet_cityscapes.pth"}

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from conftest import fails
 from PIL import Image
 
-from pipeline.cli import cli
+from logitpipe.cli import cli
 
 
 def labels(*words: object) -> Result:
@@ -138,7 +138,7 @@ def test_a_mask_in_colours(tmp_path):
 
 def test_torch_is_not_needed(tmp_path):
     words = ["labels", str(masks(tmp_path, [0, 1]))]
-    code = f"import sys; sys.modules['torch'] = None; from pipeline.cli import cli; cli({words!r})"
+    code = f"import sys; sys.modules['torch'] = None; from logitpipe.cli import cli; cli({words!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("no --label-codes needed.\n")
 

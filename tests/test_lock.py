@@ -12,14 +12,19 @@ from pathlib import Path
 
 import pytest
 
-import cache.bytelock
-import cache.create
-import cache.lock
-import cache.site
-import stages.infer.run
-from cache import PipeError, StoreWriter, open_store
-from cache.create import remove_store, sweep_beside
-from cache.lock import EVERYTHING, LOCK, BusyError, Lock, _runs
+from logitpipe.cache import PipeError, StoreWriter, open_store
+from logitpipe.cache.writing import bytelock, create, site
+from logitpipe.cache.writing import commit as commit_module
+from logitpipe.cache.writing import lock as writing_lock
+from logitpipe.cache.writing.create import remove_store, sweep_beside
+from logitpipe.cache.writing.lock import (
+    EVERYTHING,
+    LOCK,
+    BusyError,
+    Lock,
+    _runs,
+)
+from logitpipe.stages.infer import run as infer_run
 from tests.children import CODES, Watch, build, commit, finish, linger, start
 from tests.conftest import content, fails, refused
 from tests.stores import fill, make_schema, noise_values
@@ -31,7 +36,7 @@ PIXEL = make_schema("pixel", images=NAMES)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Do not wait for who holds an image, nor for the disk."""
-    for module in (cache.site, cache.create):
+    for module in (site, create):
         monkeypatch.setattr(module, "PATIENCE", 0)
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
 
@@ -114,7 +119,7 @@ def test_the_command_line_says_so(run, tmp_path):
 
 def test_a_run_holds_all_its_images_from_the_start_and_no_other(run, tmp_path, monkeypatch):
     run("--shard", "0/3")
-    path, compute, free = tmp_path / "store", stages.infer.run.launch, []
+    path, compute, free = tmp_path / "store", infer_run.launch, []
 
     def compute_and_look(*arguments: object) -> object:
         for image in range(5):
@@ -123,7 +128,7 @@ def test_a_run_holds_all_its_images_from_the_start_and_no_other(run, tmp_path, m
                 free.append(image)
         return compute(*arguments)
 
-    monkeypatch.setattr(stages.infer.run, "launch", compute_and_look)
+    monkeypatch.setattr(infer_run, "launch", compute_and_look)
     assert run("--shard", "1/3").exit_code == 0
     assert free == [0, 2, 3] * 2
     assert not (path / LOCK).exists()
@@ -177,7 +182,7 @@ def test_a_lock_is_waited_for(tmp_path):
 
 def test_a_lock_file_that_was_removed_before_it_was_locked_is_no_lock(tmp_path, monkeypatch):
     path = fill(tmp_path / "store", PIXEL, images=[3])
-    opened, calls = cache.lock._opened, []
+    opened, calls = writing_lock._opened, []
 
     def opened_too_early(file: Path) -> tuple[int, int]:
         identity = opened(file)
@@ -187,7 +192,7 @@ def test_a_lock_file_that_was_removed_before_it_was_locked_is_no_lock(tmp_path, 
             file.touch()
         return identity
 
-    monkeypatch.setattr(cache.lock, "_opened", opened_too_early)
+    monkeypatch.setattr(writing_lock, "_opened", opened_too_early)
     lock = Lock(path, [0], patience=0)
     assert len(calls) == 2
     assert lock.guards(path)
@@ -228,7 +233,7 @@ def test_within_a_process_too_an_image_has_one_lock(tmp_path, held, asked, image
         assert (refusal.value.owner, refusal.value.image) == ("this process", image)
     for lock in locks:
         lock.release()
-    assert cache.lock._files == {}
+    assert writing_lock._files == {}
 
 
 def test_runs():
@@ -253,14 +258,14 @@ def test_a_store_that_is_taken_away_while_it_is_written_is_an_error(tmp_path, mo
 
 def test_a_store_that_is_taken_away_in_the_midst_of_a_commit_is_an_error(tmp_path, monkeypatch):
     path = fill(tmp_path / "store", PIXEL, images=[0])
-    write = cache.commit._write
+    write = commit_module._write
 
     def write_and_move(*arguments: object) -> object:
         if not (moved := tmp_path / "elsewhere").exists():
             path.rename(moved)
         return write(*arguments)
 
-    monkeypatch.setattr(cache.commit, "_write", write_and_move)
+    monkeypatch.setattr(commit_module, "_write", write_and_move)
     with pytest.raises(PipeError, match="the store was moved or removed while it was written"):
         commit_one(StoreWriter(path, PIXEL), 1)
     assert open_store(tmp_path / "elsewhere").completed() == [0]
@@ -318,7 +323,7 @@ def test_half_written_files_of_claimed_images_are_swept(tmp_path):
 
 
 def test_a_folder_that_was_swept_before_it_was_locked_is_made_anew(tmp_path, monkeypatch):
-    make, made = cache.create.make_folder, []
+    make, made = create.make_folder, []
 
     def make_and_lose(folder: Path) -> None:
         make(folder)
@@ -326,18 +331,18 @@ def test_a_folder_that_was_swept_before_it_was_locked_is_made_anew(tmp_path, mon
         if len(made) == 1:
             folder.rmdir()
 
-    monkeypatch.setattr(cache.create, "make_folder", make_and_lose)
+    monkeypatch.setattr(create, "make_folder", make_and_lose)
     fill(tmp_path / "store", PIXEL, images=[0])
     assert len(made) == 2
     assert list(tmp_path.iterdir()) == [tmp_path / "store"]
 
 
-@pytest.mark.parametrize("code", cache.bytelock.CANNOT_LOCK)
+@pytest.mark.parametrize("code", bytelock.CANNOT_LOCK)
 def test_a_drive_that_cannot_lock_is_written_and_not_swept(tmp_path, monkeypatch, capsys, code):
     def lockf(*_arguments: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    cache.bytelock._say_once.cache_clear()
+    bytelock._say_once.cache_clear()
     monkeypatch.setattr(fcntl, "lockf", lockf)
     abandoned = tmp_path / f"store.{'1' * 32}.partial"
     abandoned.mkdir()
@@ -368,7 +373,7 @@ def test_a_lock_that_fails_otherwise_is_an_error(tmp_path, monkeypatch):
 
 def test_an_owner_that_is_not_known_is_not_named(tmp_path, monkeypatch):
     path = fill(tmp_path / "store", PIXEL, images=[3])
-    monkeypatch.setattr(cache.bytelock, "FLOCK", {})
+    monkeypatch.setattr(bytelock, "FLOCK", {})
     with (
         living(tmp_path, linger, path, NAMES, [0]),
         pytest.raises(BusyError, match=r"^another process is writing image 0$"),
@@ -387,4 +392,4 @@ def test_nothing_stays_open(tmp_path):
         assert len([*Path("/proc/self/fd").iterdir()]) == before + 1
     lock.release()
     assert len([*Path("/proc/self/fd").iterdir()]) == before
-    assert cache.lock._files == {}
+    assert writing_lock._files == {}

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.infer.layout import STRIP, all_finite, planes
+from logitpipe.stages.infer.device.planes import STRIP, all_finite, planes
 
 
 @given(

@@ -12,13 +12,12 @@ from click.testing import CliRunner, Result
 from conftest import fails, refused
 from stores import fill, make_schema, noise_values
 
-import stages.infer.run
-import stages.score.lanes
-import stages.score.run
-from cache import IntegrityError, StoreWriter, open_store
-from cache.pinned import PinnedStore
-from pipeline.cli import cli
-from stages.score.histogram import Tally
+from logitpipe.cache import IntegrityError, StoreWriter, open_store
+from logitpipe.cache.reading.pinned import PinnedStore
+from logitpipe.cli import cli
+from logitpipe.stages.infer import run as infer_run
+from logitpipe.stages.score.passes import lanes, sweep
+from logitpipe.stages.score.passes.tally import Tally
 
 NAMES = tuple(f"{letter}.png" for letter in "abcdefgh")
 KINDS = ("pixel", "mask")
@@ -52,9 +51,9 @@ def raising(error: BaseException) -> Callable[[], object]:
 
 
 PLACES = {
-    "reader": (stages.score.run, "read_picture", 3),
+    "reader": (sweep, "read_picture", 3),
     "counter": (Tally, "add_image", 3),
-    "kernel": (stages.score.run, "count_pairs", 4),
+    "kernel": (sweep, "count_pairs", 4),
 }
 
 
@@ -76,7 +75,7 @@ def test_an_error_in_any_worker_ends_the_run(tmp_path, monkeypatch, place, error
     """Whether each worker has a tally of its own or, as with the last place, several share one."""
     store = fill(tmp_path / "store", make_schema("pixel", images=NAMES))
     if place == "kernel":
-        monkeypatch.setattr(stages.score.lanes, "TALLY_BYTES", 1)
+        monkeypatch.setattr(lanes, "TALLY_BYTES", 1)
     owner, name, number = PLACES[place]
     monkeypatch.setattr(owner, name, at_call(number, getattr(owner, name), raising(error)))
     result = score(store)
@@ -88,7 +87,7 @@ def test_an_error_in_any_worker_ends_the_run(tmp_path, monkeypatch, place, error
 
 
 LOST = {
-    "a share of its pairs": (stages.score.run, "count_pairs", 4),
+    "a share of its pairs": (sweep, "count_pairs", 4),
     "its pixels": (Tally, "add_image", 4),
     "a tally": (Tally, "add", 1),
 }
@@ -97,7 +96,7 @@ LOST = {
 @pytest.mark.parametrize("what", LOST)
 def test_what_a_worker_loses_without_a_word_is_noticed(store, monkeypatch, what):
     owner, name, number = LOST[what]
-    monkeypatch.setattr(stages.score.lanes, "TALLY_BYTES", 1 << 40)
+    monkeypatch.setattr(lanes, "TALLY_BYTES", 1 << 40)
     monkeypatch.setattr(owner, name, at_call(number, getattr(owner, name), lambda: "done without doing anything"))
     fails(
         score(store),
@@ -110,7 +109,7 @@ def test_what_a_worker_loses_without_a_word_is_noticed(store, monkeypatch, what)
 def test_an_image_that_never_comes_back_is_noticed(tmp_path, monkeypatch, stream):
     store, ahead, calls = (
         fill(tmp_path / "store", make_schema("pixel", images=NAMES)),
-        stages.score.run.ahead,
+        sweep.ahead,
         count(1),
     )
 
@@ -118,7 +117,7 @@ def test_an_image_that_never_comes_back_is_noticed(tmp_path, monkeypatch, stream
         results = ahead(*arguments)
         return islice(results, 1, None) if next(calls) == stream else results
 
-    monkeypatch.setattr(stages.score.run, "ahead", losing)
+    monkeypatch.setattr(sweep, "ahead", losing)
     result = score(store)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "the counts are not those of all pixels of all 8 images" in result.stderr
@@ -134,8 +133,8 @@ def test_images_that_a_protocol_skips_are_not_missed(tmp_path):
 
 def at_third_image(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
     """Let something happen after two images were read; one thread reads, so that it is not too late."""
-    read_picture = stages.score.run.read_picture
-    monkeypatch.setattr(stages.score.run, "read_picture", at_call(3, read_picture, act))
+    read_picture = sweep.read_picture
+    monkeypatch.setattr(sweep, "read_picture", at_call(3, read_picture, act))
 
 
 def one_by_one(*words: object) -> Result:
@@ -186,14 +185,18 @@ def test_an_image_that_another_run_replaces_is_whole_or_an_error(store, monkeypa
 
 def test_the_exact_figures_are_of_the_images_that_were_streamed(store, monkeypatch):
     """Between the two an image is replaced."""
-    import stages.score.exact
+    from logitpipe.stages.score.passes import exact
 
     schema = open_store(store).schema
 
     def replace() -> None:
         StoreWriter(store, schema).commit(0, noise_values(schema, 77, (0, 1)), {})
 
-    monkeypatch.setattr(stages.score.exact, "read_picture", at_call(1, stages.score.exact.read_picture, replace))
+    monkeypatch.setattr(
+        exact,
+        "read_picture",
+        at_call(1, exact.read_picture, replace),
+    )
     result = one_by_one(store, "--exact")
     assert (result.exit_code, result.stdout) == (4, "")
     assert f"pipe: {store}: image 'a.png': " in result.stderr.splitlines()[-1]
@@ -237,7 +240,7 @@ def test_a_commit_that_does_nothing_is_noticed(run, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("error", [MemoryError("no more"), SystemError("odd"), OSError(5, "Input/output error")])
 def test_a_decoder_that_dies_ends_the_run(run, tmp_path, monkeypatch, error):
-    monkeypatch.setattr(stages.infer.run, "prepare", at_call(3, stages.infer.run.prepare, raising(error)))
+    monkeypatch.setattr(infer_run, "prepare", at_call(3, infer_run.prepare, raising(error)))
     result = run()
     assert (result.exit_code, result.stdout) == (1, "")
     assert open_store(tmp_path / "store").completed() == [0, 1]

@@ -27,18 +27,26 @@ from hypothesis.stateful import (
 )
 from scoring import whole
 
-from cache import IncompleteError, IntegrityError, Schema, Store, StoreWriter, open_store, records
-from cache.lock import LOCK
-from cache.pack import image_members, metadata_members, write_zip
-from cache.repair import mend_arrays, mend_group
-from cache.schema import Kind
-from cache.steps import EVENT
-from cache.store import METADATA
-from cache.tiles import image_chunks
-from cache.verify import check_image, check_metadata
-from stages.score.plan import Plan, make_plan
-from stages.score.protocols import PROTOCOLS
-from stages.score.run import tally_store
+from logitpipe.cache import (
+    IncompleteError,
+    IntegrityError,
+    Schema,
+    Store,
+    StoreWriter,
+    open_store,
+)
+from logitpipe.cache.files.steps import EVENT
+from logitpipe.cache.format import records
+from logitpipe.cache.format.chunks import image_chunks
+from logitpipe.cache.format.schema import Kind
+from logitpipe.cache.reading.store import METADATA
+from logitpipe.cache.reading.verify import check_image, check_metadata
+from logitpipe.cache.writing.lock import LOCK
+from logitpipe.cache.writing.pack import image_members, metadata_members, write_zip
+from logitpipe.cache.writing.repair import mend_arrays, mend_group
+from logitpipe.stages.score.passes.sweep import tally_store
+from logitpipe.stages.score.plan import Plan, make_plan
+from logitpipe.stages.score.protocols import PROTOCOLS
 from tests.stores import make_schema, noise_values
 
 IMAGES = 3

@@ -12,15 +12,22 @@ from PIL import Image
 from reference import RULES, label, mask_score, pixel_score
 from stores import LABEL_SIZE, fill, make_schema, noise_values
 
-from cache import StoreWriter, open_store
-from pipeline import colours
-from pipeline.cli import cli
-from pipeline.figure import FOOTER, LEAST_WIDTH, MARGIN, TITLE, panel_size, tick_labels
-from pipeline.maps import STEM_LENGTH, colour_limits, file_name
-from stages.score.ground_truth import GroundTruth
-from stages.score.maps import plan_map, score_map
-from stages.score.methods import METHODS
-from stages.score.protocols import PROTOCOLS
+from logitpipe.cache import StoreWriter, open_store
+from logitpipe.cli import cli
+from logitpipe.commands.maps import STEM_LENGTH, colour_limits, file_name
+from logitpipe.pictures import colours
+from logitpipe.pictures.panels import (
+    FOOTER,
+    LEAST_WIDTH,
+    MARGIN,
+    TITLE,
+    panel_size,
+    tick_labels,
+)
+from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.methods import METHODS
+from logitpipe.stages.score.passes.maps import plan_map, score_map
+from logitpipe.stages.score.protocols import PROTOCOLS
 
 KINDS = [(kind, method) for kind, methods in METHODS.items() for method in methods]
 PANEL = (640, 480)

@@ -8,7 +8,7 @@ import pytest
 
 CODE = """
 import resource, sys, threading
-from stages.memory import keep_freed_memory
+from logitpipe.stages.memory import keep_freed_memory
 
 def work():
     for _ in range(20):

@@ -12,10 +12,9 @@ from held import command
 from test_interruption import infer_words
 from test_lock import NAMES, PIXEL, living
 
-import cache.create
-import cache.repair
-from cache.lock import LOCK, Lock
-from cache.repair import mend_arrays, mend_group
+from logitpipe.cache.writing import create, repair
+from logitpipe.cache.writing.lock import LOCK, Lock
+from logitpipe.cache.writing.repair import mend_arrays, mend_group
 from tests.children import linger
 from tests.stores import fill
 
@@ -29,7 +28,7 @@ METADATA = pytest.mark.parametrize("file", MENDERS)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Do not wait for who writes the store, nor for the disk."""
-    monkeypatch.setattr(cache.create, "PATIENCE", 0)
+    monkeypatch.setattr(create, "PATIENCE", 0)
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
 
 
@@ -70,10 +69,10 @@ def test_what_another_mended_meanwhile_is_left(tmp_path, monkeypatch, file):
 
     def lock_late(store: Path, aim: str) -> Lock:
         (path / file).write_bytes(whole[file])
-        monkeypatch.setattr(cache.repair.Folder, "publish", None)
-        return cache.create.lock_all(store, aim)
+        monkeypatch.setattr(repair.Folder, "publish", None)
+        return create.lock_all(store, aim)
 
-    monkeypatch.setattr(cache.repair, "lock_all", lock_late)
+    monkeypatch.setattr(repair, "lock_all", lock_late)
     assert MENDERS[file](path) == []
     assert content(path) == whole
 
@@ -104,7 +103,7 @@ def test_of_two_repairs_the_second_is_refused(run, tmp_path, data_root, file):
     path = tmp_path / "store"
     whole = content(path)
     (path / file).unlink()
-    words = command("cache.files:Folder.publish", 1, *infer_words(tmp_path, data_root, "--repair"))
+    words = command("logitpipe.cache.files.folder:Folder.publish", 1, *infer_words(tmp_path, data_root, "--repair"))
     with repairing(words) as pid:
         fails(run("--repair"), f"pipe: {busy(path, pid)}")
         assert {name: data for name, data in content(path).items() if name != LOCK} == {

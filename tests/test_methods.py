@@ -10,10 +10,10 @@ from reference import MIXED, RULES, mask_score, mix, pixel_score, upsample
 from scipy.special import expit, softmax
 from scoring import EVERY, TEMPERATURES, all_ranks, describe, plan_for, random_values
 
-from cache import PipeError
-from stages.score.methods import METHODS
-from stages.score.plan import Pair, make_plan
-from stages.score.protocols import PROTOCOLS
+from logitpipe.cache import PipeError
+from logitpipe.stages.score.methods import METHODS
+from logitpipe.stages.score.plan import Pair, make_plan
+from logitpipe.stages.score.protocols import PROTOCOLS
 
 ROUNDING = 4e-6
 """Some thirty roundings of float32, relative."""

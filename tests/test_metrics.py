@@ -8,9 +8,9 @@ from reference import Pool, best_f1, fpr95, iou
 from scoring import curve_of
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from stages.score import metrics
-from stages.score.kernels.figures import precision_sum
-from stages.score.metrics import Curve
+from logitpipe.stages.score.figures import metrics
+from logitpipe.stages.score.figures.metrics import Curve
+from logitpipe.stages.score.kernels.figures import precision_sum
 
 BINS = 12
 PIXELS = st.lists(st.tuples(st.floats(0, BINS, exclude_max=True), st.booleans()), min_size=2, max_size=120).filter(

@@ -17,10 +17,10 @@ from golden_rule import (
     outputs,
 )
 
-from cache.errors import PipeError
-from stages.infer.checkpoints import strip_prefixes
-from stages.infer.networks import NETWORKS
-from stages.infer.networks.fold import fold_batch_norms
+from logitpipe.cache.errors import PipeError
+from logitpipe.stages.infer.networks import NETWORKS
+from logitpipe.stages.infer.networks.fold import fold_batch_norms
+from logitpipe.stages.infer.weights.checkpoints import strip_prefixes
 
 SIZE = (32, 96)
 

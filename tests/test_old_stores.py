@@ -15,14 +15,20 @@ from reference import RULES, Scene, figures, pool
 from stores import noise_values
 from test_foreign_readers import read_as_documented
 
-from cache import Schema, Store, StoreWriter, open_dataset, open_store
-from cache.verify import check_image, check_metadata, stray_files
-from pipeline.cli import cli
-from stages.score.exact import exact_rows
-from stages.score.plan import make_plan
-from stages.score.protocols import PROTOCOLS
-from stages.score.results import make_rows
-from stages.score.run import tally_store
+from logitpipe.cache import (
+    Schema,
+    Store,
+    StoreWriter,
+    open_dataset,
+    open_store,
+)
+from logitpipe.cache.reading.verify import check_image, check_metadata, stray_files
+from logitpipe.cli import cli
+from logitpipe.stages.score.figures.rows import make_rows
+from logitpipe.stages.score.passes.exact import exact_rows
+from logitpipe.stages.score.passes.sweep import tally_store
+from logitpipe.stages.score.plan import make_plan
+from logitpipe.stages.score.protocols import PROTOCOLS
 
 V1 = Path(__file__).parent / "data" / "v1"
 EXPECTED = json.loads((V1 / "expected.json").read_text(encoding="utf-8"))

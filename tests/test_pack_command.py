@@ -13,10 +13,10 @@ from conftest import content, fails
 from stores import fill, make_schema
 from zips import content_of
 
-import cache.pack
-from cache import open_store
-from pipeline.cli import DAMAGED_ADVICE, cli
-from pipeline.pack import default_zip
+from logitpipe.cache import open_store
+from logitpipe.cache.writing import pack
+from logitpipe.cli import DAMAGED_ADVICE, cli
+from logitpipe.commands.pack import default_zip
 
 
 def call(command: str, *words: object) -> Result:
@@ -166,10 +166,10 @@ def test_a_full_disk_leaves_no_half_of_a_zip(store, monkeypatch, step):
 
 def test_a_zip_is_durable_before_it_has_its_name(store, monkeypatch):
     done: list[str] = []
-    fsync, replace, sync = os.fsync, Path.replace, cache.pack.sync_folder
+    fsync, replace, sync = os.fsync, Path.replace, pack.sync_folder
     monkeypatch.setattr(os, "fsync", lambda descriptor: (done.append("fsync"), fsync(descriptor)))
     monkeypatch.setattr(Path, "replace", lambda *paths: (done.append("replace"), replace(*paths)))
-    monkeypatch.setattr(cache.pack, "sync_folder", lambda path: (done.append(f"sync {path.name}"), sync(path)))
+    monkeypatch.setattr(pack, "sync_folder", lambda path: (done.append(f"sync {path.name}"), sync(path)))
     assert call("pack", store).exit_code == 0
     assert done == ["fsync", "replace", f"sync {store.parent.name}", "fsync"]  # the last one is that of the folder
 

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import make_schema, noise_values
 
-from cache import IntegrityError, StoreWriter, open_store
-from stages.score.kernels.counting import ANOMALY, IGNORED, NORMAL
-from stages.score.kernels.picking import every_block, make_picked, pick
-from stages.score.kernels.vectors import LANES
-from stages.score.plan import make_plan
-from stages.score.protocols import PROTOCOLS
-from stages.score.run import tally_store
+from logitpipe.cache import IntegrityError, StoreWriter, open_store
+from logitpipe.stages.score.kernels.counting import ANOMALY, IGNORED, NORMAL
+from logitpipe.stages.score.kernels.picking import every_block, make_picked, pick
+from logitpipe.stages.score.kernels.vectors import LANES
+from logitpipe.stages.score.passes.sweep import tally_store
+from logitpipe.stages.score.plan import make_plan
+from logitpipe.stages.score.protocols import PROTOCOLS
 
 RUNS = st.lists(st.tuples(st.sampled_from([NORMAL, ANOMALY, IGNORED]), st.integers(1, 30)), min_size=1, max_size=12)
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from cache import PipeError
-from stages.infer.datasets import read_dataset
-from stages.infer.masks import read_codes
-from stages.infer.preprocess import prepare
+from logitpipe.cache import PipeError
+from logitpipe.stages.infer.data.datasets import read_dataset
+from logitpipe.stages.infer.data.masks import read_codes
+from logitpipe.stages.infer.data.preprocess import prepare
 
 
 def saved(folder: Path, image: Image.Image, ending: str = "png") -> Path:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import progress as module
-from pipeline.progress import Progress
+from logitpipe.console import progress as module
+from logitpipe.console.progress import Progress
 
 
 class Clock:
@@ -152,7 +152,7 @@ def test_the_width_is_that_of_the_terminal_behind_the_stream():
     import struct
     import termios
 
-    from pipeline.terminal import columns
+    from logitpipe.console.terminal import columns
 
     ours, theirs = os.openpty()
     with os.fdopen(theirs, "w") as stream:

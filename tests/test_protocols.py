@@ -8,11 +8,11 @@ from conftest import refused
 from reference import RULES, Scene, best_f1, figures, iou, pool
 from scoring import random_values, score_store, write_store
 
-from cache import PipeError
-from stages.score.labels import LabelCodes
-from stages.score.methods import METHODS
-from stages.score.plan import make_plan
-from stages.score.protocols import PROTOCOLS, Protocol, with_choices
+from logitpipe.cache import PipeError
+from logitpipe.stages.score.labels import LabelCodes
+from logitpipe.stages.score.methods import METHODS
+from logitpipe.stages.score.plan import make_plan
+from logitpipe.stages.score.protocols import PROTOCOLS, Protocol, with_choices
 
 TEMPERATURES = (0.5, 1.0, 2.0)
 NAMES = ("1.jpg", "2.jpg", "3.jpg", "10.jpg", "11.jpg")

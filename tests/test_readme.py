@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline.cli import cli
-from stages.score.methods import METHODS
-from stages.score.protocols import PROTOCOLS
+from logitpipe.cli import cli
+from logitpipe.stages.score.methods import METHODS
+from logitpipe.stages.score.protocols import PROTOCOLS
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

@@ -15,11 +15,16 @@ from pages import report
 from servers import WebServer, answers, breaks_off, closes, first, hangs, web_server
 from stores import fill, make_schema
 
-import cache.remote
-from cache import IncompleteError, IntegrityError, open_dataset, open_store
-from cache.errors import UnreachableError
-from cache.verify import check_image, check_metadata, stray_files
-from pipeline.cli import DAMAGED_ADVICE, cli
+from logitpipe.cache import (
+    IncompleteError,
+    IntegrityError,
+    open_dataset,
+    open_store,
+)
+from logitpipe.cache.errors import UnreachableError
+from logitpipe.cache.files import remote
+from logitpipe.cache.reading.verify import check_image, check_metadata, stray_files
+from logitpipe.cli import DAMAGED_ADVICE, cli
 
 pytestmark = pytest.mark.usefixtures("impatient")
 ADVICE = "run the same `pipe infer` again to finish it, or take what is there with --allow-incomplete"
@@ -42,7 +47,7 @@ def web(tmp_path) -> Iterator[WebServer]:
 
 
 def upload(folder: Path, url: str) -> str:
-    objects = cache.remote.Bucket(url).objects
+    objects = remote.Bucket(url).objects
     for key, data in content(folder).items():
         objects.put(key, data)
     return url
@@ -136,7 +141,7 @@ def test_an_incomplete_store_is_seen_to_be_incomplete(far, web, request, tmp_pat
 
 def test_strays_in_a_bucket_are_told(s3, tmp_path):
     url = upload(fill(tmp_path / "enet.zarr", make_schema("pixel")), f"{s3}/enet.zarr")
-    cache.remote.Bucket(url).objects.put("notes/a.txt", b"")
+    remote.Bucket(url).objects.put("notes/a.txt", b"")
     assert stray_files(open_store(url)) == ["notes/a.txt"]
     result = call("verify", url)
     assert result.exit_code == 0
@@ -146,7 +151,10 @@ def test_strays_in_a_bucket_are_told(s3, tmp_path):
 def test_damage_behind_a_url_is_told_by_file_and_image(s3, tmp_path):
     folder = fill(tmp_path / "enet.zarr", make_schema("pixel"))
     url = upload(folder, f"{s3}/enet.zarr")
-    objects, data = cache.remote.Bucket(url).objects, bytearray((folder / "preview/c/1/0/0/0").read_bytes())
+    objects, data = (
+        remote.Bucket(url).objects,
+        bytearray((folder / "preview/c/1/0/0/0").read_bytes()),
+    )
     data[20] ^= 1
     objects.put("preview/c/1/0/0/0", bytes(data))
     objects.delete("labels/c/2/0/0")
@@ -227,7 +235,7 @@ def test_a_refusal_is_not_asked_again(web, far):
 
 
 def test_users_wait_half_a_minute_at_most():
-    fresh = __import__("runpy").run_path(cache.remote.__file__)
+    fresh = __import__("runpy").run_path(remote.__file__)
     assert fresh["RETRY"]["retry_timeout"].total_seconds() == fresh["PATIENCE"]
     assert fresh["PATIENCE"] + float(fresh["CLIENT"]["read_timeout"].rstrip("s")) <= 30
 
@@ -343,7 +351,7 @@ def test_no_such_host_and_no_server():
 
 
 def test_a_bucket_that_refuses(s3, monkeypatch):
-    obstore.put(cache.remote.Bucket(s3).objects, "a/zarr.json", b"")
+    obstore.put(remote.Bucket(s3).objects, "a/zarr.json", b"")
     monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
     fails(call("show", f"{s3}/a"), f"pipe: {s3}/a/zarr.json: the server answered 403 Forbidden")
 
@@ -364,7 +372,9 @@ def test_a_key_file_of_google_that_is_not_there(monkeypatch, tmp_path):
 
 
 def test_without_the_extra_the_line_says_what_to_install(monkeypatch):
-    for name in [name for name in sys.modules if name == "cache.remote" or name.split(".")[0] == "obstore"]:
+    for name in [
+        name for name in sys.modules if name == "logitpipe.cache.files.remote" or name.split(".")[0] == "obstore"
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "obstore", None)
     line = "s3://a/b: URLs need obstore, which is not installed: pip install 'logitpipe[cloud]'"

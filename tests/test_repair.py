@@ -13,10 +13,11 @@ from click.testing import CliRunner
 from conftest import content, fails
 from PIL import Image
 
-import stages.infer.run
-from cache import StoreWriter, open_store, records
-from pipeline.cli import cli
-from stages.infer.resume import refuse_changed
+from logitpipe.cache import StoreWriter, open_store
+from logitpipe.cache.format import records
+from logitpipe.cli import cli
+from logitpipe.stages.infer import run as infer_run
+from logitpipe.stages.infer.resume import refuse_changed
 from tests.campaigns.damage import deleted, flipped, truncated
 
 NAMES = ("0.png", "1.png", "2.png", "3.png", "10.png")
@@ -33,13 +34,13 @@ def store(run, tmp_path) -> Path:
 def computed(monkeypatch) -> list[str]:
     """The names of the images that the network sees from now on."""
     names: list[str] = []
-    launch = stages.infer.run.launch
+    launch = infer_run.launch
 
     def listed(model, transfer, pixels, precision, batch):
         names.extend(batch)
         return launch(model, transfer, pixels, precision, batch)
 
-    monkeypatch.setattr(stages.infer.run, "launch", listed)
+    monkeypatch.setattr(infer_run, "launch", listed)
     return names
 
 

@@ -10,7 +10,7 @@ from browser import CHROMIUM, Browser
 from pages import scored
 from stores import fill, make_schema
 
-from pipeline.report.command import report
+from logitpipe.commands.report import report
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; `apt-get install chromium` brings it")
 

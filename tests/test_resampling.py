@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import upsample
 
-from stages.score.kernels.resampling import make_rows, sample_row
-from stages.score.pixel import axes
+from logitpipe.stages.score.kernels.resampling import make_rows, sample_row
+from logitpipe.stages.score.passes.pixel import axes
 
 SIDE = st.integers(1, 40)
 SIZE = st.tuples(SIDE, SIDE)

@@ -6,13 +6,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import stages.scenes.dataset
-from stages.infer.datasets import read_dataset
-from stages.infer.preprocess import prepare
-from stages.scenes.classes import ANOMALY, CAR, ROAD, SKY, VOID
-from stages.scenes.dataset import COUNT, write_scenes
-from stages.scenes.scene import draw_scene
-from stages.scenes.view import HEIGHT, WIDTH, Camera, View, box, panel
+from logitpipe.demo import dataset as demo_dataset
+from logitpipe.demo.dataset import COUNT, write_scenes
+from logitpipe.demo.scenes.classes import (
+    ANOMALY,
+    CAR,
+    ROAD,
+    SKY,
+    VOID,
+)
+from logitpipe.demo.scenes.scene import draw_scene
+from logitpipe.demo.scenes.view import (
+    HEIGHT,
+    WIDTH,
+    Camera,
+    View,
+    box,
+    panel,
+)
+from logitpipe.stages.infer.data.datasets import read_dataset
+from logitpipe.stages.infer.data.preprocess import prepare
 
 CAMERA = Camera(height=1.5, aside=0.0, focal=400.0, centre=256.0, horizon=100.0)
 LABELS_OF_FOUR = "40c6a2d4948918c3cb7e522c53a2f13099c829bfba32c40cdcbfccd28c3dae01"
@@ -156,7 +169,7 @@ def test_distance_fades_to_haze():
 
 @pytest.fixture
 def three(monkeypatch):
-    monkeypatch.setattr(stages.scenes.dataset, "COUNT", 3)
+    monkeypatch.setattr(demo_dataset, "COUNT", 3)
 
 
 @pytest.mark.usefixtures("three")

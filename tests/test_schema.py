@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stores import make_schema
 
-from cache import IntegrityError, Schema
-from cache.schema import fingerprint, parse
+from logitpipe.cache import IntegrityError, Schema
+from logitpipe.cache.format.schema import fingerprint, parse
 
 PIXEL, MASK = make_schema("pixel"), make_schema("mask")
 SCHEMAS = [make_schema(kind, precision) for kind in ("pixel", "mask") for precision in ("float16", "float32")]

@@ -16,9 +16,9 @@ from click.testing import CliRunner, Result
 from conftest import fails
 from stores import fill, make_schema
 
-from pipeline.cli import cli
-from pipeline.score import _range as temperature_range
-from stages.score.methods import MASK_METHODS, PIXEL_METHODS
+from logitpipe.cli import cli
+from logitpipe.commands.score import _range as temperature_range
+from logitpipe.stages.score.methods import MASK_METHODS, PIXEL_METHODS
 
 
 def score(*words: object) -> Result:
@@ -241,7 +241,7 @@ def test_scores_that_the_bins_do_not_resolve_are_pointed_out(pixel_store):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_results_that_cannot_be_printed_end_in_a_line(pixel_store):
-    words = [sys.executable, "-m", "pipeline", "score", str(pixel_store)]
+    words = [sys.executable, "-m", "logitpipe", "score", str(pixel_store)]
     with Path("/dev/full").open("w") as full:
         result = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert result.returncode == 1
@@ -268,7 +268,7 @@ def test_an_older_processor_finds_the_same(pixel_store, tmp_path):
     """The kernels, compiled for one without AVX and fused multiplication; what fuses rounds once less."""
     generic = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
     words = [str(pixel_store), "--temperatures", "0.5,3"]
-    command = [sys.executable, "-m", "pipeline", "score", *words, "--json"]
+    command = [sys.executable, "-m", "logitpipe", "score", *words, "--json"]
     older = subprocess.run(command, env=os.environ | generic, capture_output=True, text=True, check=True)
     for there, here in zip(json.loads(older.stdout)["results"], results(*words), strict=True):
         for figure in ("auprc", "fpr95", "auroc"):

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from conftest import fails
 from stores import fill, make_schema
 
-from pipeline.cli import cli
+from logitpipe.cli import cli
 
 
 @pytest.fixture

@@ -9,9 +9,16 @@ from click.testing import CliRunner, Result
 from conftest import fails
 from stores import fill, make_schema
 
-from cache import open_store
-from pipeline.cli import cli
-from pipeline.text import aligned, ascii_only, byte_size, counted, listed, printable
+from logitpipe.cache import open_store
+from logitpipe.cli import cli
+from logitpipe.console.text import (
+    aligned,
+    ascii_only,
+    byte_size,
+    counted,
+    listed,
+    printable,
+)
 
 
 def show(*words: object) -> Result:

@@ -14,10 +14,18 @@ import pytest
 from conftest import refused
 from stores import LABEL_SIZE, fill, make_schema, noise_values
 
-import cache.schema
-from cache import IncompleteError, IntegrityError, Schema, Store, StoreWriter, open_store
-from cache.schema import canonical, fingerprint
-from cache.store import raw_bytes, stored_bytes
+from logitpipe.cache import (
+    IncompleteError,
+    IntegrityError,
+    PipeError,
+    Schema,
+    Store,
+    StoreWriter,
+    open_store,
+)
+from logitpipe.cache.format import schema as format_schema
+from logitpipe.cache.format.schema import canonical, fingerprint
+from logitpipe.cache.reading.store import raw_bytes, stored_bytes
 
 CODES = (0, 1, 255)
 CHUNK = "logits/c/1/0/2/0"
@@ -27,7 +35,7 @@ KINDS = [(kind, precision) for kind in ("pixel", "mask") for precision in ("floa
 @pytest.fixture(autouse=True)
 def small_and_quick(monkeypatch):
     """Cut the logits of an image, 8 rows, into three chunks, the last at the edge; do not wait for the disk."""
-    monkeypatch.setattr(cache.schema, "rows_per_chunk", lambda *_: 3)
+    monkeypatch.setattr(format_schema, "rows_per_chunk", lambda *_: 3)
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
 
 
@@ -165,7 +173,7 @@ def test_a_truncated_chunk_is_found(store, size):
 def test_a_file_that_cannot_be_read_is_no_missing_chunk(store):
     (store.path / CHUNK).unlink()
     (store.path / CHUNK).mkdir()
-    with pytest.raises(cache.PipeError, match=f"^{re.escape(str(store.path / CHUNK))}: cannot be read") as caught:
+    with pytest.raises(PipeError, match=f"^{re.escape(str(store.path / CHUNK))}: cannot be read") as caught:
         store.read("logits", 1)
     assert not isinstance(caught.value, IntegrityError)
 
@@ -276,7 +284,7 @@ def test_every_bit_of_the_metadata_counts_or_means_nothing(store):
         file.write_bytes(flipped)
         try:
             assert open_store(store.path).schema == store.schema
-        except cache.PipeError as error:
+        except PipeError as error:
             assert str(error).startswith(f"{store.path}: ")
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.render import latex, markdown, plain
-from pipeline.tables import Table, comparison_tables, summarised
-from pipeline.text import cells, shortened
-from stages.score.results import Row
+from logitpipe.console.text import cells, shortened
+from logitpipe.stages.score.figures.rows import Row
+from logitpipe.tables.comparison import Table, comparison_tables, summarised
+from logitpipe.tables.render import latex, markdown, plain
 
 BOLD, END = "\x1b[1m", "\x1b[0m"
 

@@ -13,19 +13,24 @@ from hypothesis import strategies as st
 from reference import Scene
 from scoring import all_ranks, curve_of, no_counts, random_values, score_store, whole, write_store
 
-import cache.schema
-from cache import IntegrityError
-from stages.score import lanes
-from stages.score.ground_truth import GroundTruth
-from stages.score.histogram import Tally
-from stages.score.kernels.counting import count, count_above
-from stages.score.kernels.counts import WAITING
-from stages.score.methods import METHODS
-from stages.score.metrics import Curve
-from stages.score.plan import make_plan
-from stages.score.protocols import PROTOCOLS
-from stages.score.results import make_rows
-from stages.score.run import count_pairs, read_picture, score_maps, tally_store
+from logitpipe.cache import IntegrityError
+from logitpipe.cache.format import schema
+from logitpipe.stages.score.figures.metrics import Curve
+from logitpipe.stages.score.figures.rows import make_rows
+from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.kernels.counting import count, count_above
+from logitpipe.stages.score.kernels.counts import WAITING
+from logitpipe.stages.score.methods import METHODS
+from logitpipe.stages.score.passes import lanes
+from logitpipe.stages.score.passes.sweep import (
+    count_pairs,
+    read_picture,
+    score_maps,
+    tally_store,
+)
+from logitpipe.stages.score.passes.tally import Tally
+from logitpipe.stages.score.plan import make_plan
+from logitpipe.stages.score.protocols import PROTOCOLS
 
 THRESHOLDS = (-5.0, -0.5, 0.0, 0.3)
 IMAGES = 7
@@ -49,9 +54,11 @@ def random_scenes(kind: str, count: int = IMAGES) -> list[Scene]:
 def store(request, tmp_path_factory):
     """A store whose logits lie in chunks of four rows."""
     with pytest.MonkeyPatch.context() as patch:
-        original = cache.schema.rows_per_chunk
+        original = schema.rows_per_chunk
         patch.setattr(
-            cache.schema, "rows_per_chunk", lambda rows, row_bytes: original(rows, row_bytes, 4 * row_bytes)
+            schema,
+            "rows_per_chunk",
+            lambda rows, row_bytes: original(rows, row_bytes, 4 * row_bytes),
         )
         void = 5 if request.param == "pixel" else None
         yield write_store(tmp_path_factory.mktemp(request.param) / "store", random_scenes(request.param), void)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache.tiles import image_chunks, rows_per_chunk
+from logitpipe.cache.format.chunks import image_chunks, rows_per_chunk
 
 SIZES = st.integers(1, 12)
 

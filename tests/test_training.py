@@ -9,8 +9,8 @@ import torch
 from click.testing import CliRunner
 from torch.nn import functional
 
-from stages.infer.checkpoints import load_state_dict
-from stages.infer.model import load_model
+from logitpipe.stages.infer.model import load_model
+from logitpipe.stages.infer.weights.checkpoints import load_state_dict
 from training import eomt, erfnet, evaluate
 from training.batches import HELD_OUT, batch, batches, reduced
 from training.loop import WARM_UP, advance, learning_rate, progress, train

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.infer.transfer import Transfer
+from logitpipe.stages.infer.device.transfer import Transfer
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 

@@ -4,8 +4,8 @@ import numba
 import numpy as np
 import pytest
 
-from stages.score.kernels.arithmetic import exp2, exp2_product, log2
-from stages.score.kernels.vectors import (
+from logitpipe.stages.score.kernels.arithmetic import exp2, exp2_product, log2
+from logitpipe.stages.score.kernels.vectors import (
     LANES,
     LINE,
     apart,

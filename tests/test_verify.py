@@ -13,10 +13,11 @@ from click.testing import CliRunner, Result
 from conftest import content, fails
 from stores import fill, make_schema, noise_values
 
-from cache import StoreWriter, records
-from cache.codec import encode
-from cache.records import ArrayRecord
-from pipeline.cli import cli
+from logitpipe.cache import StoreWriter
+from logitpipe.cache.format import records
+from logitpipe.cache.format.codec import encode
+from logitpipe.cache.format.records import ArrayRecord
+from logitpipe.cli import cli
 
 REMEDY = (
     "pipe: to mend a store, call the `pipe infer` that made it once more, with --repair: "

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stages.scenes.scene import draw_scene
-from stages.streams import ahead
+from logitpipe.demo.scenes.scene import draw_scene
+from logitpipe.stages.streams import ahead
 
 SEEDS_OF_A_TRAINING = 10_000_000
 HELD_OUT = 1_000_000_000

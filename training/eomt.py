@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.infer.networks.eomt import EoMT
-from stages.infer.networks.eomt_keys import IMAGENET_MEAN, IMAGENET_STD
-from stages.scenes.view import HEIGHT, WIDTH
+from logitpipe.demo.scenes.view import HEIGHT, WIDTH
+from logitpipe.stages.infer.networks.eomt.keys import IMAGENET_MEAN, IMAGENET_STD
+from logitpipe.stages.infer.networks.eomt.network import EoMT
 from training.batches import batches
 from training.loop import save, train
 from training.measure import CLASSES, mean_iou

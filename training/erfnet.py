@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.infer.networks.erfnet import ERFNet
-from stages.scenes.classes import VOID
+from logitpipe.demo.scenes.classes import VOID
+from logitpipe.stages.infer.networks.erfnet import ERFNet
 from training.batches import batch, batches, reduced
 from training.loop import save, train
 from training.measure import CLASSES, mean_iou

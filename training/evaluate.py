@@ -8,9 +8,9 @@ import click
 import torch
 from torch import Tensor, nn
 
-from stages.infer.describe import CITYSCAPES
-from stages.infer.model import load_model
-from stages.scenes.view import HEIGHT, WIDTH
+from logitpipe.demo.scenes.view import HEIGHT, WIDTH
+from logitpipe.stages.infer.describe import CITYSCAPES
+from logitpipe.stages.infer.model import load_model
 from training import eomt, erfnet
 from training.measure import class_iou
 

@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from stages.infer.checkpoints import load_state_dict
+from logitpipe.stages.infer.weights.checkpoints import load_state_dict
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Images [B, 3, H, W] and classes [B, H, W], 255 where void -> what is to become small."""

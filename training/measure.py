@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from stages.scenes.classes import VOID
+from logitpipe.demo.scenes.classes import VOID
 from training.batches import HELD_OUT, batch
 
 CLASSES = 19

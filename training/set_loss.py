@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
 
-from stages.scenes.classes import VOID
+from logitpipe.demo.scenes.classes import VOID
 
 CLASS_TERM, CROSS_ENTROPY_TERM, DICE_TERM, COMPOSED_TERM = 2.0, 5.0, 5.0, 5.0
 NO_OBJECT_WEIGHT = 0.1

@@ -4,12 +4,27 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from pipeline.report.axes import Axis, even_axis, number, roundest
-from pipeline.report.markup import Html, tag
-from pipeline.report.plot import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Line, draw_lines, frame, svg
-from pipeline.report.results import Entry, Series
-from pipeline.report.words import at_temperature, per_cent
-from stages.score.curves import BINS
+from logitpipe.report.axes import (
+    Axis,
+    even_axis,
+    number,
+    roundest,
+)
+from logitpipe.report.markup import Html, tag
+from logitpipe.report.plot import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    TOP,
+    WIDTH,
+    Line,
+    draw_lines,
+    frame,
+    svg,
+)
+from logitpipe.report.words import at_temperature, per_cent
+from logitpipe.results.series import Entry, Series
+from logitpipe.stages.score.figures.curves import BINS
 
 RIGHT = WIDTH - 12
 PANEL = (260.0, 144.0)

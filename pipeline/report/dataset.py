@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from pipeline.report.markup import Html, joined, tag
-from pipeline.report.network import network_section
-from pipeline.report.results import Entry, Results, Series
-from pipeline.report.sweeps import METRICS, bar_plot, temperature_plot
-from pipeline.report.tables import comparison, every_figure
-from pipeline.report.words import at_temperature, chosen_from, per_cent
+from logitpipe.report.markup import Html, joined, tag
+from logitpipe.report.network import network_section
+from logitpipe.report.sweeps import METRICS, bar_plot, temperature_plot
+from logitpipe.report.tables import comparison, every_figure
+from logitpipe.report.words import at_temperature, chosen_from, per_cent
+from logitpipe.results.series import Entry, Results, Series
 
 Found = tuple[Entry, Series, int]
 """A store, one of its methods, and the index of a row of that."""

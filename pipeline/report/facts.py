@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.report.markup import Html, joined, tag
-from pipeline.report.results import Entry, Results
-from pipeline.report.words import moment
-from pipeline.text import listed
-from stages.score.protocols import to_document
+from logitpipe.console.text import listed
+from logitpipe.report.markup import Html, joined, tag
+from logitpipe.report.words import moment
+from logitpipe.results.series import Entry, Results
+from logitpipe.stages.score.protocols import to_document
 
 DEFINITIONS = {
     "AuPRC": "Average precision over all scored pixels of all images pooled: step-wise, as scikit-learn has it.",

@@ -8,24 +8,29 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from cache.errors import PipeError
-from cache.places import as_place
-from cache.store import Store, open_store
-from pipeline.colours import ANOMALY, NORMAL, VOID, score_colours
-from pipeline.figure import photo_panel, score_panel, truth_panel
-from pipeline.maps import PERCENTILES, colour_limits
-from pipeline.progress import Progress
-from pipeline.report.markup import Html, joined, tag
-from pipeline.report.results import Entry, Series
-from pipeline.report.words import at_temperature, per_cent
-from pipeline.text import listed
-from stages.score.ground_truth import GroundTruth
-from stages.score.kernels.counting import ANOMALY as ANOMALOUS
-from stages.score.kernels.counting import IGNORED
-from stages.score.maps import ScoreMap, score_map
-from stages.score.per_image import image_areas
-from stages.score.plan import Pair, Plan, make_plan
-from stages.score.protocols import Protocol
+from logitpipe.cache.errors import PipeError
+from logitpipe.cache.files.places import as_place
+from logitpipe.cache.reading.store import Store, open_store
+from logitpipe.commands.maps import PERCENTILES, colour_limits
+from logitpipe.console.progress import Progress
+from logitpipe.console.text import listed
+from logitpipe.pictures.colours import (
+    ANOMALY,
+    NORMAL,
+    VOID,
+    score_colours,
+)
+from logitpipe.pictures.panels import photo_panel, score_panel, truth_panel
+from logitpipe.report.markup import Html, joined, tag
+from logitpipe.report.words import at_temperature, per_cent
+from logitpipe.results.series import Entry, Series
+from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.kernels.counting import ANOMALY as ANOMALOUS
+from logitpipe.stages.score.kernels.counting import IGNORED
+from logitpipe.stages.score.passes.maps import ScoreMap, score_map
+from logitpipe.stages.score.passes.per_image import image_areas
+from logitpipe.stages.score.plan import Pair, Plan, make_plan
+from logitpipe.stages.score.protocols import Protocol
 
 PANEL_WIDTH = 400
 QUALITY = 82

@@ -2,7 +2,7 @@
 
 from html import escape
 
-from pipeline.text import printable
+from logitpipe.console.text import printable
 
 
 class Html(str):

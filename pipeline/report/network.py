@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from pipeline.report.curves import distribution_plot, precision_recall_plot, roc_plot
-from pipeline.report.markup import Html, joined, tag
-from pipeline.report.results import Entry, Results, Series
-from pipeline.report.tables import legend
-from pipeline.report.words import chosen_from, per_cent
+from logitpipe.report.curves import distribution_plot, precision_recall_plot, roc_plot
+from logitpipe.report.markup import Html, joined, tag
+from logitpipe.report.tables import legend
+from logitpipe.report.words import chosen_from, per_cent
+from logitpipe.results.series import Entry, Results, Series
 
 
 def network_section(entry: Entry, results: Results, gallery: Html) -> Html:

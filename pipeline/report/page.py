@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from importlib.resources import files
 
-from pipeline.report.dataset import dataset_section
-from pipeline.report.facts import notes_section, run_section
-from pipeline.report.markup import Html, tag
-from pipeline.report.results import Results
-from pipeline.report.words import moment
+from logitpipe.report.dataset import dataset_section
+from logitpipe.report.facts import notes_section, run_section
+from logitpipe.report.markup import Html, tag
+from logitpipe.report.words import moment
+from logitpipe.results.series import Results
 
 
 def page(results: Results, galleries: Mapping[str, Html]) -> str:
@@ -19,7 +19,7 @@ def page(results: Results, galleries: Mapping[str, Html]) -> str:
     """
     networks = ", ".join(dict.fromkeys(entry.row.network for entry in results.entries))
     title = f"{networks} on {', '.join(results.datasets)}"
-    style = files("pipeline.report").joinpath("style.css").read_text(encoding="utf-8")
+    style = files("logitpipe.report").joinpath("style.css").read_text(encoding="utf-8")
     head = tag(
         "head",
         tag("meta", charset="utf-8"),

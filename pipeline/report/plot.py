@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.report.axes import Axis
-from pipeline.report.markup import Html, joined, tag
+from logitpipe.report.axes import Axis
+from logitpipe.report.markup import Html, joined, tag
 
 WIDTH, HEIGHT = 400.0, 270.0
 LEFT, TOP, BOTTOM = 36.0, 30.0, 228.0

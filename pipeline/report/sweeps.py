@@ -1,10 +1,22 @@
 """Figures of every method: over temperature, or as bars where there is one temperature alone."""
 
-from pipeline.report.axes import Axis, even_axis, temperature_axis
-from pipeline.report.markup import Html, tag
-from pipeline.report.plot import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Line, draw_lines, end_labels, frame, style_of, svg
-from pipeline.report.results import Entry, Series
-from pipeline.report.words import per_cent
+from logitpipe.report.axes import Axis, even_axis, temperature_axis
+from logitpipe.report.markup import Html, tag
+from logitpipe.report.plot import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    TOP,
+    WIDTH,
+    Line,
+    draw_lines,
+    end_labels,
+    frame,
+    style_of,
+    svg,
+)
+from logitpipe.report.words import per_cent
+from logitpipe.results.series import Entry, Series
 
 LABEL_ROOM = 96.0
 BAR_LEFT, BAR_RIGHT, BAR_STEP = 104.0, WIDTH - 52, 22.0

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from pipeline.report.markup import Html, joined, tag
-from pipeline.report.plot import swatch
-from pipeline.report.results import Entry, Series
-from pipeline.report.words import at_temperature, chosen_from, per_cent
-from stages.score.results import Row
+from logitpipe.report.markup import Html, joined, tag
+from logitpipe.report.plot import swatch
+from logitpipe.report.words import at_temperature, chosen_from, per_cent
+from logitpipe.results.series import Entry, Series
+from logitpipe.stages.score.figures.rows import Row
 
 COMPARED = {"auprc": ("AuPRC", max), "fpr95": ("FPR95", min), "auroc": ("AUROC", max)}
 """Figures that are compared, with the name of each and which is best."""

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from stages.score.results import Row
+from logitpipe.stages.score.figures.rows import Row
 
 
 def per_cent(figure: float | None) -> str:

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from cache.schema import AMP_CHANGE, Schema
-from stages.infer.datasets import DataSet
-from stages.infer.model import Model
-from stages.infer.preprocess import prepare
-from stages.infer.run import launch
-from stages.infer.transfer import Transfer
+from logitpipe.cache.format.schema import AMP_CHANGE, Schema
+from logitpipe.stages.infer.data.datasets import DataSet
+from logitpipe.stages.infer.data.preprocess import prepare
+from logitpipe.stages.infer.device.transfer import Transfer
+from logitpipe.stages.infer.model import Model
+from logitpipe.stages.infer.run import launch
 
 
 def with_change(schema: Schema, model: Model, dataset: DataSet) -> Schema:

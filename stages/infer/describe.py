@@ -7,12 +7,12 @@ import numpy as np
 import PIL
 import torch
 
-from cache.errors import PipeError
-from cache.schema import Precision, Schema
-from stages.infer.datasets import DataSet
-from stages.infer.device import device_name
-from stages.infer.model import Model
-from stages.infer.preprocess import PREPROCESSING
+from logitpipe.cache.errors import PipeError
+from logitpipe.cache.format.schema import Precision, Schema
+from logitpipe.stages.infer.data.datasets import DataSet
+from logitpipe.stages.infer.data.preprocess import PREPROCESSING
+from logitpipe.stages.infer.device.device import device_name
+from logitpipe.stages.infer.model import Model
 
 CITYSCAPES = (
     "road",

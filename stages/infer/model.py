@@ -7,13 +7,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cache.schema import Kind
-from stages.infer.checkpoints import load_state_dict
-from stages.infer.eomt_config import load_config
-from stages.infer.networks import NETWORKS
-from stages.infer.networks.base import SegmentationNetwork
-from stages.infer.networks.fold import fold_batch_norms
-from stages.infer.weightfile import weights_sha256
+from logitpipe.cache.format.schema import Kind
+from logitpipe.stages.infer.networks import NETWORKS
+from logitpipe.stages.infer.networks.base import SegmentationNetwork
+from logitpipe.stages.infer.networks.eomt.config import load_config
+from logitpipe.stages.infer.networks.fold import fold_batch_norms
+from logitpipe.stages.infer.weights.checkpoints import load_state_dict
+from logitpipe.stages.infer.weights.weightfile import weights_sha256
 
 OUTPUTS: dict[Kind, tuple[str, ...]] = {"pixel": ("logits",), "mask": ("mask_logits", "class_logits")}
 """What the networks of each kind give, in this order, as the store's arrays are called."""

@@ -3,13 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from cache.commit import StoreWriter
-from cache.errors import IncompleteError, IntegrityError, PipeError
-from cache.space import FULL, free_bytes, most_image_bytes
-from cache.store import Store
-from stages.infer.datasets import DataSet
-from stages.infer.imagefile import read_bytes
-from stages.infer.preprocess import sha256
+from logitpipe.cache.errors import IncompleteError, IntegrityError, PipeError
+from logitpipe.cache.reading.store import Store
+from logitpipe.cache.writing.commit import StoreWriter
+from logitpipe.cache.writing.space import FULL, free_bytes, most_image_bytes
+from logitpipe.stages.infer.data.datasets import DataSet
+from logitpipe.stages.infer.data.imagefile import read_bytes
+from logitpipe.stages.infer.data.preprocess import sha256
 
 
 def of_shard(writer: StoreWriter, shard: tuple[int, int]) -> list[int]:

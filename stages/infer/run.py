@@ -8,16 +8,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cache.commit import StoreWriter
-from cache.errors import PipeError
-from stages.infer.datasets import DataSet
-from stages.infer.device import background_threads, side_by_side
-from stages.infer.layout import all_finite, planes
-from stages.infer.model import Model
-from stages.infer.preprocess import Prepared, prepare
-from stages.infer.resume import require_committed, unwritable
-from stages.infer.transfer import Transfer
-from stages.streams import ahead, batched, behind, thread_pool
+from logitpipe.cache.errors import PipeError
+from logitpipe.cache.writing.commit import StoreWriter
+from logitpipe.stages.infer.data.datasets import DataSet
+from logitpipe.stages.infer.data.preprocess import Prepared, prepare
+from logitpipe.stages.infer.device.device import background_threads, side_by_side
+from logitpipe.stages.infer.device.planes import all_finite, planes
+from logitpipe.stages.infer.device.transfer import Transfer
+from logitpipe.stages.infer.model import Model
+from logitpipe.stages.infer.resume import require_committed, unwritable
+from logitpipe.stages.streams import (
+    ahead,
+    batched,
+    behind,
+    thread_pool,
+)
 
 
 @dataclass(frozen=True)

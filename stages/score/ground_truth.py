@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from cache import Store
-from stages.score.kernels.counting import ANOMALY, IGNORED
-from stages.score.labels import classify, resize_nearest
-from stages.score.protocols import Protocol
+from logitpipe.cache import Store
+from logitpipe.stages.score.kernels.counting import ANOMALY, IGNORED
+from logitpipe.stages.score.labels import classify, resize_nearest
+from logitpipe.stages.score.protocols import Protocol
 
 KEPT_OF_THINNED = 10
 """Where a protocol thins, it keeps one pixel of so many."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from cache import PipeError, UsageError
-from stages.score.kernels.counting import ANOMALY, IGNORED, NORMAL
+from logitpipe.cache import PipeError, UsageError
+from logitpipe.stages.score.kernels.counting import ANOMALY, IGNORED, NORMAL
 
 UNKNOWN = 3
 _PART = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cache import PipeError, Schema, UsageError
-from stages.score.kernels.counting import Bins
-from stages.score.methods import METHOD_NAMES, METHODS, Method
-from stages.score.protocols import Protocol
+from logitpipe.cache import PipeError, Schema, UsageError
+from logitpipe.stages.score.kernels.counting import Bins
+from logitpipe.stages.score.methods import METHOD_NAMES, METHODS, Method
+from logitpipe.stages.score.protocols import Protocol
 
 UNIT_BINS = Bins(14, negative=(-126, -125), positive=(-126, 1))
 """For scores that a protocol has brought to 0..1; at low temperatures they fill float32 down to its end."""

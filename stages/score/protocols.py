@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from cache import UsageError
-from stages.score.labels import STANDARD_CODES, LabelCodes
-from stages.score.methods import METHOD_NAMES
+from logitpipe.cache import UsageError
+from logitpipe.stages.score.labels import STANDARD_CODES, LabelCodes
+from logitpipe.stages.score.methods import METHOD_NAMES
 
 Size = Literal["mask", "network"]
 

@@ -29,15 +29,20 @@ from unittest import mock
 
 import numpy as np
 
-from cache import PipeError, Schema, StoreWriter, open_store
-from cache.pinned import PinnedStore
-from cache.records import digest
-from cache.repair import mend_arrays, mend_group
-from cache.verify import check_image, check_metadata
-from stages.score.histogram import Tally
-from stages.score.plan import make_plan
-from stages.score.protocols import PROTOCOLS
-from stages.score.run import tally_store
+from logitpipe.cache import (
+    PipeError,
+    Schema,
+    StoreWriter,
+    open_store,
+)
+from logitpipe.cache.format.records import digest
+from logitpipe.cache.reading.pinned import PinnedStore
+from logitpipe.cache.reading.verify import check_image, check_metadata
+from logitpipe.cache.writing.repair import mend_arrays, mend_group
+from logitpipe.stages.score.passes.sweep import tally_store
+from logitpipe.stages.score.passes.tally import Tally
+from logitpipe.stages.score.plan import make_plan
+from logitpipe.stages.score.protocols import PROTOCOLS
 from tests.campaigns.words import numbers
 from tests.conftest import content
 from tests.stores import fill, make_schema, noise_values
@@ -81,7 +86,10 @@ CHANGES: dict[str, Change] = {"flip": flipped, "truncation": truncated, "deletio
 @contextmanager
 def small_chunks() -> Iterator[None]:
     """Cut the logits of an image, 8 rows, into three chunks, the last at the edge; do not wait for the disk."""
-    with mock.patch("cache.schema.rows_per_chunk", lambda *_: 3), mock.patch("os.fsync", lambda _: None):
+    with (
+        mock.patch("logitpipe.cache.format.schema.rows_per_chunk", lambda *_: 3),
+        mock.patch("os.fsync", lambda _: None),
+    ):
         yield
 
 

@@ -18,9 +18,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cache import open_store
-from cache.lock import LOCK
-from cache.verify import check_image, check_metadata
+from logitpipe.cache import open_store
+from logitpipe.cache.reading.verify import check_image, check_metadata
+from logitpipe.cache.writing.lock import LOCK
 from tests.campaigns.words import numbers
 from tests.children import Watch, finish, make_data, pipe_infer, start, taken
 from tests.conftest import content

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from cache.lock import LOCK, PATIENCE
+from logitpipe.cache.writing.lock import LOCK, PATIENCE
 from tests.campaigns.words import numbers
 from tests.children import Watch, finish, make_data, pipe_infer, start, taken
 from tests.conftest import content

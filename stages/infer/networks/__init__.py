@@ -6,8 +6,9 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
-from stages.infer.networks import enet, eomt, erfnet
-from stages.infer.networks.base import SegmentationNetwork
+from logitpipe.stages.infer.networks import enet, erfnet
+from logitpipe.stages.infer.networks.base import SegmentationNetwork
+from logitpipe.stages.infer.networks.eomt import network as eomt
 
 
 class Build(Protocol):

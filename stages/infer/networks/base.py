@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from cache.errors import UsageError
-from stages.infer.checkpoints import fit, shape
+from logitpipe.cache.errors import UsageError
+from logitpipe.stages.infer.weights.checkpoints import fit, shape
 
 
 class SegmentationNetwork(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.infer.networks.base import SegmentationNetwork, build_pixel_network
+from logitpipe.stages.infer.networks.base import SegmentationNetwork, build_pixel_network
 
 Activation = type[nn.PReLU] | type[nn.ReLU]
 

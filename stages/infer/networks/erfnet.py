@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.infer.networks.base import SegmentationNetwork, build_pixel_network
+from logitpipe.stages.infer.networks.base import SegmentationNetwork, build_pixel_network
 
 # Not torch's default; a trained checkpoint is only right with the value it was trained with.
 BATCH_NORM_EPS = 1e-3

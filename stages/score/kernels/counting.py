@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.score.kernels.compiled import Array, kernel
-from stages.score.kernels.counts import Counts, add
-from stages.score.kernels.vectors import as_int
+from logitpipe.stages.score.kernels.compiled import Array, kernel
+from logitpipe.stages.score.kernels.counts import Counts, add
+from logitpipe.stages.score.kernels.vectors import as_int
 
 NORMAL, ANOMALY, IGNORED = 0, 1, 2
 """What a pixel is to the metrics; ignored pixels are scored by nobody."""

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.score.kernels.compiled import Array, kernel
-from stages.score.kernels.vectors import apart
+from logitpipe.stages.score.kernels.compiled import Array, kernel
+from logitpipe.stages.score.kernels.vectors import apart
 
 
 class Counts(NamedTuple):

@@ -5,7 +5,7 @@ In what follows p and n, int64 (bins,), are the positives and the negatives of e
 
 import numpy as np
 
-from stages.score.kernels.compiled import Array, kernel
+from logitpipe.stages.score.kernels.compiled import Array, kernel
 
 FAR = 1000
 """From here on the asymptotic series of the digamma function is exact to float64."""

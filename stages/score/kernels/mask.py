@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from stages.score.kernels.compiled import Array, kernel
-from stages.score.kernels.counting import count_above, place
-from stages.score.kernels.counts import Counts, add_waiting, make_waiting
-from stages.score.kernels.mask_ranks import ROWS, finish, make_row
-from stages.score.kernels.picking import every_block, make_picked, pick
-from stages.score.kernels.resampling import Axis, hold_rows, make_rows
+from logitpipe.stages.score.kernels.compiled import Array, kernel
+from logitpipe.stages.score.kernels.counting import count_above, place
+from logitpipe.stages.score.kernels.counts import Counts, add_waiting, make_waiting
+from logitpipe.stages.score.kernels.mask_ranks import ROWS, finish, make_row
+from logitpipe.stages.score.kernels.picking import every_block, make_picked, pick
+from logitpipe.stages.score.kernels.resampling import Axis, hold_rows, make_rows
 
 
 @kernel

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.score.kernels.compiled import Array, kernel
-from stages.score.kernels.counting import IGNORED
-from stages.score.kernels.vectors import LANES, apart
+from logitpipe.stages.score.kernels.compiled import Array, kernel
+from logitpipe.stages.score.kernels.counting import IGNORED
+from logitpipe.stages.score.kernels.vectors import LANES, apart
 
 
 class Picked(NamedTuple):

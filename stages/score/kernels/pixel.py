@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from stages.score.kernels.compiled import Array, kernel
-from stages.score.kernels.counting import count_above, place
-from stages.score.kernels.counts import Counts, add_waiting, make_waiting
-from stages.score.kernels.picking import every_block, make_picked, pick
-from stages.score.kernels.pixel_ranks import (
+from logitpipe.stages.score.kernels.compiled import Array, kernel
+from logitpipe.stages.score.kernels.counting import count_above, place
+from logitpipe.stages.score.kernels.counts import Counts, add_waiting, make_waiting
+from logitpipe.stages.score.kernels.picking import every_block, make_picked, pick
+from logitpipe.stages.score.kernels.pixel_ranks import (
     ROWS,
     count_infinite,
     make_ranks,
@@ -15,7 +15,7 @@ from stages.score.kernels.pixel_ranks import (
     rank_maxlogit,
     temper,
 )
-from stages.score.kernels.resampling import Axis, make_rows, sample_row
+from logitpipe.stages.score.kernels.resampling import Axis, make_rows, sample_row
 
 
 @kernel

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from stages.score.kernels.arithmetic import widen
-from stages.score.kernels.compiled import Array, kernel
-from stages.score.kernels.vectors import apart
+from logitpipe.stages.score.kernels.arithmetic import widen
+from logitpipe.stages.score.kernels.compiled import Array, kernel
+from logitpipe.stages.score.kernels.vectors import apart
 
 Axis = tuple[np.ndarray, np.ndarray]
 """For each target position the source position before it and the share of the one after."""

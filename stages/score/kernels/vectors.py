@@ -18,7 +18,7 @@ from numba.core import cgutils, datamodel
 from numba.core.datamodel import models
 from numba.extending import intrinsic, overload, register_model
 
-from stages.score.kernels.compiled import Array, inlined
+from logitpipe.stages.score.kernels.compiled import Array, inlined
 
 LANES = 8
 BYTES = 4

@@ -1,0 +1,1 @@
+"""Where the bytes of a store lie: a folder, a zip, a bucket, a web server."""

@@ -1,0 +1,155 @@
+"""Bytes by key in a folder: reads that tell absence from failure, writes that survive a crash."""
+
+import errno
+import os
+import stat
+import uuid
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from logitpipe.cache.errors import IntegrityError, PipeError
+from logitpipe.cache.files.steps import step
+from logitpipe.cache.format.documents import MAX_JSON_BYTES
+
+PARTIAL = ".partial"
+"""Ending of a file or folder that is being written; whatever still has it after a crash is swept."""
+
+MAX_FILE_BYTES = (2 << 30) + (1 << 10)
+"""No file of a store is larger: a chunk decodes to less than 2 GiB, and its codec adds a few bytes."""
+
+PIECE_BYTES = 1 << 18
+"""What is written at once: for several megabytes in one call, Linux takes three times as long to find the pages."""
+
+NO_FOLDER_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)
+"""What systems answer that can sync files but not folders."""
+
+
+class Folder:
+    """The files below a folder, by `/`-separated key."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def read(self, key: str) -> bytes | None:
+        """Return the bytes under `key`, or None if there are none.
+
+        Raises
+        ------
+        PipeError
+            The file exists and cannot be read.
+        IntegrityError
+            What lies there is no file, or a larger one than a store has.
+        """
+        path = self.root / key
+        try:
+            _require_file(path)
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise PipeError(f"{path}: cannot be read ({error.strerror})") from error
+
+    def read_all(self, keys: Sequence[str]) -> Iterator[bytes | None]:
+        """Yield the bytes under each of the keys, or None where there are none; raises as `read` does."""
+        return map(self.read, keys)
+
+    def sizes(self, keys: Collection[str]) -> dict[str, int]:
+        """Return the number of bytes under each of the keys that exist."""
+        paths = {key: self.root / key for key in keys}
+        return {key: path.stat().st_size for key, path in paths.items() if path.is_file()}
+
+    def all_keys(self) -> Iterator[str]:
+        """Yield the key of every file."""
+        return (path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if not path.is_dir())
+
+    def publish(self, key: str, data: bytes) -> None:
+        """Write `data` under `key` so that after a crash the key holds all of it or what it held before.
+
+        A file of another name is written and synced, renamed over the key, and the rename is synced.
+        """
+        path = self.root / key
+        make_folders(path.parent)
+        partial = beside(path)
+        try:
+            step("file.create", key)
+            with partial.open("xb") as file:
+                step("file.write", key)
+                for start in range(0, len(data), PIECE_BYTES):
+                    file.write(memoryview(data)[start : start + PIECE_BYTES])
+                file.flush()
+                step("file.sync", key)
+                os.fsync(file.fileno())
+            step("file.rename", key)
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+    def remove(self, key: str) -> None:
+        """Remove the file under `key`, if there is one, and make that durable."""
+        path = self.root / key
+        if path.exists():
+            step("file.remove", key)
+            path.unlink(missing_ok=True)
+            sync_folder(path.parent)
+
+    def partials(self, key: str) -> list[Path]:
+        """Return the files that interrupted writes left in the folder `key` and below it."""
+        return list((self.root / key).rglob(f"*{PARTIAL}"))
+
+
+def beside(path: Path) -> Path:
+    """Return a fresh name in the same folder, from and to which a rename is one step."""
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+
+
+def require_size(file: object, size: int) -> None:
+    """Refuse a file, named by its path or URL, that is larger than any of a store, before room is made for it.
+
+    Raises
+    ------
+    IntegrityError
+        It has more bytes.
+    """
+    most = MAX_JSON_BYTES if str(file).endswith(".json") else MAX_FILE_BYTES
+    if size > most:
+        raise IntegrityError(f"{file}: cannot be read ({size} bytes, and {most} are the most)")
+
+
+def _require_file(path: Path) -> None:
+    """Refuse what would never end, or make its reader wait: nobody needs to believe what lies in a store."""
+    status = path.stat()
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise IntegrityError(f"{path}: cannot be read (a device, pipe or socket and no file)")
+    require_size(path, status.st_size)
+
+
+def make_folders(path: Path) -> None:
+    """Create a folder and its missing ancestors, each durable before the next."""
+    if not path.is_dir():
+        make_folders(path.parent)
+        make_folder(path)
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder in one that exists, and make it durable."""
+    if not path.is_dir():
+        step("folder.make", path)
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames within a folder durable, where the system can: Windows and some network drives cannot."""
+    if os.name == "nt":
+        return
+    step("folder.sync", path)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,191 @@
+"""The files behind a URL: objects of a bucket, or what a web server hands out; obstore does the talking.
+
+Every request is safe to repeat, and is repeated after a refused or broken connection, a time-out and an answer
+that says "not now" (5xx, 429), with growing waits, for `PATIENCE` seconds. Then it is an error: what cannot be read
+is never taken for absent.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+from obstore.exceptions import BaseError
+from obstore.store import from_url
+
+from logitpipe.cache.errors import PipeError, UnreachableError
+from logitpipe.cache.files.archive import Archive
+from logitpipe.cache.files.causes import cause_of, first_line
+from logitpipe.cache.files.folder import require_size
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+
+    from logitpipe.cache.files.places import Files
+
+PATIENCE = 20.0
+"""Seconds after which nothing is tried once more; what is under way then may take its own time-out longer."""
+
+CONNECTIONS = 16
+
+CLIENT: "ClientConfig" = {
+    "allow_http": True,  # for whoever writes http://, in the URL or as the endpoint of a bucket
+    "connect_timeout": "5s",
+    "read_timeout": "10s",
+    "timeout": "60s",
+}
+RETRY: "RetryConfig" = {
+    "max_retries": 8,
+    "retry_timeout": timedelta(seconds=PATIENCE),
+    "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=5), "base": 2},
+}
+
+Answer = TypeVar("Answer")
+
+
+class Remote:
+    """Objects by key below a URL.
+
+    Parameters
+    ----------
+    url : where the keys begin, without a slash at the end
+    """
+
+    def __init__(self, url: str) -> None:
+        self.root = url
+        try:
+            self.objects: ObjectStore = from_url(url, client_options=CLIENT, retry_config=RETRY)
+        except (BaseError, ValueError) as error:
+            raise PipeError(f"{url}: such a URL leads nowhere ({first_line(error)})") from error
+
+    def read(self, key: str) -> bytes | None:
+        """Return the bytes of an object, or None if there is none.
+
+        Raises
+        ------
+        UnreachableError
+            The server cannot be reached, refuses, or breaks off again and again.
+        IntegrityError
+            It has a larger file than a store has.
+        """
+        return self.ask(key, lambda: self._bytes(key))
+
+    def _bytes(self, key: str) -> bytes:
+        answer = self.objects.get(key)
+        require_size(f"{self.root}/{key}", answer.meta["size"])
+        return bytes(answer.bytes())
+
+    def read_all(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the bytes of several objects, asked for at the same time; raises as `read` does."""
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            return list(pool.map(self.read, keys))
+
+    def size(self, key: str) -> int | None:
+        """Return the number of bytes of an object, or None if there is none; raises as `read` does."""
+        return self.ask(key, lambda: self.objects.head(key)["size"])
+
+    def ask(self, key: str, question: Callable[[], Answer]) -> Answer | None:
+        """Return the answer to a question about an object, or None if there is no such object.
+
+        obstore repeats what fails before the answer begins. An answer that breaks off is asked for again here.
+        """
+        started = time.monotonic()
+        while True:
+            try:
+                return question()
+            except (FileNotFoundError, BaseError) as error:
+                account = str(error)
+                if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in account:
+                    return None
+                if "body error" not in account or time.monotonic() - started > PATIENCE:
+                    cause = cause_of(account, urlsplit(self.root).scheme)
+                    raise UnreachableError(f"{self.root}/{key}: {cause}") from error
+                time.sleep(1)
+
+
+class Bucket(Remote):
+    """Objects of a bucket, which can be listed."""
+
+    def sizes(self, keys: Collection[str]) -> dict[str, int]:
+        """Return the number of bytes of those of the objects that exist, by listing the folders they are in."""
+        folders = {key[: max(0, key.find("/"))] for key in keys}
+        listed = {key: size for folder in folders for key, size in self._list(folder)}
+        return {key: listed[key] for key in keys if key in listed}
+
+    def all_keys(self) -> Iterable[str]:
+        """Return the keys of all objects."""
+        return [key for key, _ in self._list("")]
+
+    def _list(self, folder: str) -> list[tuple[str, int]]:
+        def question() -> list[tuple[str, int]]:
+            return [(meta["path"], meta["size"]) for page in self.objects.list(folder or None) for meta in page]
+
+        return self.ask(folder, question) or []
+
+
+class Web(Remote):
+    """Files of a web server, which cannot be listed: each is asked for."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._known: dict[str, int] = {}
+
+    def sizes(self, keys: Collection[str]) -> dict[str, int]:
+        """Return the number of bytes of those of the files that exist; what was there is not asked for again."""
+        unknown = [key for key in keys if key not in self._known]
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            found = zip(unknown, pool.map(self.size, unknown), strict=True)
+            self._known |= {key: size for key, size in found if size is not None}
+        return {key: self._known[key] for key in keys if key in self._known}
+
+    def all_keys(self) -> Iterable[str]:
+        """Return nothing, as nothing can be listed."""
+        return ()
+
+
+KINDS: "dict[str, type[Bucket] | type[Web]]" = {"s3": Bucket, "gs": Bucket, "http": Web, "https": Web}
+
+
+def open_url(url: str) -> "Files":
+    """Return the files below a URL; below one that ends in `.zip`, the members of that zip.
+
+    Raises
+    ------
+    PipeError
+        The URL is of an unknown kind or has parts that have no meaning here, or the zip cannot be read.
+    """
+    require_plain(url)
+    kind, plain = KINDS[urlsplit(url).scheme], url.rstrip("/")
+    if not plain.endswith(".zip"):
+        return kind(plain)
+    folder, _, name = plain.rpartition("/")
+    return _open_zip(kind(folder), name)
+
+
+def require_plain(url: str) -> None:
+    """Refuse a URL of an unknown kind, or with parts that have no meaning here."""
+    parts = urlsplit(url)
+    if parts.scheme not in KINDS:
+        raise PipeError(f"{url}: a store has a path or a URL of {', '.join(f'{kind}://' for kind in KINDS)}")
+    if parts.query or parts.fragment or "@" in parts.netloc:  # secrets, and results name the store
+        raise PipeError(
+            f"{parts.scheme}://{parts.hostname}: a URL with a password, `?` or `#` in it is not read; "
+            "download the store"
+        )
+    if not parts.netloc:
+        raise PipeError(f"{url}: the URL names no host and no bucket")
+
+
+def _open_zip(files: "Bucket | Web", name: str) -> Archive:
+    def fetch(start: int, stop: int) -> bytes:
+        data = files.ask(name, lambda: bytes(files.objects.get_range(name, start=start, end=stop)))
+        if data is None:
+            raise UnreachableError(f"{files.root}/{name}: the zip is gone")
+        return data
+
+    size = files.size(name)
+    if size is None:
+        raise PipeError(f"{files.root}/{name}: expected a logit store, but there is no such file")
+    return Archive(f"{files.root}/{name}", size, fetch)

@@ -1,0 +1,76 @@
+"""One chunk to bytes and back: the fixed codec chain of format version 1 (bytes, blosc, crc32c).
+
+The chain is the one that zarr-python, tensorstore and zarrs run from the array metadata. It is spelt out
+here because a reader that scores must know three things that a general pipeline does not tell: that the
+chunk exists, that it is the chunk that was committed, and that its header promises no more than a chunk.
+"""
+
+import struct
+from dataclasses import dataclass
+from math import prod
+
+import google_crc32c
+import numpy as np
+from numcodecs import blosc
+
+from logitpipe.cache.errors import IntegrityError
+
+COMPRESSOR = "lz4"
+LEVEL = 5
+HEADER_BYTES = 16
+CHECKSUM_BYTES = 4
+INTACT = 0x48674BC7
+"""The crc32c of any bytes with their own crc32c behind them, little-endian."""
+MAX_CHUNK_BYTES = blosc.MAX_BUFFERSIZE
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A chunk as it lies on disk: the compressed bytes and, last, their little-endian crc32c."""
+
+    data: bytes
+
+    @property
+    def checksum(self) -> str:
+        """The crc32c that closes the chunk, as eight hexadecimal digits."""
+        return f"{int.from_bytes(self.data[-CHECKSUM_BYTES:], 'little'):08x}"
+
+
+def encode(values: np.ndarray) -> Encoded:
+    """Encode one whole chunk: little-endian bytes, blosc (lz4, bitshuffle), crc32c."""
+    plain = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+    packed = blosc.compress(plain, COMPRESSOR.encode(), LEVEL, blosc.BITSHUFFLE)
+    return Encoded(packed + struct.pack("<I", google_crc32c.value(packed)))
+
+
+def decode(encoded: Encoded, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Decode one whole chunk into an array of `shape`.
+
+    Raises
+    ------
+    IntegrityError
+        The checksum does not match, the chunk holds another number of bytes than `shape` and `dtype` say, or
+        it is no blosc buffer.
+    """
+    if len(encoded.data) < HEADER_BYTES + CHECKSUM_BYTES:
+        raise IntegrityError(f"{len(encoded.data)} bytes are too few for a chunk")
+    if google_crc32c.value(encoded.data) != INTACT:  # without a copy that lacks the last four bytes
+        found = google_crc32c.value(encoded.data[:-CHECKSUM_BYTES])
+        raise IntegrityError(f"checksum {encoded.checksum} is stored, but the bytes give {found:08x}")
+    packed = memoryview(encoded.data)[:-CHECKSUM_BYTES]
+    _check_header(packed, prod(shape) * dtype.itemsize)
+    out = np.empty(shape, dtype.newbyteorder("<"))
+    try:
+        blosc.decompress(packed, out)
+    except RuntimeError as error:
+        raise IntegrityError(f"the bytes are no blosc buffer ({error})") from error
+    return out
+
+
+def _check_header(packed: memoryview, expected: int) -> None:
+    """Refuse a header that lies: blosc itself believes it, and would read or write beyond its buffers."""
+    promised, _, length = struct.unpack_from("<III", packed, 4)
+    if promised != expected:
+        raise IntegrityError(f"a chunk of {expected} bytes was expected, but its header promises {promised}")
+    if length != len(packed):
+        raise IntegrityError(f"{len(packed)} compressed bytes were found, but their header promises {length}")

@@ -1,0 +1,98 @@
+"""Completion records: the one thing that says an image is in the store, and what its bytes are."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from logitpipe.cache.errors import IntegrityError
+from logitpipe.cache.format.documents import loads
+from logitpipe.cache.format.schema import canonical
+
+FOLDER = "records"
+
+
+@dataclass(frozen=True)
+class ArrayRecord:
+    """One image's part of one array.
+
+    Parameters
+    ----------
+    sha256 : digest of the raw values, little-endian, in C order
+    chunks : crc32c of each encoded chunk by its key below the array, as eight hexadecimal digits
+    """
+
+    sha256: str
+    chunks: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was committed for one image.
+
+    Parameters
+    ----------
+    image : index in the store
+    name : the image's name
+    fingerprint : of the store that the image was computed for
+    sources : SHA-256 of the picture's and the mask's file
+    arrays : digests by array name
+    """
+
+    image: int
+    name: str
+    fingerprint: str
+    sources: Mapping[str, str]
+    arrays: Mapping[str, ArrayRecord]
+
+    def to_bytes(self) -> bytes:
+        """JSON that carries its own digest."""
+        document = asdict(self)
+        digest = hashlib.sha256(canonical(document)).hexdigest()
+        return json.dumps(document | {"sha256": digest}, indent=1).encode()
+
+
+def key(image: int) -> str:
+    """Where the record of an image lies: an integer, as names are data and may be anything."""
+    return f"{FOLDER}/{image}.json"
+
+
+def parse(data: bytes, where: str) -> Record:
+    """Read a record back, believing nothing.
+
+    Raises
+    ------
+    IntegrityError
+        The bytes are not a record whose digest matches.
+    """
+    try:
+        document: dict[str, Any] = loads(data)
+        digest = document.pop("sha256")
+        if hashlib.sha256(canonical(document)).hexdigest() != digest:
+            raise ValueError("its digest does not match")
+        arrays = {name: ArrayRecord(**fields) for name, fields in document.pop("arrays").items()}
+        record = Record(arrays=arrays, **document)
+        _check_types(record)
+        return record
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise IntegrityError(f"{where}: the completion record is damaged ({error})") from error
+
+
+def _check_types(record: Record) -> None:
+    """Refuse what JSON may hold and a dataclass does not check."""
+    arrays = record.arrays.values()
+    objects = [record.sources, *(array.chunks for array in arrays)]
+    if type(record.image) is not int or not all(isinstance(texts, dict) for texts in objects):
+        raise TypeError("its image is no integer, or its sources or chunks are no object")
+    texts = [record.name, record.fingerprint, *(array.sha256 for array in arrays)]
+    if not all(isinstance(text, str) for text in [*texts, *(text for inner in objects for text in inner.values())]):
+        raise TypeError("its names and digests must be text")
+
+
+def digest(values: np.ndarray) -> str:
+    """SHA-256 of the raw values, little-endian, in C order."""
+    plain = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+    return hashlib.sha256(plain.data).hexdigest()

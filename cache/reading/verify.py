@@ -1,0 +1,188 @@
+"""Reading every byte of a store and telling all that is wrong with it, where reading for use ends at the first."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from logitpipe.cache.errors import (
+    IncompleteError,
+    IntegrityError,
+    PipeError,
+    UnreachableError,
+)
+from logitpipe.cache.format import records
+from logitpipe.cache.format.chunks import CHUNKS, image_chunks
+from logitpipe.cache.format.codec import Encoded, decode
+from logitpipe.cache.format.documents import loads
+from logitpipe.cache.format.records import ArrayRecord, Record, digest
+from logitpipe.cache.format.schema import ArraySpec, Schema, canonical
+from logitpipe.cache.reading.store import METADATA, Store, chunk_keys
+from logitpipe.cache.writing.lock import LOCK
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One thing that is wrong with a store.
+
+    Parameters
+    ----------
+    file : key of the file, or of the folder where no single file is to blame
+    image : name of the image that is lost by it; None for metadata, which belongs to all
+    kind : what is wrong
+    """
+
+    file: str
+    image: str | None
+    kind: str
+
+
+@dataclass
+class ImageCheck:
+    """What reading all of one image found.
+
+    Parameters
+    ----------
+    name : of the image
+    committed : whether it has a completion record; without one it is not in the store, and nothing of it is read
+    chunks : chunks read
+    stored : their bytes on disk
+    damages : all that is wrong, in the order of the store's arrays
+    """
+
+    name: str
+    committed: bool = True
+    chunks: int = 0
+    stored: int = 0
+    damages: list[Damage] = field(default_factory=list)
+
+    def add(self, file: str, kind: object) -> None:
+        """Note a damage."""
+        self.damages.append(Damage(file, self.name, str(kind)))
+
+
+def check_metadata(store: Store) -> list[Damage]:
+    """Return what is wrong with the arrays' own metadata; the group's was checked when the store was opened."""
+    return [
+        Damage(key, None, kind)
+        for array, spec in store.arrays.items()
+        if (kind := _metadata_fault(store, key := f"{array}/{METADATA}", spec))
+    ]
+
+
+def check_image(store: Store, image: int) -> ImageCheck:
+    """Read all of one image and hold it against its completion record and against what a store may contain.
+
+    A damaged record is the only finding where there is one, as nothing is left to hold the chunks against. A server
+    that does not answer is no finding but an error: the image may be sound.
+
+    Parameters
+    ----------
+    store : the store
+    image : index of the image
+    """
+    check = ImageCheck(store.schema.images[image])
+    try:
+        record = _record(store, image)
+    except IncompleteError:
+        check.committed = False
+        return check
+    except UnreachableError:
+        raise
+    except PipeError as error:
+        check.add(records.key(image), error)
+        return check
+    for array, spec in store.arrays.items():
+        values = _read_all(store, check, array, image, record.arrays[array])
+        if values is not None:
+            for kind in _value_faults(array, values, record.arrays[array], spec, store.schema):
+                check.add(f"{array}/{CHUNKS}/{image}", kind)
+    return check
+
+
+def stray_files(store: Store) -> list[str]:
+    """Return the keys of files that are no part of the format, sorted; they do no harm.
+
+    A web server cannot be asked for them.
+    """
+    images = range(len(store.schema.images))
+    known = {METADATA, LOCK, *map(records.key, images)}
+    for array, spec in store.arrays.items():
+        known |= {f"{array}/{METADATA}", *chunk_keys(array, spec, images)}
+    return sorted(set(store.files.all_keys()) - known)
+
+
+def _metadata_fault(store: Store, key: str, spec: ArraySpec) -> str | None:
+    try:
+        data = store.files.read(key)
+        if data is None:
+            return "the file is missing"
+        if canonical(loads(data)) == canonical(spec.metadata()):  # as text, since 1 == 1.0 == True
+            return None
+    except UnreachableError:
+        raise
+    except PipeError as error:
+        return str(error)
+    except (ValueError, RecursionError) as error:
+        return f"the file is not JSON ({error})"
+    return f"the array is not described as the attributes in {METADATA} imply"
+
+
+def _record(store: Store, image: int) -> Record:
+    """Return an image's record, sure to name a checksum for each of its chunks; errors say only what is wrong."""
+    try:
+        record = store.record(image)
+    except IntegrityError as error:
+        prefix = f"{store.path}: image {store.schema.images[image]!r}: "
+        raise IntegrityError(str(error).removeprefix(prefix)) from error
+    if not (record.arrays.keys() == store.arrays.keys() and all(_lists_all(store, record, a) for a in store.arrays)):
+        raise IntegrityError("the completion record lists other chunks than the store's arrays have")
+    return record
+
+
+def _lists_all(store: Store, record: Record, array: str) -> bool:
+    spec, listed = store.arrays[array], record.arrays[array].chunks
+    keys = {key for key, _ in image_chunks(record.image, spec.shape, spec.chunks)}
+    return listed.keys() == keys
+
+
+def _read_all(store: Store, check: ImageCheck, array: str, image: int, committed: ArrayRecord) -> np.ndarray | None:
+    """Return one image's part of an array; None, and every cause noted, where it cannot be put together."""
+    spec = store.arrays[array]
+    out, before = np.empty(spec.image_shape, spec.dtype), len(check.damages)
+    for key, extent in image_chunks(image, spec.shape, spec.chunks):
+        file = f"{array}/{key}"
+        try:
+            target = out[extent]
+            chunk = _read_chunk(store, check, file, committed.chunks[key], spec)
+            target[...] = chunk[tuple(slice(0, size) for size in target.shape)]
+        except UnreachableError:
+            raise
+        except PipeError as error:
+            check.add(file, error)
+    return out if len(check.damages) == before else None
+
+
+def _read_chunk(store: Store, check: ImageCheck, file: str, checksum: str, spec: ArraySpec) -> np.ndarray:
+    data = store.files.read(file)
+    if data is None:
+        raise IntegrityError("the chunk is missing")
+    check.chunks += 1
+    check.stored += len(data)
+    encoded = Encoded(data)
+    if encoded.checksum != checksum:
+        raise IntegrityError(f"checksum {checksum} was committed, {encoded.checksum} was found")
+    return decode(encoded, spec.chunks[1:], spec.dtype)
+
+
+def _value_faults(
+    array: str, values: np.ndarray, committed: ArrayRecord, spec: ArraySpec, schema: Schema
+) -> Iterator[str]:
+    """Yield what is wrong with values whose chunks are all as they were committed."""
+    if digest(values) != committed.sha256:
+        yield "the values do not have the digest that the completion record names"
+    if spec.dtype.kind == "f" and (broken := values.size - np.count_nonzero(np.isfinite(values))):
+        yield f"finite logits were expected, {broken} of {values.size} are NaN or infinite"
+    if array == "label_size" and not ((values > 0) & (values <= schema.label_shape)).all():
+        height, width = schema.label_shape
+        yield f"a mask of {values[0]}x{values[1]} does not fit the store's {height}x{width}"

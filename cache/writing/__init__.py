@@ -1,0 +1,1 @@
+"""How an image enters a store: locks, commits, repair, and the zip to carry."""

@@ -1,0 +1,132 @@
+"""A store written to a bucket of S3: an object is put whole or not at all, and only one creator puts the first.
+
+There are no locks. Two commands on one image compute it twice; its record comes last and names the chunks of one of
+them, so that where their numbers differ the image is whole or found to be damaged, never a mixture.
+"""
+
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from obstore.exceptions import AlreadyExistsError
+
+from logitpipe.cache.errors import PipeError
+from logitpipe.cache.files.remote import Bucket, require_plain
+from logitpipe.cache.format import records
+from logitpipe.cache.format.schema import FORMAT, Schema, metadata_bytes
+from logitpipe.cache.reading.store import METADATA, Store, open_store
+
+
+class Objects(Bucket):
+    """Objects of a bucket that can also be put and deleted."""
+
+    def publish(self, key: str, data: bytes) -> None:
+        """Put an object; until that is done the key holds what it held."""
+        self.ask(key, lambda: self.objects.put(key, data))
+
+    def publish_first(self, key: str, data: bytes) -> bool:
+        """Put an object unless there is one; return whether it was put."""
+
+        def put() -> bool:
+            """Return whether the key was free; the bucket decides, at once for all who ask."""
+            try:
+                self.objects.put(key, data, mode="create")
+            except AlreadyExistsError:
+                return False
+            return True
+
+        return bool(self.ask(key, put))
+
+    def remove(self, key: str) -> None:
+        """Delete an object, if there is one."""
+        self.remove_all([key])
+
+    def remove_all(self, keys: Collection[str]) -> None:
+        """Delete objects, those that there are."""
+        if keys:
+            self.ask("", lambda: self.objects.delete(list(keys)))
+
+
+class Nobody:
+    """What keeps others from images of a bucket."""
+
+    def release(self) -> None:
+        """Do nothing, as nothing is held."""
+
+
+class BucketSite:
+    """A store's folder in a bucket.
+
+    Parameters
+    ----------
+    url : of it, s3://BUCKET/FOLDER
+
+    Raises
+    ------
+    PipeError
+        The URL is another.
+    """
+
+    def __init__(self, url: str) -> None:
+        require_plain(url)
+        self.url, parts = url.rstrip("/"), urlsplit(url)
+        if parts.scheme != "s3" or not parts.path.strip("/") or self.url.endswith(".zip"):
+            raise PipeError(f"{url}: a store is written to a folder or to s3://BUCKET/FOLDER, and not into a zip")
+        self.files = Objects(self.url)
+
+    def prepare(self, overwrite: bool) -> None:
+        """Refuse a place where no store can be made, or what is no store and would be replaced."""
+        if not self.occupied():
+            self._require_free()
+        elif overwrite:
+            self._require_store()
+
+    def occupied(self) -> bool:
+        """Return whether a store is there."""
+        return self.files.size(METADATA) is not None
+
+    def create(self, schema: Schema, _images: Collection[int], overwrite: bool) -> Nobody | None:
+        """Make a store without images; None where another writer was first.
+
+        The group's metadata is put last, and by one creator only. The others write the arrays' metadata that belong
+        to it, as they may have put their own there.
+        """
+        if overwrite and self.occupied():
+            self._require_store()
+            self._clear()
+        self._describe_arrays(schema)
+        if self.files.publish_first(METADATA, metadata_bytes(schema.metadata())):
+            return Nobody()
+        self._describe_arrays(open_store(self.url).schema)
+        return None
+
+    def claim(self, _images: Collection[int]) -> Nobody:
+        """Return the claim that there is in a bucket."""
+        return Nobody()
+
+    def guarded(self, _claim: Nobody) -> bool:
+        """Return whether the store still lies there."""
+        return self.occupied()
+
+    def sweep(self, _store: Store, _images: Collection[int], _claim: Nobody) -> None:
+        """Do nothing, as no object is ever half-written."""
+
+    def _describe_arrays(self, schema: Schema) -> None:
+        for name, spec in schema.arrays().items():
+            self.files.publish(f"{name}/{METADATA}", metadata_bytes(spec.metadata()))
+
+    def _clear(self) -> None:
+        """Delete a store in such an order that at every moment it is one, with ever fewer images, or none."""
+        keys = set(self.files.all_keys()) - {METADATA}
+        marks = {key for key in keys if key.startswith(f"{records.FOLDER}/")}
+        self.files.remove_all(marks)
+        self.files.remove_all(keys - marks)
+        self.files.remove(METADATA)
+
+    def _require_store(self) -> None:
+        if FORMAT.encode() not in (self.files.read(METADATA) or b""):
+            raise PipeError(f"{self.url}: a logit store was expected and there is none, so it was not removed")
+
+    def _require_free(self) -> None:
+        """Refuse a folder with anything in it but what an interrupted creation leaves."""
+        if any(not (key.count("/") == 1 and key.endswith(f"/{METADATA}")) for key in self.files.all_keys()):
+            raise PipeError(f"{self.url}: a store can only be made where nothing lies; choose another --out")

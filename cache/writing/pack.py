@@ -1,0 +1,116 @@
+"""A store as one zip: every image verified on its way in, its bytes stored as they are; equal stores, equal zips."""
+
+import os
+import zipfile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from logitpipe.cache.errors import IncompleteError, IntegrityError
+from logitpipe.cache.files.folder import beside, sync_folder
+from logitpipe.cache.files.places import Files
+from logitpipe.cache.reading.store import METADATA, Store
+from logitpipe.cache.reading.verify import Damage, check_image, check_metadata
+
+UNIX = 3
+
+
+def metadata_members(store: Store) -> dict[str, bytes]:
+    """Return what describes a store, by key.
+
+    Raises
+    ------
+    IntegrityError
+        The metadata is damaged.
+    """
+    kept = _Kept(store.files)
+    _require_sound(store, check_metadata(Store(kept, store.schema)))
+    kept.read(METADATA)
+    return kept.found
+
+
+def image_members(store: Store, image: int) -> dict[str, bytes]:
+    """Return the chunks and, last, the record of a committed image by their keys; these very bytes were verified.
+
+    Raises
+    ------
+    IntegrityError
+        The image is damaged; the message names it.
+    IncompleteError
+        It is not in the store.
+    """
+    kept = _Kept(store.files)
+    check = check_image(Store(kept, store.schema), image)
+    _require_sound(store, check.damages)
+    if not check.committed:
+        raise IncompleteError(f"{store.path}: image {check.name!r} was taken away while the store was packed")
+    record, *chunks = kept.found.items()
+    return dict([*chunks, record])
+
+
+def write_zip(path: Path, members: Iterable[Mapping[str, bytes]]) -> int:
+    """Write a zip at `path` and return its size; after any failure nothing is there.
+
+    Dates and rights are the same for all, so that the zip depends on the members and their order alone.
+
+    Raises
+    ------
+    FileExistsError
+        Something lies at `path`.
+    """
+    with _new_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for group in members:
+            for key, data in group.items():
+                info = zipfile.ZipInfo(key)
+                info.create_system, info.external_attr = UNIX, 0o644 << 16
+                archive.writestr(info, data)
+    return path.stat().st_size
+
+
+class _Kept:
+    """Files that keep what is read from them."""
+
+    def __init__(self, files: Files) -> None:
+        self.root, self._files = files.root, files
+        self.found: dict[str, bytes] = {}
+
+    def read(self, key: str) -> bytes | None:
+        data = self._files.read(key)
+        if data is not None:
+            self.found[key] = data
+        return data
+
+    def read_all(self, keys: Sequence[str]) -> Iterable[bytes | None]:
+        return map(self.read, keys)
+
+    def sizes(self, keys: Collection[str]) -> dict[str, int]:
+        return self._files.sizes(keys)
+
+    def all_keys(self) -> Iterable[str]:
+        return self._files.all_keys()
+
+
+def _require_sound(store: Store, damages: list[Damage]) -> None:
+    if damages:
+        first = damages[0]
+        of = "" if first.image is None else f" of image {first.image!r}"
+        raise IntegrityError(f"{store.path}: {first.file}{of} is damaged ({first.kind}), so the store was not packed")
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file that comes to lie at `path`, whole and durable, when the block ends without an error."""
+    partial = beside(path)
+    if path.exists():
+        raise FileExistsError(f"{path} exists")
+    try:
+        with partial.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)

@@ -1,0 +1,130 @@
+"""Damaged metadata, written anew where nothing else can have stood there."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from logitpipe.cache.errors import IntegrityError, PipeError
+from logitpipe.cache.files.folder import PARTIAL, Folder
+from logitpipe.cache.files.steps import step
+from logitpipe.cache.format import records
+from logitpipe.cache.format.documents import loads
+from logitpipe.cache.format.schema import Schema, metadata_bytes
+from logitpipe.cache.reading.store import METADATA, open_store
+from logitpipe.cache.reading.verify import Damage, check_metadata
+from logitpipe.cache.writing.create import lock_all
+
+Remedies = list[tuple[Damage, bytes]]
+"""What is wrong, and what the file should hold."""
+
+
+def mend_group(path: Path, schema: Schema) -> list[Damage]:
+    """Write the group's metadata anew if it is damaged or gone and was what a run would write now.
+
+    The completion records decide: they carry the fingerprint of the attributes. Where there is neither metadata nor a
+    record, there is nothing to mend.
+
+    Parameters
+    ----------
+    path : the store's folder, or where one will be
+    schema : of the run
+
+    Returns
+    -------
+    what was wrong and is mended
+
+    Raises
+    ------
+    IntegrityError
+        The records belong to another run, or none can be read: nothing tells what the store was.
+    PipeError
+        Someone is writing the store.
+    """
+    return _mend(path, lambda: _group_remedies(path, schema))
+
+
+def mend_arrays(path: Path) -> list[Damage]:
+    """Write the damaged metadata of a store's arrays anew, as the group's attributes imply it; return what was wrong.
+
+    Raises
+    ------
+    PipeError
+        Someone is writing the store.
+    """
+    return _mend(path, lambda: _array_remedies(path))
+
+
+def _mend(path: Path, find: Callable[[], Remedies]) -> list[Damage]:
+    """Apply what is found while nobody else writes or mends the store; look first, as a sound one needs no lock."""
+    if not find():
+        return []
+    lock = lock_all(path, "mended")
+    try:
+        remedies = find()  # until now, another may have mended or replaced it
+        for damage, data in remedies:
+            Folder(path).publish(damage.file, data)
+            if lock.effective:
+                _sweep_halves(path / damage.file)
+    finally:
+        lock.release()
+    return [damage for damage, _ in remedies]
+
+
+def _sweep_halves(file: Path) -> None:
+    """Remove what was half-written when it was last mended."""
+    for left in file.parent.glob(f"{file.name}.*{PARTIAL}"):
+        step("sweep.file", left)
+        left.unlink(missing_ok=True)
+
+
+def _group_remedies(path: Path, schema: Schema) -> Remedies:
+    try:
+        open_store(path)
+    except PipeError as error:
+        fault = error
+    else:
+        return []
+    files = Folder(path)
+    carried = set(_fingerprints(files, schema))
+    for candidate in _candidates(files, schema):
+        if candidate.attributes()["fingerprint"] in carried:
+            damage = Damage(METADATA, None, str(fault).removeprefix(f"{path}: "))
+            return [(damage, metadata_bytes(candidate.metadata()))]
+    if carried:
+        raise IntegrityError(
+            f"{fault}. The completion records belong to other metadata than this run would write, so nothing was "
+            "mended: call `pipe infer` as when the store was made, or start anew with --overwrite"
+        )
+    if isinstance(fault, IntegrityError):
+        raise IntegrityError(
+            f"{fault}. No completion record can be read, so nothing tells what the store was: "
+            "start anew with --overwrite, or remove the folder"
+        )
+    return []
+
+
+def _array_remedies(path: Path) -> Remedies:
+    store = open_store(path)
+    arrays = {f"{name}/{METADATA}": spec for name, spec in store.arrays.items()}
+    return [(damage, metadata_bytes(arrays[damage.file].metadata())) for damage in check_metadata(store)]
+
+
+def _fingerprints(files: Folder, schema: Schema) -> Iterator[str]:
+    """Yield the fingerprint of each record that can be read."""
+    for image in range(len(schema.images)):
+        data = files.read(records.key(image))
+        try:
+            if data is not None:
+                yield records.parse(data, "").fingerprint
+        except IntegrityError:
+            continue
+
+
+def _candidates(files: Folder, schema: Schema) -> Iterator[Schema]:
+    """Yield what the metadata may have been: the run's own, or that of the same run with other software."""
+    yield schema
+    try:
+        software = loads(files.read(METADATA) or b"")["attributes"]["software"]
+        yield replace(schema, software=dict(software))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return

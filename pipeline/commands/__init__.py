@@ -1,0 +1,1 @@
+"""The commands of `pipe`, one file for each verb."""

@@ -1,0 +1,57 @@
+"""`pipe completion`: scripts that let a shell complete commands, flags and their values."""
+
+from pathlib import Path
+
+import click
+from click.shell_completion import BashComplete, CompletionItem, FishComplete, ShellComplete, ZshComplete
+
+SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+PROGRAM, VARIABLE = "pipe", "_PIPE_COMPLETE"
+
+METHOD_NAMES = (
+    "msp",
+    "maxlogit",
+    "entropy",
+    "energy",
+    "void",
+    "rba",
+    "rba-normalized",
+    "mask2anomaly",
+    "neg-sum",
+    "mask-energy",
+    "eam",
+)
+"""`logitpipe.stages.score.methods.METHOD_NAMES`, repeated here so that a press of the tab key need not load numba."""
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(list(SHELLS)))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    r"""Print a script that teaches a shell to complete `pipe`.
+
+    \b
+    bash: source <(pipe completion bash)     in ~/.bashrc
+    zsh:  source <(pipe completion zsh)      in ~/.zshrc, after compinit
+    fish: pipe completion fish | source      in ~/.config/fish/config.fish
+    """
+    click.echo(SHELLS[shell](ctx.find_root().command, {}, PROGRAM, VARIABLE).source())
+
+
+def complete_methods(_context: click.Context, _option: click.Parameter, text: str) -> list[CompletionItem]:
+    """Complete the last of several names of methods."""
+    before, comma, last = text.rpartition(",")
+    names = [name for name in METHOD_NAMES if name not in before.split(",")]
+    return [CompletionItem(before + comma + name) for name in names if name.startswith(last)]
+
+
+def complete_datasets(context: click.Context, _option: click.Parameter, text: str) -> list[CompletionItem]:
+    """Complete the name of a data set that lies in the --data-root typed before."""
+    from logitpipe.cache.errors import PipeError
+    from logitpipe.stages.infer.data.datasets import dataset_names
+
+    try:
+        names = dataset_names(Path(context.params.get("data_root") or "."))
+    except (PipeError, OSError):
+        names = []
+    return [CompletionItem(name) for name in (*names, "all") if name.startswith(text)]

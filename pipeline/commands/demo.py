@@ -1,0 +1,89 @@
+"""`pipe demo`: the whole pipeline on embedded scenes, by the commands that anyone can type."""
+
+import shlex
+import shutil
+from pathlib import Path
+
+import click
+
+from logitpipe.cache.errors import PipeError
+from logitpipe.console.messages import note
+from logitpipe.results.record import WORDS
+
+NETWORKS = ("erfnet", "eomt")
+NOTE = "COMMANDS.txt"
+"""Marks a folder as a demo's, and tells whoever finds it what it holds."""
+
+
+@click.command()
+@click.option(
+    "--out",
+    default="logitpipe-demo",
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for everything that the demo writes.",
+)
+@click.pass_context
+def demo(ctx: click.Context, out: Path) -> None:
+    """See it work: infer and score two trained networks on 40 drawn scenes.
+
+    Draws the scenes, then runs `pipe infer` for ERFNet and for a small EoMT, `pipe score` with all methods at 20
+    temperatures, and `pipe report`, printing each command before it runs. The same command again goes on where the
+    last one stopped.
+    """
+    commands = demo_commands(out)
+    _prepare(out, commands)
+    group = ctx.find_root().command
+    assert isinstance(group, click.Group)
+    for name, *words in commands:
+        note(_typed(name, *words))
+        command, ctx.meta[WORDS] = group.commands[name], (name, *words)  # the record of a run says what ran
+        with command.make_context(name, list(words), parent=ctx.parent) as context:
+            command.invoke(context)
+
+
+def demo_commands(out: Path) -> list[list[str]]:
+    """Return the words of the commands of a demo in the folder `out`, in their order."""
+    stores = {network: str(out / "stores" / f"{network}.zarr") for network in NETWORKS}
+    return [
+        *(_infer(network, out, store) for network, store in stores.items()),
+        ["score", *stores.values(), "--temperatures", "0.1:2:0.1", "--summary", "--out", str(out / "results")],
+        ["report", str(out / "results")],
+    ]
+
+
+def _infer(network: str, out: Path, store: str) -> list[str]:
+    weights, data = out / "weights" / f"{network}.safetensors", out / "data"
+    source = ["--network", network, "--weights", str(weights), "--input-size", "256x512"]
+    return ["infer", *source, "--dataset", "DemoScenes", "--data-root", str(data), "--out", store]
+
+
+def _prepare(out: Path, commands: list[list[str]]) -> None:
+    """Put scenes and weights into the folder, after a note that marks it."""
+    from logitpipe.demo.dataset import COUNT, WEIGHTS, write_scenes
+
+    try:
+        _claim(out, commands)
+        (out / "weights").mkdir(exist_ok=True)
+        for network in NETWORKS:
+            shutil.copy(WEIGHTS / f"{network}.safetensors", out / "weights")
+        folder = write_scenes(out / "data")
+    except OSError as error:
+        raise PipeError(f"--out {out}: the demo cannot be written ({error.strerror}); name another folder") from error
+    note(f"{COUNT} scenes in {folder}")
+
+
+def _claim(out: Path, commands: list[list[str]]) -> None:
+    """Make the folder and mark it; PipeError for a folder with anything in it that lacks the mark."""
+    out.mkdir(parents=True, exist_ok=True)
+    if any(out.iterdir()) and not (out / NOTE).exists():
+        raise PipeError(
+            f"--out must name a new or empty folder, or one of an earlier demo; {out} holds something else. "
+            "Name another"
+        )
+    lines = "".join(f"{_typed(*command)}\n" for command in commands)
+    (out / NOTE).write_text(f"Made by `pipe demo`, which ran:\n\n{lines}", encoding="utf-8")
+
+
+def _typed(*words: str) -> str:
+    return f"$ pipe {shlex.join(words)}"

@@ -1,0 +1,255 @@
+"""`pipe infer`: a network over data sets, its logits into stores."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from logitpipe.cache.errors import IntegrityError, PipeError
+from logitpipe.cache.files.places import Place, below, open_files
+from logitpipe.cache.format.schema import AMP_CHANGE, Precision, Schema
+from logitpipe.cache.reading.store import METADATA, stored_bytes
+from logitpipe.cache.writing.commit import StoreWriter
+from logitpipe.commands.completion import complete_datasets
+from logitpipe.console.messages import detail, note
+from logitpipe.console.options import STORE
+from logitpipe.console.progress import Progress
+from logitpipe.console.settings import details
+from logitpipe.stages.memory import keep_freed_memory
+from logitpipe.stores.repair import find_damaged, open_mended
+from logitpipe.stores.room import warn_of_little_room
+
+if TYPE_CHECKING:
+    from logitpipe.stages.infer.data.datasets import DataSet
+    from logitpipe.stages.infer.model import Amp, Model
+
+NETWORK_NAMES = ("erfnet", "enet", "eomt")
+"""The keys of `logitpipe.stages.infer.networks.NETWORKS`, repeated here so that `pipe --help` need not load torch."""
+
+ALL = "all"
+
+
+def parse_size(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    """Read `HxW` as height and width."""
+    if text is None:
+        return None
+    if not (match := re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text, re.ASCII)):
+        raise click.BadParameter(f"expected HEIGHTxWIDTH, such as 512x1024, and found {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def parse_shard(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int]:
+    """Read `I/N`; without the flag, the variables RANK and WORLD_SIZE, and without these the whole."""
+    rank, world = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
+    where = "" if text or not (rank and world) else " in the variables RANK and WORLD_SIZE"
+    text = text or (f"{rank}/{world}" if where else "0/1")
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
+    if not (match and int(match[1]) < int(match[2])):
+        raise click.BadParameter(f"expected I/N with 0 <= I < N, such as 0/4, and found {text!r}{where}")
+    return int(match[1]), int(match[2])
+
+
+@click.command()
+@click.option("--network", required=True, type=click.Choice(NETWORK_NAMES), help="The network's architecture.")
+@click.option("--weights", required=True, type=click.Path(path_type=Path), help="Its checkpoint file.")
+@click.option(
+    "--dataset",
+    "names",
+    required=True,
+    multiple=True,
+    metavar="NAME|all",
+    shell_complete=complete_datasets,
+    help="Data set; may be repeated.",
+)
+@click.option("--data-root", required=True, type=click.Path(path_type=Path), help="Folder that holds the data sets.")
+@click.option(
+    "--out", required=True, type=STORE, help="The store; a folder for NAME.zarr of several. A path or s3://..."
+)
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file to check an EoMT checkpoint against.")
+@click.option("--input-size", callback=parse_size, metavar="HxW", help="Input of the network, if not its default.")
+@click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]|mps", help="Where to compute."
+)
+@click.option("--batch-size", type=click.IntRange(min=1), help="Images per forward pass  [default: 1 on CPU, else 4]")
+@click.option("--precision", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
+@click.option(
+    "--amp",
+    type=click.Choice(["none", "bf16"]),
+    default="none",
+    show_default=True,
+    help="Mixed precision: bf16 is faster where the device computes in bfloat16, and gives other logits.",
+)
+@click.option(
+    "--shard", callback=parse_shard, metavar="I/N", help="Every N-th image from the I-th  [default: RANK/WORLD_SIZE]"
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Take only so many images of each data set, for a trial.")
+@click.option("--overwrite", is_flag=True, help="Start anew where a store exists, instead of going on.")
+@click.option("--repair", is_flag=True, help="Read all of the store first, and compute damaged images again.")
+def infer(
+    network: str,
+    weights: Path,
+    names: tuple[str, ...],
+    data_root: Path,
+    out: Place,
+    config: Path | None,
+    input_size: tuple[int, int] | None,
+    device: str,
+    batch_size: int | None,
+    precision: Precision,
+    amp: "Amp",
+    shard: tuple[int, int],
+    limit: int | None,
+    overwrite: bool,
+    repair: bool,
+) -> None:
+    """Run a network over data sets once and keep its logits.
+
+    The same command again goes on where the last one stopped. A store that another network, other weights,
+    another data set or another setting made is refused; --overwrite starts it anew.
+    """
+    details(click.get_current_context())
+    _refuse_overwrite(overwrite, shard, repair)
+    datasets = _read_datasets(data_root, names, limit)
+    paths = _store_paths(out, datasets, several=len(names) > 1 or ALL in names)
+    writers: list[StoreWriter] = []
+    with _told_how_to_go_on(writers):
+        with _torch_at_hand():
+            from logitpipe.stages.infer.device.device import choose_device
+            from logitpipe.stages.infer.model import load_model
+        keep_freed_memory()
+        model = load_model(network, weights, config, input_size, choose_device(device), amp)
+        writers += _open_writers(model, datasets, paths, precision, overwrite, repair)
+        from logitpipe.stages.infer.resume import remaining
+
+        warn_of_little_room(writers, [len(remaining(writer, shard)) for writer in writers])
+        for dataset, writer in zip(datasets, writers, strict=True):
+            _fill(model, dataset, writer, shard, batch_size, repair)
+
+
+@contextmanager
+def _torch_at_hand() -> Iterator[None]:
+    """Say in one line what to install where an import of the networks' libraries fails."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise PipeError(
+            f"`pipe infer` needs {error.name}, which is not installed: pip install 'logitpipe[infer]'"
+        ) from error
+
+
+@contextmanager
+def _told_how_to_go_on(writers: Sequence[StoreWriter]) -> Iterator[None]:
+    """Let an interruption say which command continues; `writers` may still be filled meanwhile."""
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        from logitpipe.stages.infer.resume import how_to_go_on
+
+        interruption.args = (how_to_go_on(writers),)
+        raise
+
+
+def _refuse_overwrite(overwrite: bool, shard: tuple[int, int], repair: bool) -> None:
+    if overwrite and repair:
+        raise click.UsageError("--overwrite removes what --repair would mend; give only one of them")
+    if overwrite and shard[1] > 1:
+        raise click.UsageError(
+            f"--overwrite would remove what the other {shard[1] - 1} shards write; "
+            "remove the store before they start, and leave --overwrite out"
+        )
+
+
+def _read_datasets(root: Path, names: Sequence[str], limit: int | None) -> "list[DataSet]":
+    from logitpipe.stages.infer.data.datasets import canonical, dataset_names, read_dataset
+
+    wanted = (found for name in names for found in (dataset_names(root) if name == ALL else [canonical(name)]))
+    return [read_dataset(root, name, limit) for name in dict.fromkeys(wanted)]
+
+
+def _store_paths(out: Place, datasets: "Sequence[DataSet]", several: bool) -> list[Place]:
+    if not several:
+        return [out]
+    if open_files(out).read(METADATA) is not None:
+        raise click.UsageError(
+            f"--out {out} is a store; for several data sets it must name a folder for their stores"
+        )
+    return [below(out, f"{dataset.name}.zarr") for dataset in datasets]
+
+
+def _open_writers(
+    model: "Model",
+    datasets: "Sequence[DataSet]",
+    paths: Sequence[Place],
+    precision: Precision,
+    overwrite: bool,
+    repair: bool,
+) -> list[StoreWriter]:
+    """Open every store before the first image is computed: a store that must be refused is refused at once."""
+    from logitpipe.stages.infer.amp import with_change
+    from logitpipe.stages.infer.describe import describe
+
+    schemas = [describe(model, dataset, precision) for dataset in datasets]
+    if repair:  # metadata that is gone can be written anew if all of it is known
+        schemas = [with_change(schema, model, dataset) for schema, dataset in zip(schemas, datasets, strict=True)]
+        return [open_mended(path, schema) for path, schema in zip(paths, schemas, strict=True)]
+    return [_open_writer(path, schema, overwrite) for path, schema in zip(paths, schemas, strict=True)]
+
+
+def _open_writer(path: Place, schema: Schema, overwrite: bool) -> StoreWriter:
+    try:
+        return StoreWriter(path, schema, overwrite)
+    except IntegrityError as error:
+        raise IntegrityError(f"{error}; the same command with --repair may mend it") from error
+
+
+def _fill(
+    model: "Model",
+    dataset: "DataSet",
+    writer: StoreWriter,
+    shard: tuple[int, int],
+    batch_size: int | None,
+    repair: bool,
+) -> None:
+    from logitpipe.stages.infer.device.device import default_batch_size
+    from logitpipe.stages.infer.resume import of_shard, refuse_changed, remaining
+    from logitpipe.stages.infer.run import infer_images
+
+    refuse_changed(writer, dataset, repair)
+    images = remaining(writer, shard, find_damaged(writer, of_shard(writer, shard)) if repair else ())
+    if images:
+        batch_size = batch_size or default_batch_size(model.device)
+        if model.amp != "none":
+            _tell_change(model, dataset, writer)
+        detail(f"{dataset.name}: {len(images)} images to compute, {batch_size} at a time, into {writer.path}")
+        index, count = shard
+        total = len(range(index, len(writer.schema.images), count))
+        label = f"{model.name} on {model.device}, {dataset.name}"
+        with Progress(label, total, already=total - len(images)) as progress:
+            infer_images(model, dataset, writer, images, batch_size, progress.advance)
+    note(_summary(writer, len(images)))
+
+
+def _tell_change(model: "Model", dataset: "DataSet", writer: StoreWriter) -> None:
+    """Say how far mixed precision moves the logits: as the store has it, else as measured now and kept in it."""
+    from logitpipe.stages.infer.amp import with_change
+
+    store = writer.store
+    if store is None:
+        writer.schema = with_change(writer.schema, model, dataset)
+    if change := (store or writer).schema.software.get(AMP_CHANGE):
+        when = ", as measured when the store was made" if store else ""
+        note(f"{dataset.name}: --amp {model.amp} changes {change}{when}")
+
+
+def _summary(writer: StoreWriter, new: int) -> str:
+    done, total = len(writer.completed()), len(writer.schema.images)
+    megabytes = stored_bytes(writer.store) / 1e6 if writer.store else 0.0
+    line = (
+        f"{writer.schema.dataset}: {done} of {total} images ({new} new, {done - new} already there), "
+        f"{megabytes:.1f} MB in {writer.path}"
+    )
+    return f"{line}; left to other shards: {total - done}" if done < total else line

@@ -1,0 +1,186 @@
+"""`pipe maps`: one picture per image, with the photograph, the ground truth and the scores side by side."""
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from logitpipe.cache.errors import IncompleteError, PipeError
+from logitpipe.cache.files.folder import Folder
+from logitpipe.cache.files.places import Place
+from logitpipe.cache.reading.store import Store, open_store
+from logitpipe.commands.completion import complete_methods
+from logitpipe.console.messages import note
+from logitpipe.console.options import STORE, protocol_option, require_temperature
+from logitpipe.console.output import prepare_folder
+from logitpipe.console.progress import Progress
+from logitpipe.console.text import listed, printable
+
+if TYPE_CHECKING:
+    from logitpipe.stages.score.ground_truth import GroundTruth
+    from logitpipe.stages.score.passes.maps import ScoreMap
+    from logitpipe.stages.score.plan import Plan
+    from logitpipe.stages.score.protocols import Protocol
+
+PERCENTILES = (1, 99)
+"""Where the colours end: a few extreme pixels would leave no colours for the others."""
+
+STEM_LENGTH = 40
+
+
+def parse_temperature(_context: click.Context, _option: click.Parameter, temperature: float) -> float:
+    """Refuse what is no temperature; NaN is refused too."""
+    return require_temperature(temperature)
+
+
+@click.command()
+@click.argument("path", metavar="STORE", type=STORE)
+@click.option(
+    "--method",
+    required=True,
+    metavar="ID",
+    help="The score to draw, such as msp or entropy.",
+    shell_complete=complete_methods,
+)
+@click.option("--temperature", type=float, default=1.0, show_default=True, callback=parse_temperature, metavar="T")
+@protocol_option
+@click.option("--label-codes", metavar="CODES", help="What the masks' codes mean: normal=0,anomaly=1-2,void=255.")
+@click.option("--images", "names", metavar="NAME,...", help="Draw these images only.")
+@click.option("--limit", type=click.IntRange(min=1), help="Draw only so many images, the first ones.")
+@click.option(
+    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the pictures."
+)
+def maps(
+    path: Place,
+    method: str,
+    temperature: float,
+    protocol_name: str,
+    label_codes: str | None,
+    names: str | None,
+    limit: int | None,
+    out: Path,
+) -> None:
+    """Draw each image beside its ground truth and its scores.
+
+    One PNG per image, whose path is printed. No image file is needed: the store holds what is drawn.
+    """
+    if names is not None and limit is not None:
+        raise click.UsageError("--images and --limit exclude each other: name the images, or say how many")
+    from logitpipe.stages.score.ground_truth import GroundTruth
+    from logitpipe.stages.score.passes.maps import plan_map
+
+    store = open_store(path)
+    images = list(range(len(store.schema.images)))[:limit] if names is None else find_images(store, names)
+    plan = plan_map(store.schema, _choose_protocol(protocol_name, label_codes), method, temperature)
+    present = sorted(set(images) & set(store.completed()))
+    prepare_folder(out)
+    _draw_all(store, plan, GroundTruth(store, plan.protocol, present), present, out)
+    _require_all(store, images, present)
+
+
+def find_images(store: Store, names: str) -> list[int]:
+    """Return the indices of the images in a comma list, or of the one image of that name, comma included.
+
+    Raises
+    ------
+    PipeError
+        The store has no image of a name.
+    """
+    known = {name: image for image, name in enumerate(store.schema.images)}
+    wanted = [names] if names in known else names.split(",")
+    for name in wanted:
+        if name not in known:
+            raise PipeError(
+                printable(f"--images: there is no image {name!r} in {store.path}; there are {listed(list(known))}")
+            )
+    return [known[name] for name in dict.fromkeys(wanted)]
+
+
+def file_name(image: int, name: str) -> str:
+    """Return a file name for the picture of an image: safe whatever the image is called, and never another's.
+
+    The index keeps names apart that differ in case, in the ending or beyond the length that is kept.
+    """
+    stem = name.rpartition(".")[0] or name
+    safe = re.sub(r"[^\w.-]+", "_", stem).strip("._")[:STEM_LENGTH].rstrip("._")
+    return f"{image:04d}_{safe}.png" if safe else f"{image:04d}.png"
+
+
+def colour_limits(scores: np.ndarray) -> tuple[float, float]:
+    """Return the scores at which the colours of a map end, the lower one always less than the upper."""
+    low, high = (float(limit) for limit in np.percentile(scores, PERCENTILES))
+    if not low < high:
+        low, high = float(scores.min()), float(scores.max())
+    half = max(abs(low), 1.0) / 2
+    return (low, high) if low < high else (low - half, low + half)
+
+
+def _choose_protocol(name: str, label_codes: str | None) -> "Protocol":
+    from logitpipe.stages.score.protocols import PROTOCOLS, with_choices
+
+    protocol = with_choices(PROTOCOLS[name], {} if label_codes is None else {"label-codes": label_codes})
+    return replace(protocol, thin_above=None)  # thinning is for counting: a drawing shows every pixel
+
+
+def _draw_all(store: Store, plan: "Plan", truth: "GroundTruth", images: Sequence[int], out: Path) -> None:
+    from logitpipe.stages.score.passes.maps import score_map
+
+    paths, skipped = [], []
+    with Progress(f"drawing {plan.pairs[0].method}", len(images)) as progress:
+        for image in images:
+            name, scored = store.schema.images[image], score_map(store, plan, truth, image)
+            if scored is None:
+                skipped.append(name)
+            else:
+                paths.append(_write(out, file_name(image, name), _draw(store, plan, image, scored)))
+            progress.advance()
+    for path in paths:
+        click.echo(path)
+    if skipped:
+        reason = f"protocol {plan.protocol.name} skips images without an anomaly"
+        note(f"not drawn, as {reason}: {listed(skipped)}")
+
+
+def _draw(store: Store, plan: "Plan", image: int, scored: "ScoreMap") -> bytes:
+    """Return one picture as the bytes of a PNG file."""
+    from logitpipe.pictures.panels import (
+        draw_figure,
+        panel_size,
+        photo_column,
+        score_column,
+        truth_column,
+    )
+
+    pair, schema, size = plan.pairs[0], store.schema, panel_size(*scored.labels.shape)
+    title = pair.method if pair.temperature is None else f"{pair.method}, T = {pair.temperature:g}"
+    about = f"{schema.network} on {schema.dataset}, protocol {plan.protocol.name}"
+    formula = f"{plan.methods[pair.method].formula}; colours end at percentiles {PERCENTILES[0]} and {PERCENTILES[1]}"
+    columns = [
+        photo_column(schema.images[image], about, store.read("preview", image), size),
+        truth_column("ground truth", scored.labels, size),
+        score_column(title, formula, scored.scores, colour_limits(scored.scores), size),
+    ]
+    buffer = io.BytesIO()
+    draw_figure(columns).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def _require_all(store: Store, images: Sequence[int], drawn: Sequence[int]) -> None:
+    if missing := [store.schema.images[image] for image in images if image not in drawn]:
+        raise IncompleteError(
+            f"{store.path}: {len(missing)} of {len(images)} images were not drawn, as they are not in the store "
+            f"({printable(listed(missing))}); run the same `pipe infer` again to add them"
+        )
+
+
+def _write(out: Path, name: str, data: bytes) -> Path:
+    try:
+        Folder(out).publish(name, data)
+    except OSError as error:
+        raise PipeError(f"--out {out}: {name} cannot be written ({error.strerror}); choose another folder") from error
+    return out / name

@@ -1,0 +1,269 @@
+"""`pipe score`: stores in, every method at every temperature out."""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from logitpipe.cache.errors import IncompleteError, UsageError
+from logitpipe.commands.completion import complete_methods
+from logitpipe.console.messages import (
+    caution,
+    detail,
+    note,
+    word_if_slow,
+)
+from logitpipe.console.options import STORE, protocol_option, require_temperature
+from logitpipe.console.output import prepare_folder
+from logitpipe.console.progress import Progress
+from logitpipe.console.settings import details, resolved
+from logitpipe.console.text import byte_size
+from logitpipe.results.record import describe_run
+from logitpipe.tables.formats import FORMATS, choose_format, formatted
+
+if TYPE_CHECKING:
+    from logitpipe.cache.files.places import Place
+    from logitpipe.cache.reading.store import Store
+    from logitpipe.stages.score.figures.curves import Sketch
+    from logitpipe.stages.score.figures.rows import Row
+    from logitpipe.stages.score.plan import Plan
+    from logitpipe.stages.score.protocols import Protocol
+
+MOST_TEMPERATURES = 10_000
+WIDE_INTERVAL = 0.005
+"""A certified interval of AuPRC so wide that the table's digits say more than is known."""
+MOST_WORKERS = 256
+
+
+def parse_temperatures(_context: click.Context, _option: click.Parameter, text: str) -> tuple[float, ...]:
+    """Read `0.5,1,2` or `START:STOP:STEP`, the end included where a step reaches it."""
+    try:
+        values = _range(text) if ":" in text else tuple(float(part) for part in text.split(","))
+    except (ValueError, OverflowError):
+        raise click.BadParameter(f"expected 0.5,1,2 or START:STOP:STEP, and found {text!r}") from None
+    return tuple(require_temperature(T) for T in values)
+
+
+def _range(text: str) -> tuple[float, ...]:
+    start, stop, step = (float(part) for part in text.split(":"))
+    if not (math.isfinite(start + stop + step) and step > 0 and stop >= start):
+        raise ValueError
+    count = math.floor((stop - start) / step + 1e-9) + 1
+    if count > MOST_TEMPERATURES:
+        raise click.BadParameter(f"{text} makes {count} temperatures; {MOST_TEMPERATURES} are the most")
+    # Ten digits drop what repeated steps add: 0.1:0.3:0.1 means 0.3, not 0.30000000000000004.
+    return tuple(float(f"{start + i * step:.10g}") for i in range(count))
+
+
+def parse_choices(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """Read FIELD=VALUE, several times."""
+    for text in texts:
+        if "=" not in text:
+            raise click.BadParameter(f"expected FIELD=VALUE, and found {text!r}")
+    return dict(text.split("=", 1) for text in texts)
+
+
+@click.command()
+@click.argument("stores", nargs=-1, required=True, type=STORE, metavar="STORE...")
+@click.option(
+    "--methods",
+    default="all",
+    show_default=True,
+    metavar="all|ID,...",
+    shell_complete=complete_methods,
+    help="Methods to compute.",
+)
+@click.option(
+    "--temperatures",
+    callback=parse_temperatures,
+    default="1",
+    show_default=True,
+    metavar="T,...|START:STOP:STEP",
+    help="Temperatures for the methods that have one.",
+)
+@protocol_option
+@click.option(
+    "--set", "choices", multiple=True, callback=parse_choices, metavar="FIELD=VALUE", help="One choice anew."
+)
+@click.option("--label-codes", metavar="normal=0,anomaly=1-2,void=255", help="What the codes of the masks mean.")
+@click.option(
+    "--threshold", "thresholds", multiple=True, type=float, metavar="X", help="IoU at this score; repeatable."
+)
+@click.option("--exact/--no-exact", help="Let scikit-learn compute the figures from every single score.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MOST_WORKERS),
+    default=lambda: min(os.cpu_count() or 1, MOST_WORKERS),
+    show_default="number of cores",
+    help="Threads that score.",
+)
+@click.option("--allow-incomplete", is_flag=True, help="Score what a store has, and exit with 3.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results as files.")
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="How to print the results.",
+)
+@click.option("--json/--no-json", "as_json", help="The same as --format json: one JSON object.")
+@click.option(
+    "--summary/--no-summary", help="In tables, of each method only T = 1 and the temperature of the best AuPRC."
+)
+@click.pass_context
+def score(
+    ctx: click.Context,
+    stores: "tuple[Place, ...]",
+    methods: str,
+    temperatures: tuple[float, ...],
+    protocol_name: str,
+    choices: dict[str, str],
+    label_codes: str | None,
+    thresholds: tuple[float, ...],
+    exact: bool,
+    workers: int,
+    allow_incomplete: bool,
+    out: Path | None,
+    format_name: str,
+    as_json: bool,
+    summary: bool,
+) -> None:
+    """Score stores with every method at every temperature."""
+    printed_as = choose_format(ctx, format_name, as_json)
+    details(ctx)
+    _refuse_what_is_no_number(thresholds)
+    protocol = _protocol(protocol_name, choices | ({"label-codes": label_codes} if label_codes else {}))
+    plans = _plans(stores, methods, temperatures, protocol, thresholds)
+    missing = _missing(plans, allow_incomplete)
+    if out:
+        prepare_folder(out)
+    scored = [_score(store, plan, workers, exact, bool(out)) for store, plan in plans]
+    rows, sketches = ([one for part in parts for one in part] for parts in zip(*scored, strict=True))
+    if out:
+        from logitpipe.results.writing import write_results
+
+        write_results(out, rows, sketches, _settings(ctx, plans))
+    _warn_of_wide_intervals(rows)
+    click.echo(formatted(rows, printed_as, summary), nl=False)
+    if missing:
+        raise IncompleteError(f"{missing} images were missing; the figures are those of the others")
+
+
+def _warn_of_wide_intervals(rows: "Sequence[Row]") -> None:
+    """Say on stderr where scores lie so close together that the bins do not resolve their order."""
+    for row in rows:
+        lower, upper = row.auprc_lower or 0.0, row.auprc_upper or 0.0
+        if upper - lower > WIDE_INTERVAL:
+            at = "" if row.temperature is None else f" at T = {row.temperature:g}"
+            caution(
+                f"{row.network} on {row.dataset}: AuPRC of {row.method}{at} is only known to lie between "
+                f"{100 * lower:.3f} and {100 * upper:.3f} per cent; --exact resolves it"
+            )
+
+
+def _refuse_what_is_no_number(thresholds: Sequence[float]) -> None:
+    for threshold in thresholds:
+        if math.isnan(threshold):
+            raise click.BadParameter("NaN is no threshold", param_hint="'--threshold'")
+
+
+def _protocol(name: str, choices: dict[str, str]) -> "Protocol":
+    from logitpipe.stages.score.protocols import PROTOCOLS, with_choices
+
+    return with_choices(PROTOCOLS[name], choices)
+
+
+def _plans(
+    paths: "Sequence[Place]",
+    methods: str,
+    temperatures: Sequence[float],
+    protocol: "Protocol",
+    thresholds: Sequence[float],
+) -> "list[tuple[Store, Plan]]":
+    """Open every store and plan its run, so that what is wrong with any is said before the first is scored."""
+    from logitpipe.cache.reading.store import open_store
+    from logitpipe.stages.score.plan import make_plan, method_names
+
+    wanted = None if methods == "all" else method_names(methods.split(","))
+    stores = [open_store(path) for path in dict.fromkeys(paths)]
+    plans = [(store, make_plan(store.schema, protocol, wanted, temperatures, thresholds)) for store in stores]
+    served = {pair.method for _, plan in plans for pair in plan.pairs}
+    for name in wanted or ():
+        if name not in served:
+            kinds = " and ".join(sorted({store.schema.kind for store in stores}))
+            raise UsageError(f"--methods: {name!r} cannot be computed from these {kinds} stores; leave it out")
+    return plans
+
+
+def _missing(plans: "Sequence[tuple[Store, Plan]]", allow_incomplete: bool) -> int:
+    """Return how many images the stores lack; without --allow-incomplete that is an error."""
+    missing = 0
+    for store, _ in plans:
+        if not allow_incomplete:
+            store.require_complete()
+        missing += len(store.missing())
+        if not store.completed():
+            raise IncompleteError(f"{store.path}: no image is in the store; run the same `pipe infer` again")
+    return missing
+
+
+def _score(
+    store: "Store", plan: "Plan", workers: int, exact: bool, sketched: bool
+) -> "tuple[list[Row], list[Sketch]]":
+    """Return the figures of each pair and, if wanted, what is drawn of it."""
+    from logitpipe.cache.reading.pinned import PinnedStore
+    from logitpipe.cache.reading.store import stored_bytes
+    from logitpipe.stages.score.figures.curves import make_sketches
+    from logitpipe.stages.score.figures.rows import make_rows
+    from logitpipe.stages.score.passes.sweep import compile_kernels, tally_store
+
+    store = PinnedStore(store.files, store.schema)
+    images, name = store.completed(), f"{store.schema.network} on {store.schema.dataset}"
+    size = byte_size(stored_bytes(store))
+    detail(f"{store.path}: {len(images)} images of {name}, {size}; {len(plan.pairs)} pairs of method and temperature")
+    with word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
+        compile_kernels(store, plan)
+    with Progress(f"scoring {name}", len(images)) as progress:
+        tally = tally_store(store, plan, images, workers, progress.advance)
+    rows, sketches = make_rows(store, plan, tally, workers), make_sketches(plan, tally) if sketched else []
+    if not exact:
+        return rows, sketches
+    from logitpipe.stages.score.passes.exact import (
+        exact_rows,  # scikit-learn, which takes longer to import than many a store to score
+    )
+
+    passes = len({pair.temperature for pair in plan.pairs})
+    with Progress(f"scoring {name} exactly", passes * len(images), unit="readings") as progress:
+        found = exact_rows(store, plan, images, rows, progress.advance)
+    note(_agreement(rows, found))
+    return found, sketches
+
+
+def _agreement(streamed: "Sequence[Row]", exact: "Sequence[Row]") -> str:
+    def largest(figure: str) -> float:
+        pairs = ((getattr(a, figure), getattr(b, figure)) for a, b in zip(streamed, exact, strict=True))
+        return max((abs(a - b) for a, b in pairs if a is not None and b is not None), default=0.0)
+
+    figures = ", ".join(f"{name} {largest(key):.1e}" for name, key in _COMPARED.items())
+    return f"largest difference between streaming and exact figures: {figures}"
+
+
+_COMPARED = {"AuPRC": "auprc", "FPR95": "fpr95", "AUROC": "auroc"}
+
+
+def _settings(context: click.Context, plans: "Sequence[tuple[Store, Plan]]") -> dict[str, Any]:
+    """Return what the command was called with and what it ran on, for whoever reads the results later."""
+    from importlib.metadata import version
+
+    file = context.find_root().params.get("settings")
+    return {
+        "command": "pipe score",
+        "version": version("logitpipe"),
+        "settings_file": None if file is None else str(file),
+        "settings": resolved(context),
+        "run": describe_run(context, plans),
+    }

@@ -1,0 +1,25 @@
+"""The folder that results go to, made sure of before the work begins."""
+
+import tempfile
+from pathlib import Path
+
+from logitpipe.cache.errors import PipeError
+from logitpipe.cache.reading.store import METADATA
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make a folder for results, and see that it can be written.
+
+    Raises
+    ------
+    PipeError
+        The folder is a store, or cannot be written.
+    """
+    if (folder / METADATA).exists():
+        raise PipeError(f"--out {folder} is a store; name another folder for the results")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PipeError(f"--out {folder}: the results cannot be written ({error.strerror})") from error

@@ -1,0 +1,118 @@
+"""How far a long job is, on stderr: a bar on a terminal, a line now and then elsewhere, nothing with -q."""
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from logitpipe.console.messages import is_quiet
+from logitpipe.console.terminal import columns, is_terminal
+from logitpipe.console.text import cells, printable, shortened
+
+BAR_CELLS = 24
+SECONDS_BETWEEN_REDRAWS = 0.1
+SECONDS_BETWEEN_LINES = 30.0
+
+WINDOW_SECONDS, WINDOW_STEPS = 30.0, 20
+"""The rate is that of the last so many seconds, and of no fewer than so many things: a slow start is forgotten."""
+
+
+class Progress:
+    """Counts things done; use it as a context manager and call `advance` after each thing.
+
+    Parameters
+    ----------
+    label : what is going on
+    total : number of things that will be done in the end
+    unit : what is counted, in the plural
+    already : how many of the total an earlier run has done
+    clock : seconds, monotonic
+    """
+
+    def __init__(
+        self,
+        label: str,
+        total: int,
+        unit: str = "images",
+        already: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.label, self.total, self.unit, self.already, self.clock = printable(label), total, unit, already, clock
+        self.done, self.drawn = already, 0
+        self.started = self.shown = clock()
+        self.steps = deque([(self.started, already)])
+        self.on_terminal, self.quiet = is_terminal(sys.stderr), is_quiet()
+
+    def __enter__(self) -> Self:
+        """Show that the job has begun."""
+        there = f", {self.already} of them already there" if self.already else ""
+        self._show(self._count() + there)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Show how far the job came and how long it took, and leave the cursor on a line of its own."""
+        seconds, new = self.clock() - self.started, self.done - self.already
+        end = "done in" if self.done == self.total else "stopped after"
+        self._show(f"{self._count()}{self._rate(new, seconds)}, {end} {_duration(seconds)}")
+        if self.on_terminal and not self.quiet:
+            sys.stderr.write("\n")
+
+    def advance(self) -> None:
+        """Count one more; show it if the last sign of life is long enough ago."""
+        self.done += 1
+        now = self.clock()
+        self.steps.append((now, self.done))
+        while len(self.steps) > WINDOW_STEPS + 1 and now - self.steps[0][0] > WINDOW_SECONDS:
+            self.steps.popleft()
+        pause = SECONDS_BETWEEN_REDRAWS if self.on_terminal else SECONDS_BETWEEN_LINES
+        if now - self.shown >= pause:
+            self.shown = now
+            self._show(self._under_way())
+
+    def _under_way(self) -> str:
+        (first, before), (last, done) = self.steps[0], self.steps[-1]
+        seconds, new, left = last - first, done - before, self.total - done
+        time_left = f", {_duration(left * seconds / new)} left" if left else ""
+        return f"{self._count()}{self._rate(new, seconds)}{time_left}"
+
+    def _count(self) -> str:
+        return f"{self.done}/{self.total} {self.unit}"
+
+    def _rate(self, new: int, seconds: float) -> str:
+        """Return things in a second, or seconds for a thing where that is more than one."""
+        if not new or seconds <= 0:
+            return ""
+        rate = new / seconds
+        return f", {rate:.2f} {self.unit}/s" if rate >= 1 else f", {1 / rate:.1f} s/{self.unit.removesuffix('s')}"
+
+    def _show(self, facts: str) -> None:
+        if self.quiet:
+            return
+        if self.on_terminal:
+            text = self._fitted(facts, columns(sys.stderr))
+            # Spaces wipe what a longer line left behind.
+            sys.stderr.write(f"\r{text}{' ' * (self.drawn - cells(text))}")
+            self.drawn = cells(text)
+        else:
+            sys.stderr.write(f"{self.label}: {facts}\n")
+        sys.stderr.flush()
+
+    def _fitted(self, facts: str, width: int | None) -> str:
+        """Return a line that a terminal does not wrap: without its bar if need be, then with a shorter label."""
+        filled = BAR_CELLS * self.done // max(1, self.total)
+        line, bar = f"{self.label}: {facts}", f"[{'#' * filled:<{BAR_CELLS}}] "
+        room = cells(bar + line) if width is None else width - 1  # a full last column wraps too
+        if cells(bar + line) <= room:
+            return bar + line
+        label = shortened(self.label, room - cells(facts) - len(": "))
+        return f"{label}: {facts}" if label else shortened(facts, room)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,1 @@
+"""What `pipe demo` carries: drawn street scenes and two networks trained on them."""

@@ -1,0 +1,1 @@
+"""Pictures of images: colours, panels side by side."""

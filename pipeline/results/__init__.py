@@ -1,0 +1,1 @@
+"""The results folder of `pipe score --out`: written, and read back."""

@@ -1,0 +1,58 @@
+"""What a run of `pipe score` was: the record that results carry, and that `pipe report` prints."""
+
+import platform
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from logitpipe.cache.reading.store import Store
+    from logitpipe.stages.score.plan import Plan
+
+WORDS = "logitpipe.results.record.words"
+"""Under this name a context keeps the words that followed `pipe`."""
+
+PACKAGES = ("logitpipe", "numpy", "numba")
+OF_STORE = (
+    "network",
+    "kind",
+    "facts",
+    "weights_sha256",
+    "dataset",
+    "input_size",
+    "precision",
+    "preprocessing",
+    "software",
+    "fingerprint",
+)
+"""Attributes of a store that its figures depend on, or that tell where they come from."""
+
+
+def describe_run(context: click.Context, plans: "Sequence[tuple[Store, Plan]]") -> dict[str, Any]:
+    """Return what was run, as JSON has it: command, time, versions, protocol with its fields, stores."""
+    from logitpipe.stages.score.protocols import to_document
+
+    return {
+        "command": shlex.join(["pipe", *context.meta[WORDS]]),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "exact": context.params["exact"],
+        "protocol": to_document(plans[0][1].protocol),
+        "stores": [_describe_store(store) for store, _ in plans],
+    }
+
+
+def _describe_store(store: "Store") -> dict[str, Any]:
+    attributes, missing = store.schema.attributes(), store.missing()
+    return {
+        "store": str(store.path),
+        "path": str(store.path.absolute() if isinstance(store.path, Path) else store.path),
+        **{name: attributes[name] for name in OF_STORE},
+        "images": len(store.schema.images) - len(missing),
+        "missing": [store.schema.images[image] for image in missing],
+    }

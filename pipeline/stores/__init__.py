@@ -1,0 +1,1 @@
+"""What commands say about stores: damage found, repair, room on the disk."""

@@ -1,0 +1,32 @@
+"""A word about a disk that may become full, before the work begins."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from logitpipe.cache.writing.commit import StoreWriter
+from logitpipe.cache.writing.space import free_bytes, most_image_bytes, occupied_bytes
+from logitpipe.console.messages import caution
+from logitpipe.console.text import byte_size, counted
+
+
+def warn_of_little_room(writers: Sequence[StoreWriter], images: Sequence[int]) -> None:
+    """Say on stderr if the stores may need more than is free; they lie side by side, on one file system.
+
+    A bucket has room for whatever is paid for.
+
+    Parameters
+    ----------
+    writers : of the stores
+    images : how many images each of them lacks
+    """
+    paths = [writer.path for writer in writers if isinstance(writer.path, Path)]
+    if not paths:
+        return
+    needed = sum(count * most_image_bytes(writer.schema) for writer, count in zip(writers, images, strict=True))
+    given_up = sum(occupied_bytes(path) for path in paths if writers[0].overwrite)
+    free, place = free_bytes(paths[0]) + given_up, paths[0].parent
+    if needed > free:
+        caution(
+            f"{place}: {counted(sum(images), 'image')} may need {byte_size(needed)}, should they not compress, and "
+            f"{byte_size(free)} are free; a full disk ends the run, and it goes on after room is made"
+        )

@@ -1,0 +1,1 @@
+"""Rows of figures as tables for people."""

@@ -1,0 +1,89 @@
+"""What `pipe score` prints: its rows of figures in the format that was asked for."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from logitpipe.console.settings import origin, stronger
+from logitpipe.console.terminal import can_bold, columns
+
+if TYPE_CHECKING:
+    from logitpipe.stages.score.figures.rows import Row
+    from logitpipe.tables.comparison import Table
+
+SUMMARY = "summary: T = 1 and, chosen by these labels, the temperature of the best AuPRC of each method"
+
+
+def choose_format(context: click.Context, name: str, as_json: bool) -> str:
+    """Return the format that --format or --json names; of two, the one from the stronger source, as a flag is.
+
+    Raises
+    ------
+    click.UsageError
+        Both come from the same source.
+    """
+    if not as_json:
+        return name
+    json_from, name_from = (origin(context, parameter) for parameter in ("as_json", "format_name"))
+    if json_from == name_from:
+        raise click.UsageError(f"--json and --format {name} are two formats; leave one of them out")
+    return "json" if stronger(json_from, name_from) else name
+
+
+def formatted(rows: "Sequence[Row]", name: str, summary: bool) -> str:
+    """Return rows as text in a format, ending in a line break; tables can be of a summary, data never is."""
+    if name in DATA_FORMATS:
+        return DATA_FORMATS[name](rows)
+    return "\n\n".join(map(TABLE_FORMATS[name], _tables(rows, summary))) + "\n"
+
+
+def as_table(table: "Table") -> str:
+    """Return an aligned table, as bold and as wide as stdout can show it."""
+    from logitpipe.tables.render import plain
+
+    return plain(table, can_bold(sys.stdout), columns(sys.stdout))
+
+
+def as_markdown(table: "Table") -> str:
+    """Return a Markdown table."""
+    from logitpipe.tables.render import markdown
+
+    return markdown(table)
+
+
+def as_latex(table: "Table") -> str:
+    """Return a LaTeX table."""
+    from logitpipe.tables.render import latex
+
+    return latex(table)
+
+
+def as_csv(rows: "Sequence[Row]") -> str:
+    """Return the text of results.csv."""
+    from logitpipe.results import plain_rows
+
+    return plain_rows.as_csv(rows)
+
+
+def as_json(rows: "Sequence[Row]") -> str:
+    """Return one JSON object in one line."""
+    from logitpipe.results.plain_rows import as_document
+
+    return json.dumps(as_document(rows), allow_nan=False) + "\n"
+
+
+TABLE_FORMATS: dict[str, Callable[["Table"], str]] = {"table": as_table, "markdown": as_markdown, "latex": as_latex}
+DATA_FORMATS: dict[str, Callable[["Sequence[Row]"], str]] = {"csv": as_csv, "json": as_json}
+FORMATS = (*TABLE_FORMATS, *DATA_FORMATS)
+
+
+def _tables(rows: "Sequence[Row]", summary: bool) -> "list[Table]":
+    from logitpipe.tables.comparison import comparison_tables, summarised
+
+    if not summary:
+        return comparison_tables(rows)
+    return [replace(table, notes=(*table.notes, SUMMARY)) for table in comparison_tables(summarised(rows))]

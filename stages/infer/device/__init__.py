@@ -1,0 +1,1 @@
+"""Where the network runs, and how its logits leave that place."""

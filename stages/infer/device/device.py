@@ -1,0 +1,83 @@
+"""Where the network runs."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from logitpipe.cache.errors import PipeError, UsageError
+
+BATCH_ON_ACCELERATOR = 4
+MOST_BACKGROUND_THREADS = 8
+"""Beside a network on the same cores, which are its own most of the time."""
+MOST_PASSES = 4
+"""Forward passes side by side on a CPU: each has memory of its own for what flows through the network."""
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device called `name`; "auto" takes CUDA, then Apple's MPS, then the CPU.
+
+    CUDA is told to compute float32 as float32, not as TF32, so that its logits agree with a CPU's.
+
+    Raises
+    ------
+    PipeError
+        This machine has no such device, or there is none of this name.
+    """
+    device = _best() if name == "auto" else _named(name)
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """Return what the device is, in words where CUDA has them."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def default_batch_size(device: torch.device) -> int:
+    """Return 1 for a CPU, which a single image keeps busy, and more for what it does not."""
+    return 1 if device.type == "cpu" else BATCH_ON_ACCELERATOR
+
+
+def background_threads(device: torch.device) -> int:
+    """Return how many threads decode, and how many encode, beside the network: one for each core."""
+    cores = os.cpu_count() or 1
+    return cores if device.type != "cpu" else min(MOST_BACKGROUND_THREADS, cores)
+
+
+@contextmanager
+def side_by_side(device: torch.device) -> Iterator[int]:
+    """Divide a CPU among several forward passes, and give their number; elsewhere it is one.
+
+    A pass that has all cores waits in each layer for the core that a decoder or an encoder has just taken. Passes
+    that have a core or a few for themselves do not wait for one another.
+    """
+    cores = torch.get_num_threads()
+    passes = min(cores, MOST_PASSES) if device.type == "cpu" else 1
+    torch.set_num_threads(cores // passes)
+    try:
+        yield passes
+    finally:
+        torch.set_num_threads(cores)
+
+
+def _best() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _named(name: str) -> torch.device:
+    kind, _, index = name.partition(":")
+    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if kind not in counts or not (index or "0").isdecimal():
+        raise UsageError(f"--device {name}: expected auto, cpu, cuda, cuda:INDEX or mps")
+    if int(index or 0) >= counts[kind]:
+        raise PipeError(
+            f"--device {name}: torch {torch.__version__} finds {counts[kind]} {kind} devices here; "
+            "take --device auto, or install the torch build for this machine"
+        )
+    return torch.device(name)

@@ -1,0 +1,95 @@
+"""What EoMT weights say about the network that they belong to."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from logitpipe.cache.errors import PipeError
+from logitpipe.stages.infer.networks.eomt.config import check_config, shown, stated
+from logitpipe.stages.infer.networks.eomt.vit import HEAD_WIDTH
+from logitpipe.stages.infer.weights.checkpoints import shape
+
+BACKBONE = "encoder.backbone"
+
+MOST_BLOCKS = 100
+"""The deepest published vision transformers have 40; a file may name as many as it has keys."""
+
+
+def read_facts(state: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Architecture of the network, from weights in upstream's layout, held against the config.
+
+    Returns
+    -------
+    dict
+        width, depth, heads, mlp_width, patch_size, register_tokens, queries, classes (without "no object"),
+        query_blocks, attn_mask_probs (0 or 1 per query block) and masked_attention (whether any is 1).
+
+    Raises
+    ------
+    PipeError
+        Where a telling key is missing, the sizes are none that an EoMT can have, or the config contradicts them.
+    """
+    width, _, patch_size, _ = shape(state, f"{BACKBONE}.patch_embed.proj.weight", rank=4)
+    probs = attention_mask_probs(state, config)
+    facts = {
+        "width": width,
+        "depth": len({match[1] for key in state if (match := re.match(rf"{BACKBONE}\.blocks\.(\d+)\.", key))}),
+        "heads": width // HEAD_WIDTH,
+        "mlp_width": shape(state, f"{BACKBONE}.blocks.0.mlp.fc1.weight", rank=2)[0],
+        "patch_size": patch_size,
+        "register_tokens": shape(state, f"{BACKBONE}.reg_token", rank=3)[1],
+        "queries": shape(state, "q.weight", rank=2)[0],
+        "classes": shape(state, "class_head.weight", rank=2)[0] - 1,
+        "query_blocks": len(probs),
+        "attn_mask_probs": probs,
+        "masked_attention": any(probs),
+    }
+    _check_sizes(facts)
+    check_config(config, facts)
+    return facts
+
+
+def attention_mask_probs(state: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> list[float]:
+    """Share of masked queries per query block, each 0 or 1.
+
+    Weights without them (conversions drop them) tell neither the number of query blocks nor whether masks are on,
+    and a wrong guess would be a wrong result without an error: the config must say both.
+    """
+    if "attn_mask_probs" not in state:
+        return _stated_probs(config)
+    shape(state, "attn_mask_probs", rank=1)
+    probs = state["attn_mask_probs"].tolist()
+    if not set(probs) <= {0.0, 1.0}:
+        raise PipeError(
+            f"attn_mask_probs must be 0 or 1 for each block; the weights have {[round(p, 4) for p in probs]}. They "
+            "come from the midst of a training, where masks are dropped at random: use the end of that training."
+        )
+    return probs
+
+
+def _stated_probs(config: Mapping[str, Any] | None) -> list[float]:
+    blocks, masked = stated(config, "query_blocks"), stated(config, "masked_attention")
+    if not (type(blocks) is int and 0 < blocks <= MOST_BLOCKS and type(masked) is bool):
+        raise PipeError(
+            f"The weights must hold attn_mask_probs, or --config must state num_blocks (1 to {MOST_BLOCKS}) and "
+            f"masked_attn_enabled (True or False) for the network; found neither attn_mask_probs nor both of these "
+            f"(num_blocks {shown(blocks)}, masked_attn_enabled {shown(masked)}). Give a --config that states them."
+        )
+    return [float(masked)] * blocks
+
+
+def _check_sizes(facts: Mapping[str, Any]) -> None:
+    if empty := [name for name in ("width", "patch_size", "queries", "classes") if facts[name] < 1]:
+        raise PipeError(f"EoMT's {empty[0]} must be positive; the weights have {facts[empty[0]]}. Check --weights.")
+    if facts["width"] % HEAD_WIDTH:
+        raise PipeError(
+            f"EoMT's attention heads are {HEAD_WIDTH} wide, so its width must be a multiple of that; "
+            f"the weights have width {facts['width']}. Check --weights."
+        )
+    if not 1 <= facts["query_blocks"] <= facts["depth"] <= MOST_BLOCKS:
+        raise PipeError(
+            f"Query blocks must be some of the backbone's blocks, at most {MOST_BLOCKS}; the weights have "
+            f"{facts['query_blocks']} query blocks and {facts['depth']} blocks. Check --weights and --config."
+        )

@@ -1,0 +1,157 @@
+"""EoMT: Kerssies et al., "Your ViT is Secretly an Image Segmentation Model", CVPR 2025.
+
+A plain vision transformer whose last blocks also carry Q query tokens; each query predicts a class and a mask.
+State-dict keys are those of the authors' release.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from logitpipe.stages.infer.networks.base import SegmentationNetwork, check_input_size
+from logitpipe.stages.infer.networks.eomt.config import stated_size
+from logitpipe.stages.infer.networks.eomt.facts import read_facts
+from logitpipe.stages.infer.networks.eomt.keys import POSITIONS, upstream_layout
+from logitpipe.stages.infer.networks.eomt.vit import (
+    NORM_EPS,
+    ViT,
+    embedding_grid,
+    resize_position_embedding,
+)
+from logitpipe.stages.infer.weights.checkpoints import fit, shape
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Layer norm over the channels of [B, C, H, W]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Upscale(nn.Module):
+    """[B, D, h, w] -> [B, D, 2h, 2w]."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.ConvTranspose2d(width, width, 2, stride=2)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
+        self.norm = LayerNorm2d(width, eps=NORM_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Double both sides."""
+        return self.norm(self.conv2(functional.gelu(self.conv1(x))))
+
+
+class Encoder(nn.Module):
+    """The backbone with the normalisation of its input."""
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, backbone: ViT) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.register_buffer("pixel_mean", torch.zeros(1, 3, 1, 1))
+        self.register_buffer("pixel_std", torch.ones(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] in 0..1 -> tokens [B, 1 + R + N, D] before the first block."""
+        return self.backbone.tokens((images - self.pixel_mean) / self.pixel_std)
+
+
+class Queries(nn.Embedding):
+    """The tokens that become predictions, [Q, D]."""
+
+    def reset_parameters(self) -> None:
+        """Draw normal numbers, but not without storage: for those torch imports its compiler, seconds of it."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
+class EoMT(SegmentationNetwork):
+    """EoMT with the given `facts` (see `read_facts`) for inputs of a grid of (h, w) patches."""
+
+    def __init__(self, facts: dict[str, Any], grid: tuple[int, int]) -> None:
+        super().__init__()
+        width = facts["width"]
+        self.facts = facts
+        self.masked = [prob == 1 for prob in facts["attn_mask_probs"]]
+        self.encoder = Encoder(
+            ViT(width, facts["depth"], facts["mlp_width"], facts["patch_size"], facts["register_tokens"], grid)
+        )
+        self.q = Queries(facts["queries"], width)
+        self.class_head = nn.Linear(width, facts["classes"] + 1)
+        self.mask_head = nn.Sequential(
+            nn.Linear(width, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
+        )
+        # From patches to a quarter of the input's size, where the patch size is a power of two.
+        doublings = max(1, int(math.log2(facts["patch_size"])) - 2)
+        self.upscale = nn.Sequential(*(Upscale(width) for _ in range(doublings)))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images [B, 3, H, W], RGB in 0..1 -> mask logits [B, Q, H/4, W/4] and class logits [B, Q, K + 1]."""
+        blocks = list(self.encoder.backbone.blocks)
+        first = len(blocks) - len(self.masked)
+        x = self.encoder(images)
+        for block in blocks[:first]:
+            x = block(x)
+        x = torch.cat([self.q.weight.expand(len(x), -1, -1), x], dim=1)
+        for block, masked in zip(blocks[first:], self.masked, strict=True):
+            x = block(x, self._attention_mask(x) if masked else None)
+        queries, patches = self._normed(x)
+        return self._mask_logits(queries, patches), self.class_head(queries)
+
+    def output_shapes(self, _input_size: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
+        """Shapes of mask logits and class logits of one image: each stage of `upscale` doubles the grid's sides."""
+        h, w = (side << len(self.upscale) for side in self.encoder.backbone.grid)
+        return (self.facts["queries"], h, w), (self.facts["queries"], self.facts["classes"] + 1)
+
+    def _normed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens [B, Q + 1 + R + N, D] -> normalised queries [B, Q, D] and patches [B, N, D]."""
+        Q = self.q.num_embeddings
+        x = self.encoder.backbone.norm(x)
+        return x[:, :Q], x[:, Q + self.encoder.backbone.prefix_tokens :]
+
+    def _mask_logits(self, queries: Tensor, patches: Tensor) -> Tensor:
+        features = self.upscale(patches.transpose(1, 2).unflatten(2, self.encoder.backbone.grid))
+        return torch.einsum("bqc,bchw->bqhw", self.mask_head(queries), features)
+
+    def _attention_mask(self, x: Tensor) -> Tensor:
+        """Where tokens may look, [B, 1, N', N'] bool: a query at all but the patches outside of its mask."""
+        Q = self.q.num_embeddings
+        masks = functional.interpolate(
+            self._mask_logits(*self._normed(x)), self.encoder.backbone.grid, mode="bilinear"
+        )
+        allowed = torch.ones(len(x), x.shape[1], x.shape[1], dtype=torch.bool, device=x.device)
+        allowed[:, :Q, Q + self.encoder.backbone.prefix_tokens :] = masks.flatten(2) > 0
+        return allowed[:, None]
+
+
+def build(state: Mapping[str, Tensor], input_size: tuple[int, int], config: Mapping[str, Any] | None = None) -> EoMT:
+    """EoMT with these weights, its position embedding resized to the grid of `input_size` (H, W) in pixels.
+
+    The architecture is read off the weights, in the authors' key layout or Hugging Face's, and checked against
+    `config`, the parsed yaml of the training, where there is one.
+
+    Raises
+    ------
+    PipeError
+        Where weights, config or input size do not fit each other.
+    """
+    weights = upstream_layout(state)
+    facts = read_facts(weights, config)
+    patch_size = facts["patch_size"]
+    check_input_size(input_size, patch_size)
+    grid = (input_size[0] // patch_size, input_size[1] // patch_size)
+    trained = stated_size(config)
+    declared = trained and (trained[0] // patch_size, trained[1] // patch_size)
+    old = embedding_grid(shape(weights, POSITIONS, rank=3)[1], grid, declared)
+    weights[POSITIONS] = resize_position_embedding(weights[POSITIONS], old, grid)
+    with torch.device("meta"):
+        module = EoMT(facts, grid)
+    return fit(module, weights, unused=("attn_mask_probs",))

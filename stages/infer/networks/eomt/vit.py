@@ -1,0 +1,159 @@
+"""Vision transformer with registers, as DINOv2 has it.
+
+Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021; Oquab et al., "DINOv2", TMLR 2024; Darcet et al.,
+"Vision Transformers Need Registers", ICLR 2024. State-dict keys are timm's: one fused query-key-value layer, layer
+scale, and a position embedding for the patches alone.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from logitpipe.cache.errors import PipeError
+
+HEAD_WIDTH = 64
+NORM_EPS = 1e-6
+
+
+class PatchEmbed(nn.Module):
+    """[B, 3, H, W] -> [B, D, h, w], one vector per patch."""
+
+    def __init__(self, width: int, patch_size: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, patch_size, stride=patch_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Project every patch."""
+        return self.proj(images)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with heads 64 wide."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Tokens [B, N, D], and where each may look, [B, 1, N, N] bool, or None for everywhere -> [B, N, D]."""
+        q, k, v = self.qkv(x).unflatten(2, (3, -1, HEAD_WIDTH)).permute(2, 0, 3, 1, 4)
+        y = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.proj(y.transpose(1, 2).flatten(2))
+
+
+class LayerScale(nn.Module):
+    """A learned factor per channel (Touvron et al., "Going deeper with Image Transformers", ICCV 2021)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale the last dimension."""
+        return x * self.gamma
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a GELU between them."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape."""
+        return self.fc2(functional.gelu(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block with layer scale."""
+
+    def __init__(self, width: int, mlp_width: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.attn = Attention(width)
+        self.ls1 = LayerScale(width)
+        self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.mlp = Mlp(width, mlp_width)
+        self.ls2 = LayerScale(width)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Tokens [B, N, D] -> [B, N, D]; `mask` as in `Attention`."""
+        x = x + self.ls1(self.attn(self.norm1(x), mask))
+        return x + self.ls2(self.mlp(self.norm2(x)))
+
+
+class ViT(nn.Module):
+    """The backbone's parts; the network that owns it runs the blocks, because it adds tokens half-way."""
+
+    def __init__(
+        self,
+        width: int,
+        depth: int,
+        mlp_width: int,
+        patch_size: int,
+        register_tokens: int,
+        grid: tuple[int, int],
+    ) -> None:
+        super().__init__()
+        self.grid = grid
+        self.prefix_tokens = 1 + register_tokens
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.reg_token = nn.Parameter(torch.zeros(1, register_tokens, width))
+        self.pos_embed = nn.Parameter(torch.zeros(1, grid[0] * grid[1], width))
+        self.patch_embed = PatchEmbed(width, patch_size)
+        self.blocks = nn.ModuleList(Block(width, mlp_width) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=NORM_EPS)
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] -> tokens [B, 1 + R + N, D]: class, registers, patches row by row.
+
+        Raises PipeError for images of another grid: one of as many patches would get the wrong positions.
+        """
+        patches = self.patch_embed(images)
+        if patches.shape[2:] != self.grid:
+            raise PipeError(
+                f"Images must have the size that the network was built for, {self.grid[0]}x{self.grid[1]} patches; "
+                f"found {patches.shape[2]}x{patches.shape[3]}. Build it for their size."
+            )
+        prefix = torch.cat([self.cls_token, self.reg_token], dim=1).expand(len(images), -1, -1)
+        return torch.cat([prefix, patches.flatten(2).transpose(1, 2) + self.pos_embed], dim=1)
+
+
+def embedding_grid(tokens: int, grid: tuple[int, int], declared: tuple[int, int] | None) -> tuple[int, int]:
+    """Grid (h, w) that a position embedding of that many tokens was trained on.
+
+    That is the `declared` grid where there is one, else one of the same shape as the input's `grid`, else a square.
+    Raises PipeError where none of these has that many tokens, or where both of the latter do.
+    """
+    candidates = {declared} if declared else {_scaled(grid, tokens), _scaled((1, 1), tokens)}
+    fitting = [(h, w) for h, w in candidates if h * w == tokens]
+    if len(fitting) != 1:
+        tried = " or ".join(f"{h}x{w}" for h, w in sorted(candidates))
+        raise PipeError(
+            f"The grid of the position embedding must be known; the weights have {tokens} positions, "
+            f"which {'may be any' if fitting else 'is none'} of {tried}. "
+            "State the training's img_size, [H, W], in --config."
+        )
+    return fitting[0]
+
+
+def _scaled(grid: tuple[int, int], tokens: int) -> tuple[int, int]:
+    """Largest grid of the same aspect with at most that many tokens."""
+    divisor = math.gcd(*grid)
+    h, w = grid[0] // divisor, grid[1] // divisor
+    unit = math.isqrt(tokens // (h * w))
+    return h * unit, w * unit
+
+
+def resize_position_embedding(embedding: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+    """Position embedding [1, h w, D] of an `old` (h, w) grid -> of a `new` one, bicubically; the same if equal."""
+    if old == new:
+        return embedding
+    image = embedding.unflatten(1, old).permute(0, 3, 1, 2)
+    image = functional.interpolate(image, size=new, mode="bicubic", align_corners=False)
+    return image.flatten(2).transpose(1, 2)

@@ -1,0 +1,1 @@
+"""Checkpoint files: read as plain tensors, never executed."""

@@ -1,0 +1,1 @@
+"""From counts to figures: areas, rates, curves, rows."""

@@ -1,0 +1,1 @@
+"""Walks over a store: the sweep, single images, score maps, the exact check."""
