@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from benchmarks.real import DATASETS, real_folder, real_store
 from benchmarks.sheet import Sheet
 from benchmarks.timing import Seconds, median, one_core, ratio, take_turns
 from logitpipe.cache import Store, open_store
-from logitpipe.stages.score.figures.rows import Row, make_rows
+from logitpipe.stages.score.figures.rows import Row
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.arithmetic import widened
 from logitpipe.stages.score.kernels.compiled import kernel
@@ -22,15 +23,12 @@ from logitpipe.stages.score.kernels.picking import make_picked, pick
 from logitpipe.stages.score.kernels.pixel_ranks import make_ranks, make_row, temper
 from logitpipe.stages.score.kernels.pixel_ranks import prepare as prepare_row
 from logitpipe.stages.score.kernels.vectors import apart
-from logitpipe.stages.score.passes.sweep import (
-    Picture,
-    count_pairs,
-    read_picture,
-    tally_store,
-)
-from logitpipe.stages.score.passes.tally import Tally
+from logitpipe.stages.score.kinds.pixel import PixelLogits
+from logitpipe.stages.score.passes.sweep import tally_store
+from logitpipe.stages.score.picture import Picture, read_picture
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS, Protocol, with_choices
+from logitpipe.stages.score.statistics.histograms import Tally, make_rows
 
 SWEEP = tuple(float(T) for T in np.linspace(0.5, 2.4, 20).round(3))
 AT_NETWORK = with_choices(PROTOCOLS["standard"], {"pixel-size": "network"})
@@ -56,7 +54,8 @@ def score(
 def scores_alone(path: Path) -> Callable[[], None]:
     """Return the fused loop over a few images in memory, and nothing else: no score is counted."""
     pictures = _pictures(open_store(path))
-    rows = [picture.logits[: made.CLASSES, y] for picture in pictures for y in range(made.PIXEL_SIZE[0])]
+    logits = [cast(PixelLogits, picture.logits).values for picture in pictures]
+    rows = [values[: made.CLASSES, y] for values in logits for y in range(made.PIXEL_SIZE[0])]
     labels = np.concatenate([picture.labels for picture in pictures])
     return partial(_fused_loop, widened(np.stack(rows)), labels, np.array(SWEEP, np.float32))
 
@@ -69,7 +68,7 @@ def counted_alone(path: Path) -> Callable[[], None]:
 
     def run() -> None:
         for picture in pictures:
-            count_pairs(store, plan, picture, plan.threshold_ranks(), tally, range(len(plan.pairs)))
+            picture.count(plan, range(len(plan.pairs)), tally.counts, tally.above)
 
     return run
 

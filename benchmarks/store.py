@@ -22,10 +22,10 @@ from logitpipe.cache.writing.commit import StoreWriter
 from logitpipe.stages.infer.networks.enet import ENet
 from logitpipe.stages.infer.networks.erfnet import ERFNet
 from logitpipe.stages.infer.networks.fold import fold_batch_norms
-from logitpipe.stages.score.figures.rows import make_rows
 from logitpipe.stages.score.passes.sweep import tally_store
 from logitpipe.stages.score.plan import Plan, make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS
+from logitpipe.stages.score.statistics.histograms import make_rows
 
 IMAGES = 4
 ROUNDS = 7

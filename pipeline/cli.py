@@ -11,12 +11,7 @@ from typing import NoReturn
 
 import click
 
-from logitpipe.cache.errors import (
-    IncompleteError,
-    IntegrityError,
-    PipeError,
-    UsageError,
-)
+from logitpipe.cache.errors import IncompleteError, IntegrityError, PipeError, UsageError
 from logitpipe.commands.completion import PROGRAM, completion
 from logitpipe.commands.demo import demo
 from logitpipe.commands.infer import infer
@@ -27,13 +22,9 @@ from logitpipe.commands.report import report
 from logitpipe.commands.score import score
 from logitpipe.commands.show import show
 from logitpipe.commands.verify import verify
+from logitpipe.console.advice import with_advice
 from logitpipe.console.messages import detail, note
-from logitpipe.console.settings import (
-    bind_variables,
-    blamed_variable,
-    choose_file,
-    read_settings,
-)
+from logitpipe.console.settings import bind_variables, blamed_variable, choose_file, read_settings
 from logitpipe.console.text import abridged, printable
 from logitpipe.results.record import WORDS
 
@@ -63,7 +54,7 @@ class ErrorsAsLines(click.Group):
             line, code = f"{error.format_message()}{blamed_variable(error)}", EXIT_USAGE
         except PipeError as error:
             damaged = isinstance(error, IntegrityError) and ctx.invoked_subcommand != "infer"
-            line, code = f"{error}{DAMAGED_ADVICE if damaged else ''}", exit_code(error)
+            line, code = f"{with_advice(error)}{DAMAGED_ADVICE if damaged else ''}", exit_code(error)
         except OSError as error:
             if error.filename is None:  # standard output, which is no file of the user's
                 raise

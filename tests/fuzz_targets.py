@@ -27,12 +27,7 @@ from logitpipe.commands.score import parse_choices, parse_temperatures
 from logitpipe.stages.infer.data.imagefile import decode as decode_image
 from logitpipe.stages.infer.data.imagefile import image_size
 from logitpipe.stages.infer.data.masks import codes
-from logitpipe.stages.infer.networks.eomt.config import (
-    PLACES,
-    check_config,
-    load_config,
-    stated_size,
-)
+from logitpipe.stages.infer.networks.eomt.config import PLACES, check_config, load_config, stated_size
 from logitpipe.stages.infer.weights.checkpoints import load_state_dict
 from logitpipe.stages.score.labels import LabelCodes
 from logitpipe.stages.score.protocols import PROTOCOLS, with_choices

@@ -6,19 +6,16 @@ from pathlib import Path
 import numpy as np
 from reference import Scene
 
-from logitpipe.cache import (
-    Schema,
-    Store,
-    StoreWriter,
-    open_store,
-)
+from logitpipe.cache import Schema, Store, StoreWriter, open_store
 from logitpipe.stages.score.figures.metrics import Curve
-from logitpipe.stages.score.figures.rows import Row, make_rows
+from logitpipe.stages.score.figures.rows import Row
 from logitpipe.stages.score.kernels.counts import CARRY, Counts
+from logitpipe.stages.score.kinds import KINDS
 from logitpipe.stages.score.methods import METHODS
-from logitpipe.stages.score.passes.sweep import PREPARE, RANK_MAPS, tally_store
+from logitpipe.stages.score.passes.sweep import tally_store
 from logitpipe.stages.score.plan import Plan, make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS, Protocol
+from logitpipe.stages.score.statistics.histograms import make_rows
 
 Values = dict[str, np.ndarray]
 TEMPERATURES = (0.05, 0.1, 0.5, 1.0, 2.0, 10.0, 100.0)
@@ -85,7 +82,7 @@ def plan_for(
 def all_ranks(plan: Plan, values: Values, size: tuple[int, int]) -> dict[int, np.ndarray]:
     """The ranks (H, W) of every pair of a plan, by its index."""
     kind = plan.schema.kind
-    maps = RANK_MAPS[kind](plan, list(range(len(plan.pairs))), PREPARE[kind](values), size)
+    maps = KINDS[kind].prepare(values).rank_maps(plan, range(len(plan.pairs)), size)
     return {pair: ranks.copy() for pair, ranks in maps}
 
 

@@ -8,12 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logitpipe.stages.streams import (
-    ahead,
-    batched,
-    behind,
-    in_parallel,
-)
+from logitpipe.stages.streams import ahead, batched, behind, in_parallel
 
 
 @given(st.lists(st.integers()), st.integers(1, 4), st.integers(0, 5))

@@ -5,12 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from logitpipe.cache.errors import (
-    IncompleteError,
-    IntegrityError,
-    PipeError,
-    UnreachableError,
-)
+from logitpipe.cache.errors import IncompleteError, IntegrityError, PipeError, UnreachableError
 from logitpipe.cache.format import records
 from logitpipe.cache.format.chunks import CHUNKS, image_chunks
 from logitpipe.cache.format.codec import Encoded, decode

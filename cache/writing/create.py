@@ -11,25 +11,13 @@ from collections.abc import Collection
 from pathlib import Path
 
 from logitpipe.cache.errors import PipeError
-from logitpipe.cache.files.folder import (
-    PARTIAL,
-    Folder,
-    beside,
-    make_folder,
-    make_folders,
-    sync_folder,
-)
+from logitpipe.cache.files.folder import PARTIAL, Folder, beside, make_folder, make_folders, sync_folder
 from logitpipe.cache.files.steps import step
 from logitpipe.cache.format import records
 from logitpipe.cache.format.chunks import CHUNKS
 from logitpipe.cache.format.schema import FORMAT, Schema, metadata_bytes
 from logitpipe.cache.reading.store import METADATA
-from logitpipe.cache.writing.lock import (
-    EVERYTHING,
-    PATIENCE,
-    BusyError,
-    Lock,
-)
+from logitpipe.cache.writing.lock import EVERYTHING, PATIENCE, BusyError, Lock
 
 
 def create_store(path: Path, schema: Schema, images: Collection[int], overwrite: bool) -> Lock | None:

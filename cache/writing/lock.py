@@ -13,12 +13,7 @@ from logitpipe.cache.errors import PipeError
 from logitpipe.cache.files.folder import make_folder
 from logitpipe.cache.files.steps import step
 from logitpipe.cache.format.records import FOLDER
-from logitpipe.cache.writing.bytelock import (
-    TakenError,
-    holder,
-    lock_bytes,
-    unlock_bytes,
-)
+from logitpipe.cache.writing.bytelock import TakenError, holder, lock_bytes, unlock_bytes
 
 LOCK = f"{FOLDER}/lock"
 """Key of the lock file. It is empty, and there only while someone writes, or after a crash."""

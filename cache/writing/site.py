@@ -10,24 +10,13 @@ from typing import Any, Protocol, TypeVar
 
 from logitpipe.cache.errors import PipeError
 from logitpipe.cache.files.folder import Folder
-from logitpipe.cache.files.places import (
-    Files,
-    Place,
-    is_url,
-    need_cloud,
-)
+from logitpipe.cache.files.places import Files, Place, is_url, need_cloud
 from logitpipe.cache.files.steps import step
 from logitpipe.cache.format import records
 from logitpipe.cache.format.chunks import CHUNKS
 from logitpipe.cache.format.schema import Schema
 from logitpipe.cache.reading.store import METADATA, Store
-from logitpipe.cache.writing.create import (
-    create_store,
-    lock_all,
-    require_free,
-    require_removable,
-    sweep_beside,
-)
+from logitpipe.cache.writing.create import create_store, lock_all, require_free, require_removable, sweep_beside
 from logitpipe.cache.writing.lock import PATIENCE, Lock
 
 

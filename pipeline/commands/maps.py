@@ -148,13 +148,7 @@ def _draw_all(store: Store, plan: "Plan", truth: "GroundTruth", images: Sequence
 
 def _draw(store: Store, plan: "Plan", image: int, scored: "ScoreMap") -> bytes:
     """Return one picture as the bytes of a PNG file."""
-    from logitpipe.pictures.panels import (
-        draw_figure,
-        panel_size,
-        photo_column,
-        score_column,
-        truth_column,
-    )
+    from logitpipe.pictures.panels import draw_figure, panel_size, photo_column, score_column, truth_column
 
     pair, schema, size = plan.pairs[0], store.schema, panel_size(*scored.labels.shape)
     title = pair.method if pair.temperature is None else f"{pair.method}, T = {pair.temperature:g}"

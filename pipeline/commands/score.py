@@ -10,12 +10,7 @@ import click
 
 from logitpipe.cache.errors import IncompleteError, UsageError
 from logitpipe.commands.completion import complete_methods
-from logitpipe.console.messages import (
-    caution,
-    detail,
-    note,
-    word_if_slow,
-)
+from logitpipe.console.messages import caution, detail, note, word_if_slow
 from logitpipe.console.options import STORE, protocol_option, require_temperature
 from logitpipe.console.output import prepare_folder
 from logitpipe.console.progress import Progress
@@ -217,19 +212,18 @@ def _score(
     """Return the figures of each pair and, if wanted, what is drawn of it."""
     from logitpipe.cache.reading.pinned import PinnedStore
     from logitpipe.cache.reading.store import stored_bytes
-    from logitpipe.stages.score.figures.curves import make_sketches
-    from logitpipe.stages.score.figures.rows import make_rows
-    from logitpipe.stages.score.passes.sweep import compile_kernels, tally_store
+    from logitpipe.stages.score.passes.sweep import compile_kernels, sweep, walks
 
     store = PinnedStore(store.files, store.schema)
     images, name = store.completed(), f"{store.schema.network} on {store.schema.dataset}"
     size = byte_size(stored_bytes(store))
     detail(f"{store.path}: {len(images)} images of {name}, {size}; {len(plan.pairs)} pairs of method and temperature")
     with word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
-        compile_kernels(store, plan)
-    with Progress(f"scoring {name}", len(images)) as progress:
-        tally = tally_store(store, plan, images, workers, progress.advance)
-    rows, sketches = make_rows(store, plan, tally, workers), make_sketches(plan, tally) if sketched else []
+        compile_kernels(plan)
+    times = len(walks(plan))
+    with Progress(f"scoring {name}", times * len(images), unit="images" if times == 1 else "readings") as progress:
+        scored = sweep(store, plan, images, workers, progress.advance, sketched)
+    rows, sketches = [each.row for each in scored], [each.sketch for each in scored if each.sketch]
     if not exact:
         return rows, sketches
     from logitpipe.stages.score.passes.exact import (

@@ -12,12 +12,7 @@ from logitpipe.cache.files.places import Place
 from logitpipe.cache.format.schema import AMP_CHANGE, ArraySpec
 from logitpipe.cache.reading.store import Store, chunk_keys, open_store
 from logitpipe.console.options import STORE
-from logitpipe.console.text import (
-    aligned,
-    byte_size,
-    listed,
-    printable,
-)
+from logitpipe.console.text import aligned, byte_size, listed, printable
 
 SCHEMA_VERSION = 1
 WIDTH = 100

@@ -10,12 +10,7 @@ from logitpipe.cache.reading.store import open_store
 from logitpipe.cache.reading.verify import ImageCheck, check_metadata, stray_files
 from logitpipe.console.messages import note
 from logitpipe.console.options import STORE
-from logitpipe.console.text import (
-    byte_size,
-    counted,
-    listed,
-    printable,
-)
+from logitpipe.console.text import byte_size, counted, listed, printable
 from logitpipe.stores.checking import check_images, damage_line
 
 SOUND, INCOMPLETE, DAMAGED = 0, 3, 4

@@ -7,13 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from logitpipe.console.text import ascii_only
-from logitpipe.pictures.colours import (
-    ANOMALY,
-    NORMAL,
-    STEPS,
-    VOID,
-    score_colours,
-)
+from logitpipe.pictures.colours import ANOMALY, NORMAL, STEPS, VOID, score_colours
 
 PANEL = (640, 640)
 """Width and height that a panel must not exceed."""

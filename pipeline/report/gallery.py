@@ -14,12 +14,7 @@ from logitpipe.cache.reading.store import Store, open_store
 from logitpipe.commands.maps import PERCENTILES, colour_limits
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import listed
-from logitpipe.pictures.colours import (
-    ANOMALY,
-    NORMAL,
-    VOID,
-    score_colours,
-)
+from logitpipe.pictures.colours import ANOMALY, NORMAL, VOID, score_colours
 from logitpipe.pictures.panels import photo_panel, score_panel, truth_panel
 from logitpipe.report.markup import Html, joined, tag
 from logitpipe.report.words import at_temperature, per_cent
@@ -28,9 +23,10 @@ from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.counting import ANOMALY as ANOMALOUS
 from logitpipe.stages.score.kernels.counting import IGNORED
 from logitpipe.stages.score.passes.maps import ScoreMap, score_map
-from logitpipe.stages.score.passes.per_image import image_areas
+from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.plan import Pair, Plan, make_plan
 from logitpipe.stages.score.protocols import Protocol
+from logitpipe.stages.score.statistics.image_areas import ImageAreas
 
 PANEL_WIDTH = 400
 QUALITY = 82
@@ -67,7 +63,8 @@ def gallery(entry: Entry, protocol: Protocol, workers: int) -> Html:
     temperatures = [pair.temperature for pair in pairs if pair.temperature is not None] or [1.0]
     plan = replace(make_plan(store.schema, protocol, None, temperatures), pairs=pairs)
     with Progress(f"finding the best and worst images of {entry.label}", len(images)) as progress:
-        areas = image_areas(store, plan, images, workers, progress.advance)
+        statistic, truth = ImageAreas(plan), GroundTruth(store, protocol, images)
+        areas = statistic.finish(walk(truth, images, statistic, workers, progress.advance))
     drawn = replace(plan, protocol=replace(protocol, thin_above=None))
     scored = Scored(store, drawn, GroundTruth(store, drawn.protocol, images), areas)
     if all(area is None for values in areas.values() for area in values):

@@ -17,12 +17,7 @@ from logitpipe.stages.infer.device.planes import all_finite, planes
 from logitpipe.stages.infer.device.transfer import Transfer
 from logitpipe.stages.infer.model import Model
 from logitpipe.stages.infer.resume import require_committed, unwritable
-from logitpipe.stages.streams import (
-    ahead,
-    batched,
-    behind,
-    thread_pool,
-)
+from logitpipe.stages.streams import ahead, batched, behind, thread_pool
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -73,8 +74,9 @@ class Plan:
         """Return ranks as formula values, float64."""
         return self.methods[pair.method].scale.formula(ranks, pair.temperature or 1.0, self.classes(pair.method))
 
+    @cached_property
     def threshold_ranks(self) -> np.ndarray:
-        """Return the thresholds as ranks of each pair: float32 (pairs, thresholds)."""
+        """The thresholds as ranks of each pair: float32 (pairs, thresholds)."""
         values = np.array(self.thresholds, np.float64)
         return np.array([self.rank(pair, values) for pair in self.pairs], np.float32).reshape(len(self.pairs), -1)
 

@@ -29,20 +29,15 @@ from unittest import mock
 
 import numpy as np
 
-from logitpipe.cache import (
-    PipeError,
-    Schema,
-    StoreWriter,
-    open_store,
-)
+from logitpipe.cache import PipeError, Schema, StoreWriter, open_store
 from logitpipe.cache.format.records import digest
 from logitpipe.cache.reading.pinned import PinnedStore
 from logitpipe.cache.reading.verify import check_image, check_metadata
 from logitpipe.cache.writing.repair import mend_arrays, mend_group
 from logitpipe.stages.score.passes.sweep import tally_store
-from logitpipe.stages.score.passes.tally import Tally
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS
+from logitpipe.stages.score.statistics.histograms import Tally
 from tests.campaigns.words import numbers
 from tests.conftest import content
 from tests.stores import fill, make_schema, noise_values

@@ -13,17 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from logitpipe.cache import (
-    Schema,
-    Store,
-    StoreWriter,
-    open_store,
-)
-from logitpipe.stages.score.figures.rows import make_rows
+from logitpipe.cache import Schema, Store, StoreWriter, open_store
 from logitpipe.stages.score.passes.exact import exact_rows
 from logitpipe.stages.score.passes.sweep import tally_store
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS
+from logitpipe.stages.score.statistics.histograms import make_rows
 
 NAMES = ("0.png", "caf\u00e9 \u65e5\u672c.jpg", "../\x1b[31m\n.png")
 LABEL_SIZES = ((12, 16), (11, 9), (7, 16))

@@ -5,18 +5,8 @@ from collections.abc import Callable
 from random import Random
 
 from logitpipe.demo.scenes.classes import ANOMALY
-from logitpipe.demo.scenes.palette import (
-    ODD,
-    RUBBER,
-    one_of,
-    varied,
-)
-from logitpipe.demo.scenes.view import (
-    View,
-    box,
-    panel,
-    shaded,
-)
+from logitpipe.demo.scenes.palette import ODD, RUBBER, one_of, varied
+from logitpipe.demo.scenes.view import View, box, panel, shaded
 
 WHITE, ORANGE, WOOD = (240.0, 238.0, 230.0), (246.0, 104.0, 20.0), (168.0, 120.0, 66.0)
 HIDES = ((122.0, 82.0, 48.0), (226.0, 220.0, 208.0), (40.0, 36.0, 34.0), (190.0, 150.0, 96.0), (128.0, 124.0, 128.0))

@@ -3,29 +3,10 @@
 from collections.abc import Callable
 from random import Random
 
-from logitpipe.demo.scenes.classes import (
-    BUILDING,
-    FENCE,
-    VEGETATION,
-    WALL,
-)
-from logitpipe.demo.scenes.palette import (
-    CONCRETE,
-    FACADES,
-    GLASS,
-    LEAVES,
-    one_of,
-    varied,
-)
+from logitpipe.demo.scenes.classes import BUILDING, FENCE, VEGETATION, WALL
+from logitpipe.demo.scenes.palette import CONCRETE, FACADES, GLASS, LEAVES, one_of, varied
 from logitpipe.demo.scenes.street import Street, paint_side_road
-from logitpipe.demo.scenes.view import (
-    Colour,
-    View,
-    box,
-    flank,
-    panel,
-    shaded,
-)
+from logitpipe.demo.scenes.view import Colour, View, box, flank, panel, shaded
 
 FARTHEST = 130.0
 Plot = tuple[float, float, float]

@@ -3,24 +3,9 @@
 import math
 from random import Random
 
-from logitpipe.demo.scenes.classes import (
-    POLE,
-    TRAFFIC_LIGHT,
-    TRAFFIC_SIGN,
-    VEGETATION,
-)
-from logitpipe.demo.scenes.palette import (
-    BARK,
-    LEAVES,
-    STEEL,
-    varied,
-)
-from logitpipe.demo.scenes.view import (
-    Point,
-    View,
-    panel,
-    shaded,
-)
+from logitpipe.demo.scenes.classes import POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN, VEGETATION
+from logitpipe.demo.scenes.palette import BARK, LEAVES, STEEL, varied
+from logitpipe.demo.scenes.view import Point, View, panel, shaded
 
 WHITE, RED, BLUE, YELLOW = (240.0, 240.0, 236.0), (206.0, 24.0, 32.0), (24.0, 74.0, 176.0), (244.0, 198.0, 20.0)
 LAMPS = ((226.0, 30.0, 24.0), (240.0, 180.0, 30.0), (40.0, 210.0, 96.0))

@@ -2,20 +2,8 @@
 
 from random import Random
 
-from logitpipe.demo.scenes.classes import (
-    BICYCLE,
-    MOTORCYCLE,
-    PERSON,
-    RIDER,
-)
-from logitpipe.demo.scenes.palette import (
-    CLOTHES,
-    RIDING,
-    RUBBER,
-    SKIN,
-    one_of,
-    varied,
-)
+from logitpipe.demo.scenes.classes import BICYCLE, MOTORCYCLE, PERSON, RIDER
+from logitpipe.demo.scenes.palette import CLOTHES, RIDING, RUBBER, SKIN, one_of, varied
 from logitpipe.demo.scenes.view import Colour, View, shaded
 
 

@@ -12,13 +12,7 @@ from logitpipe.demo.scenes.anomalies import paint_anomaly
 from logitpipe.demo.scenes.borders import paint_borders
 from logitpipe.demo.scenes.classes import ANOMALY, SKY, VOID
 from logitpipe.demo.scenes.street import Street, choose_street, paint_ground
-from logitpipe.demo.scenes.view import (
-    HEIGHT,
-    OVERSAMPLING,
-    WIDTH,
-    Camera,
-    View,
-)
+from logitpipe.demo.scenes.view import HEIGHT, OVERSAMPLING, WIDTH, Camera, View
 from logitpipe.demo.scenes.weather import choose_weather, finished
 
 Paint = Callable[[View, float, float, Random], object]

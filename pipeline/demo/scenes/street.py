@@ -5,18 +5,8 @@ from itertools import pairwise
 from random import Random
 
 from logitpipe.demo.scenes.classes import ROAD, SIDEWALK, TERRAIN
-from logitpipe.demo.scenes.palette import (
-    ASPHALT,
-    GRASS,
-    PAVING,
-    varied,
-)
-from logitpipe.demo.scenes.view import (
-    NEAREST,
-    Colour,
-    View,
-    shaded,
-)
+from logitpipe.demo.scenes.palette import ASPHALT, GRASS, PAVING, varied
+from logitpipe.demo.scenes.view import NEAREST, Colour, View, shaded
 
 PAINT = (216.0, 214.0, 206.0)
 RAIL = (52.0, 48.0, 48.0)

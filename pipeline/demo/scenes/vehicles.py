@@ -2,30 +2,9 @@
 
 from random import Random
 
-from logitpipe.demo.scenes.classes import (
-    BUS,
-    CAR,
-    TRAIN,
-    TRUCK,
-)
-from logitpipe.demo.scenes.palette import (
-    BUSES,
-    CARGO,
-    CARS,
-    GLASS,
-    RUBBER,
-    TRAINS,
-    one_of,
-    varied,
-)
-from logitpipe.demo.scenes.view import (
-    Colour,
-    View,
-    box,
-    flank,
-    panel,
-    shaded,
-)
+from logitpipe.demo.scenes.classes import BUS, CAR, TRAIN, TRUCK
+from logitpipe.demo.scenes.palette import BUSES, CARGO, CARS, GLASS, RUBBER, TRAINS, one_of, varied
+from logitpipe.demo.scenes.view import Colour, View, box, flank, panel, shaded
 
 CREAM = (232.0, 222.0, 190.0)
 BRAKE, HEAD = (214.0, 28.0, 26.0), (250.0, 244.0, 214.0)

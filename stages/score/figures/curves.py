@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from logitpipe.stages.score.figures.metrics import Curve
-from logitpipe.stages.score.passes.tally import Tally
 from logitpipe.stages.score.plan import Pair, Plan
 
 STEPS = 128
@@ -32,12 +31,6 @@ class Sketch:
     normal: np.ndarray
     anomaly: np.ndarray
     edges: np.ndarray
-
-
-def make_sketches(plan: Plan, tally: Tally) -> list[Sketch]:
-    """Return what is drawn of each pair, in the order of the plan's pairs."""
-    curves = (tally.curve(plan, i) for i in range(len(plan.pairs)))
-    return [_sketch(plan, pair, curve) for pair, curve in zip(plan.pairs, curves, strict=True)]
 
 
 def operating_points(curve: Curve) -> np.ndarray:
@@ -87,7 +80,8 @@ def distributions(plan: Plan, pair: Pair, curve: Curve) -> tuple[np.ndarray, np.
     return normal, anomaly, edges if unit else scale.at_places(edges, K)
 
 
-def _sketch(plan: Plan, pair: Pair, curve: Curve) -> Sketch:
+def sketch(plan: Plan, pair: Pair, curve: Curve) -> Sketch:
+    """Return what is drawn of a pair."""
     recall, precision, fpr = operating_points(curve)
     return Sketch(recall, precision, fpr, *distributions(plan, pair, curve))
 

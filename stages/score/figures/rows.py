@@ -5,12 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from logitpipe.cache import Store
+from logitpipe.cache.files.places import Place
 from logitpipe.stages.score.figures import metrics
 from logitpipe.stages.score.figures.metrics import Curve
-from logitpipe.stages.score.passes.tally import Tally, lost
 from logitpipe.stages.score.plan import Plan
-from logitpipe.stages.streams import in_parallel
 
 SCHEMA_VERSION = 1
 
@@ -43,45 +41,41 @@ class Row:
     positives: int
 
 
-def make_rows(store: Store, plan: Plan, tally: Tally, workers: int = 1) -> list[Row]:
-    """Return the figures of a tally, in the order of the plan's pairs, computed by so many threads.
+def make_row(
+    store: Place, plan: Plan, pair: int, curve: Curve, above: np.ndarray, pixels: np.ndarray, images: int
+) -> Row:
+    """Return the figures of one pair.
 
-    Raises
-    ------
-    PipeError
-        The histogram of a pair does not hold the pixels of all images.
+    Parameters
+    ----------
+    store : path or URL of what was counted
+    plan, pair : the index of the pair in the plan
+    curve : its filled bins
+    above : int64 (thresholds, 2), normal and anomalous pixels that reach each threshold of the plan
+    pixels : int64 (2,), all normal and anomalous pixels
+    images : number of images counted
     """
-
-    def row(pair: int) -> Row:
-        curve = tally.curve(plan, pair)
-        if [curve.negatives, curve.positives] != tally.pixels.tolist():
-            raise lost(store, tally.images)
-        return Row(**_facts(store, plan, tally, pair), **_streamed(plan, pair, curve))
-
-    return in_parallel(row, range(len(plan.pairs)), workers)
-
-
-def _facts(store: Store, plan: Plan, tally: Tally, pair: int) -> dict[str, Any]:
-    schema, (N, P) = store.schema, (int(n) for n in tally.pixels)
-    return {
-        "store": str(store.path),
-        "network": schema.network,
-        "kind": schema.kind,
-        "dataset": schema.dataset,
-        "protocol": plan.protocol.name,
-        "method": plan.pairs[pair].method,
-        "temperature": plan.pairs[pair].temperature,
-        "iou": [
-            {"threshold": threshold, **metrics.iou(above, tally.pixels)}
-            for threshold, above in zip(plan.thresholds, tally.above[pair], strict=True)
+    schema, (N, P) = plan.schema, (int(n) for n in pixels)
+    return Row(
+        store=str(store),
+        network=schema.network,
+        kind=schema.kind,
+        dataset=schema.dataset,
+        protocol=plan.protocol.name,
+        method=plan.pairs[pair].method,
+        temperature=plan.pairs[pair].temperature,
+        iou=[
+            {"threshold": threshold, **metrics.iou(counts, pixels)}
+            for threshold, counts in zip(plan.thresholds, above, strict=True)
         ],
-        "images": tally.images,
-        "pixels": N + P,
-        "positives": P,
-    }
+        images=images,
+        pixels=N + P,
+        positives=P,
+        **_of_curve(plan, pair, curve),
+    )
 
 
-def _streamed(plan: Plan, pair: int, curve: Curve) -> dict[str, Any]:
+def _of_curve(plan: Plan, pair: int, curve: Curve) -> dict[str, Any]:
     area, f1 = metrics.auprc(curve), metrics.best_f1(curve)
     figure, lower, upper = area or (None, None, None)
     return {

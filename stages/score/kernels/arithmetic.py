@@ -10,15 +10,7 @@ from numba import types
 from numba.extending import overload
 
 from logitpipe.stages.score.kernels.compiled import Array, inlined, kernel
-from logitpipe.stages.score.kernels.vectors import (
-    Floats,
-    as_float,
-    as_int,
-    fused,
-    greater,
-    shift_right,
-    to_float,
-)
+from logitpipe.stages.score.kernels.vectors import Floats, as_float, as_int, fused, greater, shift_right, to_float
 
 LOG2E = np.float32(1.4426950408889634)
 LN2 = np.float32(0.6931471805599453)

@@ -92,6 +92,17 @@ def add_counts(total: Counts, other: Counts) -> None:
 
 
 @kernel
+def fill(counts: Counts, places: Array, numbers: Array) -> None:
+    """Write numbers above 0, int64 (n,), into places, int64 (n,), of an empty histogram."""
+    for i in range(places.size):
+        if numbers[i] > 0:  # or memory that holds nothing would be taken up
+            carries = numbers[i] // np.int64(CARRY) - 1 if numbers[i] >= 256 else 0
+            counts.low[places[i]] = numbers[i] - carries * np.int64(CARRY)
+            if carries > 0:
+                counts.carries[places[i]] = carries
+
+
+@kernel
 def filled(counts: Counts, bins: int) -> tuple[Array, Array, Array]:
     """Return the filled bins of a histogram, by falling score, and what they hold.
 

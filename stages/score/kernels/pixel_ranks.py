@@ -12,15 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.arithmetic import (
-    LEAST_EXPONENT,
-    LN2,
-    LOG2E,
-    exp2,
-    exp2_product,
-    log1p,
-    log2,
-)
+from logitpipe.stages.score.kernels.arithmetic import LEAST_EXPONENT, LN2, LOG2E, exp2, exp2_product, log1p, log2
 from logitpipe.stages.score.kernels.compiled import Array, inlined, kernel
 from logitpipe.stages.score.kernels.vectors import (
     LANES,

@@ -1,1 +1,1 @@
-"""Walks over a store: the sweep, single images, score maps, the exact check."""
+"""Walks over a store: each reads every image once, and adds it to a statistic."""

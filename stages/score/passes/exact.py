@@ -11,7 +11,7 @@ from logitpipe.stages.score.figures.metrics import TPR
 from logitpipe.stages.score.figures.rows import Row
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.counting import ANOMALY, IGNORED
-from logitpipe.stages.score.passes.sweep import read_picture, score_maps
+from logitpipe.stages.score.picture import read_picture
 from logitpipe.stages.score.plan import Plan
 
 
@@ -49,7 +49,7 @@ def _pooled(
         if picture := read_picture(store, truth, image):
             scored = picture.labels != IGNORED
             labels.append(picture.labels[scored] == ANOMALY)
-            for pair, ranks in score_maps(store, plan, picture):
+            for pair, ranks in picture.score_maps(plan, range(len(plan.pairs))):
                 scores[pair].append(ranks[scored])
         advance()
     if not labels:

@@ -6,7 +6,7 @@ import numpy as np
 
 from logitpipe.cache import Schema, Store, UsageError
 from logitpipe.stages.score.ground_truth import GroundTruth
-from logitpipe.stages.score.passes.sweep import RANK_MAPS, read_picture
+from logitpipe.stages.score.picture import read_picture
 from logitpipe.stages.score.plan import Plan, make_plan
 from logitpipe.stages.score.protocols import Protocol
 
@@ -67,5 +67,4 @@ def score_map(store: Store, plan: Plan, truth: GroundTruth, image: int) -> Score
     picture = read_picture(store, truth, image)
     if picture is None:
         return None
-    _, ranks = next(RANK_MAPS[plan.schema.kind](plan, [0], picture.logits, picture.labels.shape))
-    return ScoreMap(picture.labels, plan.formula(plan.pairs[0], ranks))
+    return ScoreMap(picture.labels, picture.formula_map(plan, 0))

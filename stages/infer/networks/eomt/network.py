@@ -16,12 +16,7 @@ from logitpipe.stages.infer.networks.base import SegmentationNetwork, check_inpu
 from logitpipe.stages.infer.networks.eomt.config import stated_size
 from logitpipe.stages.infer.networks.eomt.facts import read_facts
 from logitpipe.stages.infer.networks.eomt.keys import POSITIONS, upstream_layout
-from logitpipe.stages.infer.networks.eomt.vit import (
-    NORM_EPS,
-    ViT,
-    embedding_grid,
-    resize_position_embedding,
-)
+from logitpipe.stages.infer.networks.eomt.vit import NORM_EPS, ViT, embedding_grid, resize_position_embedding
 from logitpipe.stages.infer.weights.checkpoints import fit, shape
 
 

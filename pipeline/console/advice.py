@@ -1,0 +1,15 @@
+"""What a user of the command line can do about an error: its remedy's name to words with flags in them."""
+
+from collections.abc import Mapping
+
+from logitpipe.cache.errors import PipeError
+
+ADVICE: Mapping[str, str] = {}
+"""Remedy -> words that follow the error, in which an error's `details` stand in braces."""
+
+
+def with_advice(error: PipeError) -> str:
+    """Return an error as one line: what is wrong and, where it names a remedy, what to do."""
+    if error.remedy is None:
+        return str(error)
+    return f"{error}; {ADVICE[error.remedy].format(**error.details)}"

@@ -1,0 +1,51 @@
+"""The two kinds of network, as scoring sees them: one image's logits, and what is computed from them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, Protocol, Self
+
+import numpy as np
+
+from logitpipe.stages.score.kernels.counts import Counts
+from logitpipe.stages.score.kinds.mask import MaskLogits
+from logitpipe.stages.score.kinds.pixel import PixelLogits
+from logitpipe.stages.score.plan import Plan
+
+
+class Logits(Protocol):
+    """One image's logits, in the form that the kernels take."""
+
+    ARRAYS: ClassVar[tuple[str, ...]]
+    """Names of the store's arrays that they are read from."""
+
+    @classmethod
+    def prepare(cls, values: Mapping[str, np.ndarray]) -> Self:
+        """Take the arrays of one image, as they lie in the store.
+
+        Raises
+        ------
+        IntegrityError
+            Some are NaN or infinite.
+        """
+
+    def count(self, plan: Plan, pairs: Sequence[int], labels: np.ndarray, counts: Counts, above: np.ndarray) -> None:
+        """Count the scores of some pairs, and those that reach each threshold.
+
+        Parameters
+        ----------
+        plan, pairs : what is counted: indices into the plan's pairs
+        labels : uint8 (H, W) at the evaluation size
+        counts : histograms of (pairs, places), added to
+        above : int64 (pairs, thresholds, 2), normal and anomalous pixels, added to
+
+        Raises
+        ------
+        IntegrityError
+            Some logits are NaN or infinite.
+        """
+
+    def rank_maps(self, plan: Plan, pairs: Sequence[int], size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (index of pair, float32 (H, W) ranks) for some pairs, in no particular order; raises as `count`."""
+
+
+KINDS: dict[str, type[Logits]] = {"pixel": PixelLogits, "mask": MaskLogits}
+"""By the `kind` of a store."""

@@ -1,0 +1,126 @@
+"""One image of a pixel network: its logits to counts, or to maps of ranks."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from logitpipe.cache import IntegrityError
+from logitpipe.stages.score.kernels import pixel as kernels
+from logitpipe.stages.score.kernels.arithmetic import patterns
+from logitpipe.stages.score.kernels.counts import Counts
+from logitpipe.stages.score.kernels.pixel_ranks import ROWS
+from logitpipe.stages.score.kernels.resampling import Axis, axis_weights
+from logitpipe.stages.score.plan import Pair, Plan
+
+
+@dataclass(frozen=True)
+class Group:
+    """Methods that see the same classes.
+
+    Parameters
+    ----------
+    channels : int64 (P,), channels to read: the classes, then perhaps void
+    classes : number of classes
+    pairs : indices into the plan's pairs
+    """
+
+    channels: np.ndarray
+    classes: int
+    pairs: list[int]
+
+
+@dataclass(frozen=True)
+class PixelLogits:
+    """Logits of a pixel network (see `kinds.Logits`).
+
+    Parameters
+    ----------
+    values : (C, h, w), float32 or the patterns of float16
+    """
+
+    ARRAYS: ClassVar[tuple[str, ...]] = ("logits",)
+
+    values: np.ndarray
+
+    @classmethod
+    def prepare(cls, values: Mapping[str, np.ndarray]) -> Self:
+        """See `Logits`; whether they are finite is found where they are scored."""
+        return cls(patterns(values["logits"]))
+
+    def count(self, plan: Plan, pairs: Sequence[int], labels: np.ndarray, counts: Counts, above: np.ndarray) -> None:
+        """Count pairs, all temperatures in one pass over the logits; see `Logits`."""
+        temperatures = list(dict.fromkeys(_temperature(plan, plan.pairs[i]) for i in pairs))
+        layouts = row_layouts(plan, ROWS)
+        for group in groups(plan, pairs):
+            damaged = kernels.count_pixels(
+                self.values,
+                group.channels,
+                group.classes,
+                np.array(temperatures, np.float32),
+                axes(self.values.shape[1:], labels.shape),
+                labels,
+                _slots(plan, group, temperatures),
+                layouts,
+                counts,
+                plan.threshold_ranks,
+                above,
+            )
+            _refuse_damage(damaged)
+
+    def rank_maps(self, plan: Plan, pairs: Sequence[int], size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
+        """See `Logits`."""
+        sizes = axes(self.values.shape[1:], size)
+        for group in groups(plan, pairs):
+            for T in dict.fromkeys(_temperature(plan, plan.pairs[i]) for i in group.pairs):
+                ranks = np.empty((ROWS, *size), np.float32)
+                damaged = kernels.rank_pixels(self.values, group.channels, group.classes, np.float32(T), sizes, ranks)
+                _refuse_damage(damaged)
+                wanted = (i for i in group.pairs if _temperature(plan, plan.pairs[i]) == T)
+                yield from ((i, ranks[plan.methods[plan.pairs[i].method].row]) for i in wanted)
+
+
+def groups(plan: Plan, pairs: Sequence[int]) -> list[Group]:
+    """Divide pairs: where a protocol counts void among the classes, the method `void` itself still does not."""
+    plain: list[int] = []
+    widened: list[int] = []
+    for i in pairs:
+        more = plan.classes(plan.pairs[i].method) > len(plan.in_distribution)
+        (widened if more else plain).append(i)
+    void = [plan.schema.void_class] if any(plan.pairs[i].method == "void" for i in plain) else []
+    known, every = plan.in_distribution, list(range(len(plan.schema.classes)))
+    found = [Group(np.array(known + void), len(known), plain), Group(np.array(every), len(every), widened)]
+    return [group for group in found if group.pairs]
+
+
+def row_layouts(plan: Plan, rows: int) -> np.ndarray:
+    """Return how the kernel counts each of its rows: int32 (rows, 5)."""
+    layouts = np.zeros((rows, 5), np.int32)
+    for method in plan.methods.values():
+        layouts[method.row] = method.scale.bins.layout
+    return layouts
+
+
+def axes(source: tuple[int, ...], target: tuple[int, ...]) -> tuple[Axis, Axis]:
+    """Return how rows and columns of the store map to those of evaluation."""
+    return axis_weights(source[0], target[0]), axis_weights(source[1], target[1])
+
+
+def _slots(plan: Plan, group: Group, temperatures: list[float]) -> np.ndarray:
+    """Return where the kernel counts: int64 (ROWS, temperatures), -1 for what it need not count."""
+    slots = np.full((ROWS, len(temperatures)), -1)
+    for i in group.pairs:
+        row = plan.methods[plan.pairs[i].method].row
+        slots[row, temperatures.index(_temperature(plan, plan.pairs[i]))] = i
+    return slots
+
+
+def _temperature(plan: Plan, pair: Pair) -> float:
+    """Return the temperature at which a pair is computed: the first one where it does not matter."""
+    return plan.temperatures[0] if pair.temperature is None else pair.temperature
+
+
+def _refuse_damage(damaged: int) -> None:
+    if damaged:
+        raise IntegrityError(f"finite logits were expected, {damaged} are NaN or infinite")

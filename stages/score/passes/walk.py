@@ -1,0 +1,129 @@
+"""One walk over a store: images are read ahead, counted by several workers, and summed.
+
+A run is a list of passes, each of them one walk. A pass is made with what the passes before it have found: so a
+second one may look closer where the first one saw that scores lie close together.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Any, Generic
+
+from threadpoolctl import threadpool_limits
+
+from logitpipe.cache import Store
+from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.picture import Picture, read_picture
+from logitpipe.stages.score.protocols import Protocol
+from logitpipe.stages.score.statistics import Statistic, Sum
+from logitpipe.stages.score.statistics.histograms import lost
+from logitpipe.stages.streams import ahead, thread_pool
+
+TOTALS_BYTES = 512 << 20
+"""What all totals of a walk may take up together; one is made in any case."""
+
+Pass = Callable[[Sequence[Any]], Statistic[Any]]
+"""Makes the statistic of one walk from what the passes before have found."""
+
+
+def run_passes(
+    store: Store,
+    protocol: Protocol,
+    images: Sequence[int],
+    passes: Sequence[Pass],
+    workers: int,
+    advance: Callable[[], None],
+) -> list[Any]:
+    """Walk over a store once for each pass, and return what each has found.
+
+    `advance` is called once for each image of each pass; the rest is as for `walk`.
+    """
+    truth, found = GroundTruth(store, protocol, images), list[Any]()
+    for each in passes:
+        statistic = each(found)
+        found.append(statistic.finish(walk(truth, images, statistic, workers, advance)))
+    return found
+
+
+def walk(
+    truth: GroundTruth, images: Sequence[int], statistic: Statistic[Sum], workers: int, advance: Callable[[], None]
+) -> Sum:
+    """Add some images of a store to a statistic, and return the total.
+
+    Workers add different images, each to a total of its own, as far as memory goes; beyond that several of them
+    share an image and a total.
+
+    Parameters
+    ----------
+    truth : the store and its labels under a protocol, which may skip images
+    images : indices, all of them committed
+    statistic : what is computed
+    workers : threads that count; as many read ahead of them
+    advance : called once for each image, in this thread
+
+    Raises
+    ------
+    IntegrityError
+        An image is damaged; nothing is computed around it.
+    PipeError
+        A mask holds a code that the protocol does not know, or the total is not of all images.
+    """
+    totals = Totals(statistic, workers)
+    # One thread of linear algebra for each worker: sums keep their order, and cores their worker.
+    with threadpool_limits(1, "blas"), thread_pool(workers) as readers, thread_pool(totals.count) as counters:
+
+        def add(picture: Picture | None) -> bool:
+            """Return whether the image counts: a protocol may skip it."""
+            if picture is None:
+                return False
+            with totals.one() as total:
+                statistic.of_image(picture, total, totals.threads)
+            return True
+
+        added = []
+        pictures = ahead(readers, lambda image: read_picture(truth.store, truth, image), images, workers + 1)
+        for counts in ahead(counters, add, pictures, totals.count + 1):
+            added.append(counts)
+            advance()
+    total = totals.sum()
+    if len(added) != len(images) or total.images != sum(added):
+        raise lost(truth.store, len(images))
+    return total
+
+
+class Totals(Generic[Sum]):
+    """Pool of totals bounded by memory; with fewer totals than workers, workers share an image.
+
+    Parameters
+    ----------
+    statistic : whose totals they are
+    workers : threads that count
+
+    Attributes
+    ----------
+    count : how many totals there are
+    threads : how many workers share an image, at most
+    """
+
+    def __init__(self, statistic: Statistic[Sum], workers: int) -> None:
+        self.count = max(1, min(workers, TOTALS_BYTES // max(1, statistic.expected_bytes)))
+        self.threads = -(-workers // self.count)
+        self._free: SimpleQueue[Sum] = SimpleQueue()
+        for _ in range(self.count):
+            self._free.put(statistic.zero())
+
+    @contextmanager
+    def one(self) -> Iterator[Sum]:
+        """Lend a total, waiting until one is free."""
+        total = self._free.get()
+        try:
+            yield total
+        finally:  # also after a failure: who waits for a total must not wait for ever
+            self._free.put(total)
+
+    def sum(self) -> Sum:
+        """Return the sum of all totals, once nobody counts any more."""
+        total = self._free.get()
+        for _ in range(self.count - 1):
+            total.add(self._free.get())
+        return total

@@ -1,0 +1,121 @@
+"""One image of a store as it is scored: read once, checked, at the evaluation size of a protocol."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from logitpipe.cache import IntegrityError, Store
+from logitpipe.cache.files.places import Place
+from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.kernels.counting import count, count_above
+from logitpipe.stages.score.kernels.counts import Counts
+from logitpipe.stages.score.kinds import KINDS, Logits
+from logitpipe.stages.score.plan import Plan
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image, ready to be scored at any temperature.
+
+    Parameters
+    ----------
+    store : path or URL of its store, for errors
+    image, name : its index in the store, and its name
+    logits : of its kind
+    labels : uint8 (H, W) at the evaluation size: NORMAL, ANOMALY or IGNORED
+    """
+
+    store: Place
+    image: int
+    name: str
+    logits: Logits
+    labels: np.ndarray
+
+    def count(self, plan: Plan, pairs: Sequence[int], counts: Counts, above: np.ndarray) -> None:
+        """Count some pairs: most as they are scored, some after their minimum and maximum are known.
+
+        Parameters
+        ----------
+        plan, pairs : indices into the plan's pairs
+        counts, above : as for `kinds.Logits.count`
+
+        Raises
+        ------
+        IntegrityError
+            Some logits are NaN or infinite.
+        """
+        direct = [i for i in pairs if not plan.min_max(plan.pairs[i].method)]
+        with self._named():
+            self.logits.count(plan, direct, self.labels, counts, above)
+            self._count_min_max(plan, [i for i in pairs if i not in direct], counts, above)
+
+    def score_maps(self, plan: Plan, pairs: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (index of pair, float32 (H, W)) in the unit that the pair is pooled in: ranks, or 0..1 by min-max.
+
+        Raises
+        ------
+        IntegrityError
+            Some logits are NaN or infinite.
+        """
+        with self._named():
+            for i, ranks in self.logits.rank_maps(plan, pairs, self._size):
+                yield i, unit_scores(plan, i, ranks) if plan.min_max(plan.pairs[i].method) else ranks
+
+    def formula_map(self, plan: Plan, pair: int) -> np.ndarray:
+        """Return the scores of a pair as its formula gives them: float64 (H, W); raises as `score_maps`."""
+        with self._named():
+            _, ranks = next(self.logits.rank_maps(plan, [pair], self._size))
+        return plan.formula(plan.pairs[pair], ranks)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        height, width = self.labels.shape
+        return height, width
+
+    def _count_min_max(self, plan: Plan, pairs: Sequence[int], counts: Counts, above: np.ndarray) -> None:
+        labels = self.labels.reshape(-1)
+        for i, ranks in self.logits.rank_maps(plan, pairs, self._size):
+            unit = unit_scores(plan, i, ranks).reshape(-1)
+            count(unit, labels, plan.bins(plan.pairs[i]).layout, Counts(counts.low[i], counts.carries[i]))
+            count_above(np.ascontiguousarray(ranks).reshape(-1), labels, plan.threshold_ranks[i], above[i])
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say which image is damaged."""
+        try:
+            yield
+        except IntegrityError as error:
+            raise error.at(self.store, self.name) from error
+
+
+def read_picture(store: Store, truth: GroundTruth, image: int) -> Picture | None:
+    """Read one image's labels and logits; None, and no logits read, where the protocol skips it.
+
+    Raises
+    ------
+    IncompleteError
+        The image is not in the store.
+    IntegrityError
+        It is damaged.
+    PipeError
+        Its mask holds a code that the protocol does not know.
+    """
+    labels = truth.labels(image)
+    if labels is None:
+        return None
+    record, kind = store.record(image), KINDS[store.schema.kind]
+    values = {name: store.read(name, image, record) for name in kind.ARRAYS}
+    name = store.schema.images[image]
+    try:
+        return Picture(store.path, image, name, kind.prepare(values), labels)
+    except IntegrityError as error:
+        raise error.at(store.path, name) from error
+
+
+def unit_scores(plan: Plan, pair: int, ranks: np.ndarray) -> np.ndarray:
+    """Return one image's scores brought to 0..1 by their minimum and maximum; all 0 where they are equal."""
+    scores = plan.formula(plan.pairs[pair], ranks)
+    low, high = scores.min(), scores.max()
+    return ((scores - low) / (high - low if high > low else 1)).astype(np.float32)

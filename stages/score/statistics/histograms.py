@@ -1,0 +1,222 @@
+"""Histograms of scores: for each pair of method and temperature, how many pixels of each class a bin holds."""
+
+import mmap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from logitpipe.cache import PipeError, Store
+from logitpipe.stages.score.figures.curves import Sketch, sketch
+from logitpipe.stages.score.figures.metrics import Curve
+from logitpipe.stages.score.figures.rows import Row, make_row
+from logitpipe.stages.score.kernels.counts import Counts, add_counts, fill, filled
+from logitpipe.stages.score.picture import Picture
+from logitpipe.stages.score.plan import Plan
+from logitpipe.stages.streams import in_parallel
+
+TYPICAL_BINS = 330_000
+"""Bins that real scores of one pair fill, both classes together counted once: 20 binary orders of magnitude."""
+
+PAIR_BYTES = 2 * TYPICAL_BINS * (np.dtype(np.uint8).itemsize + np.dtype(np.uint32).itemsize)
+"""About how much memory the counts of one pair take up once they are filled."""
+
+
+@dataclass
+class Tally:
+    """Counts of all pairs of a plan over some images (see `statistics.Total`).
+
+    Parameters
+    ----------
+    plan : what is counted
+    counts : of (pairs, places), the flat histograms of `counting.count`
+    above : int64 (pairs, thresholds, 2), normal and anomalous pixels that reach each threshold
+    images : number of images counted
+    pixels : int64 (2,), normal and anomalous pixels counted
+    """
+
+    plan: Plan
+    counts: Counts
+    above: np.ndarray
+    images: int
+    pixels: np.ndarray
+
+    @classmethod
+    def zero(cls, plan: Plan) -> "Tally":
+        """Return the tally of no image."""
+        shape = len(plan.pairs), max(2 * plan.bins(pair).count + 1 for pair in plan.pairs)
+        counts = Counts(_untouched(shape, np.dtype(np.uint8)), _untouched(shape, np.dtype(np.uint32)))
+        above = np.zeros((len(plan.pairs), len(plan.thresholds), 2), np.int64)
+        return cls(plan, counts, above, 0, np.zeros(2, np.int64))
+
+    def add_image(self, labels: np.ndarray) -> None:
+        """Note that an image with these labels has been counted."""
+        self.images += 1
+        self.pixels += np.bincount(labels.reshape(-1), minlength=2)[:2]
+
+    def add(self, other: "Tally", workers: int = 1) -> None:
+        """Add the tally of other images of the same plan; so many threads share its pairs."""
+        in_parallel(lambda pair: add_counts(self.of_pair(pair), other.of_pair(pair)), range(len(self.above)), workers)
+        self.above += other.above
+        self.images += other.images
+        self.pixels += other.pixels
+
+    def of_pair(self, pair: int) -> Counts:
+        """Return the histogram of a pair, not a copy."""
+        return Counts(self.counts.low[pair], self.counts.carries[pair])
+
+    def curve(self, pair: int) -> Curve:
+        """Return what the figures of a pair are computed from."""
+        return Curve(*filled(self.of_pair(pair), self.plan.bins(self.plan.pairs[pair]).count))
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the filled bins alone, the pairs one after the other.
+
+        Returns
+        -------
+        sizes : int64 (pairs,), filled bins of each
+        steps : uint32 (n,), from each bin down to the next; the first from the number of bins
+        anomalous, normal : uint32 or, where a count needs it, uint64 (n,)
+        above, images, pixels : as they are
+        """
+        curves = [self.curve(pair) for pair in range(len(self.plan.pairs))]
+        steps = [
+            -np.diff(curve.bins, prepend=self.plan.bins(pair).count)
+            for pair, curve in zip(self.plan.pairs, curves, strict=True)
+        ]
+        return {
+            "sizes": np.array([curve.bins.size for curve in curves]),
+            "steps": np.concatenate(steps).astype(np.uint32),
+            "anomalous": _narrow(np.concatenate([curve.p for curve in curves])),
+            "normal": _narrow(np.concatenate([curve.n for curve in curves])),
+            "above": self.above,
+            "images": np.array(self.images),
+            "pixels": self.pixels,
+        }
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the filled bins alone: a tally spans all scores that float32 can hold."""
+        return _from_arrays, (self.plan, self.to_arrays())
+
+
+def _from_arrays(plan: Plan, arrays: Mapping[str, np.ndarray]) -> Tally:
+    tally, ends = Tally.zero(plan), np.cumsum(arrays["sizes"])
+    if ends.size != len(plan.pairs) or ends[-1] != arrays["steps"].size or arrays["above"].shape != tally.above.shape:
+        raise ValueError(f"a tally of {len(plan.pairs)} pairs was expected, one of {ends.size} was found")
+    for i, (end, size) in enumerate(zip(ends, arrays["sizes"], strict=True)):
+        part, count = slice(end - size, end), plan.bins(plan.pairs[i]).count
+        bins = count - np.cumsum(arrays["steps"][part], dtype=np.int64)
+        if size and not 0 <= bins[-1] <= bins[0] < count:
+            raise ValueError(f"bins from 0 to {count - 1} were expected, {bins[-1]} to {bins[0]} were found")
+        fill(tally.of_pair(i), bins + count, arrays["anomalous"][part].astype(np.int64))
+        fill(tally.of_pair(i), bins, arrays["normal"][part].astype(np.int64))
+    tally.above[...] = arrays["above"]
+    tally.images, tally.pixels = int(arrays["images"]), arrays["pixels"].astype(np.int64)
+    return tally
+
+
+@dataclass(frozen=True)
+class Histograms:
+    """Counts of a plan's pairs, and the figures that follow from them (see `statistics.Statistic`).
+
+    Parameters
+    ----------
+    store : whose images are counted
+    plan : its pairs
+    workers : threads that compute the figures
+    sketched : whether curves and distributions are wanted beside the figures
+    """
+
+    store: Store
+    plan: Plan
+    workers: int = 1
+    sketched: bool = False
+
+    @cached_property
+    def expected_bytes(self) -> int:
+        """See `Statistic`."""
+        return len(self.plan.pairs) * PAIR_BYTES
+
+    def zero(self) -> Tally:
+        """See `Statistic`."""
+        return Tally.zero(self.plan)
+
+    def of_image(self, picture: Picture, total: Tally, threads: int = 1) -> None:
+        """Count all pairs; threads share an image by its temperatures."""
+        parts = split(self.plan, threads)
+        in_parallel(lambda pairs: picture.count(self.plan, pairs, total.counts, total.above), parts, threads)
+        total.add_image(picture.labels)
+
+    def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Tally:
+        """See `Statistic`."""
+        return _from_arrays(self.plan, arrays)
+
+    def finish(self, total: Tally) -> list["Scored"]:
+        """Return the figures of each pair, in the plan's order; raises as `make_rows`."""
+        rows = make_rows(self.store, self.plan, total, self.workers)
+        if not self.sketched:
+            return [Scored(row, None) for row in rows]
+        pairs = enumerate(self.plan.pairs)
+        return [Scored(rows[i], sketch(self.plan, pair, total.curve(i))) for i, pair in pairs]
+
+
+class Scored(NamedTuple):
+    """What was found of one pair: its figures and, where they were asked for, its curves."""
+
+    row: Row
+    sketch: Sketch | None
+
+
+def make_rows(store: Store, plan: Plan, tally: Tally, workers: int = 1) -> list[Row]:
+    """Return the figures of a tally, in the order of the plan's pairs, computed by so many threads.
+
+    Raises
+    ------
+    PipeError
+        The histogram of a pair does not hold the pixels of all images.
+    """
+
+    def row(pair: int) -> Row:
+        curve = tally.curve(pair)
+        if [curve.negatives, curve.positives] != tally.pixels.tolist():
+            raise lost(store, tally.images)
+        return make_row(store.path, plan, pair, curve, tally.above[pair], tally.pixels, tally.images)
+
+    return in_parallel(row, range(len(plan.pairs)), workers)
+
+
+def lost(store: Store, images: int) -> PipeError:
+    """Return the error to raise where counts are not those of all pixels of so many images."""
+    return PipeError(
+        f"{store.path}: the counts are not those of all pixels of all {images} images: a worker has failed "
+        "without a word. No figures were computed; call the same command again"
+    )
+
+
+def split(plan: Plan, parts: int) -> list[list[int]]:
+    """Divide the pairs by temperature into so many parts, or fewer; no part repeats the exponentials of another."""
+    temperatures = list(dict.fromkeys(pair.temperature for pair in plan.pairs))
+    groups = [set(temperatures[i::parts]) for i in range(min(parts, len(temperatures)))]
+    return [[i for i, pair in enumerate(plan.pairs) if pair.temperature in group] for group in groups]
+
+
+def _narrow(counts: np.ndarray) -> np.ndarray:
+    """Return counts in the smaller type that holds them."""
+    return counts.astype(np.uint32 if counts.size == 0 or counts.max() < 1 << 32 else np.uint64)
+
+
+def _untouched(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return zeros that take up memory only where they are written.
+
+    A histogram spans all scores that float32 can hold and real scores fill a small part of it. NumPy asks for
+    huge pages where it allocates much, and shared memory is filled by reading it too; either way the small part
+    becomes all of it.
+    """
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    memory = mmap.mmap(-1, dtype.itemsize * prod(shape), **private)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, dtype).reshape(shape)

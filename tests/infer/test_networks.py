@@ -1,0 +1,176 @@
+"""Identities that hold for every network of the registry, and the references that pin two of them down."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from golden_rule import BAR, CHANNELS, CLASSES, QUERIES, WEIGHTS, assert_agrees, golden_images, golden_state, outputs
+
+from logitpipe.cache.errors import PipeError
+from logitpipe.stages.infer.networks import NETWORKS
+from logitpipe.stages.infer.networks.fold import fold_batch_norms
+from logitpipe.stages.infer.weights.checkpoints import strip_prefixes
+
+SIZE = (32, 96)
+
+every_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+def test_every_network_is_tested():
+    assert set(WEIGHTS) == set(NETWORKS)
+
+
+@every_network
+@pytest.mark.parametrize("size", [(16, 48), (32, 96), (64, 64), (96, 32), (176, 80)])
+def test_output_shapes(name, size):
+    H, W = size
+    network = NETWORKS[name].build(WEIGHTS[name](), size)
+    shapes = tuple(tuple(z.shape[1:]) for z in outputs(network, golden_images(H, W, 2)))
+    assert shapes == network.output_shapes(size)
+    if NETWORKS[name].kind == "pixel":
+        assert shapes == ((CHANNELS, H, W),)
+    else:
+        assert shapes == ((QUERIES, H // 4, W // 4), (QUERIES, CLASSES + 1))
+
+
+@every_network
+def test_a_batch_of_two_is_two_batches_of_one(name):
+    network = NETWORKS[name].build(WEIGHTS[name](), SIZE)
+    images = golden_images(*SIZE, batch=2)
+    both = outputs(network, images)
+    for i in range(2):
+        for z, alone in zip(both, outputs(network, images[i : i + 1]), strict=True):
+            assert_agrees(z[i : i + 1], alone)
+
+
+@every_network
+def test_built_for_inference(name):
+    network = NETWORKS[name].build(WEIGHTS[name](), SIZE)
+    assert not any(module.training for module in network.modules())
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    assert {tensor.device.type for tensor in network.state_dict().values()} == {"cpu"}
+    images = golden_images(*SIZE)
+    for first, second in zip(outputs(network, images), outputs(network, images), strict=True):
+        assert torch.equal(first, second)
+
+
+@every_network
+def test_facts_survive_json(name):
+    facts = NETWORKS[name].build(WEIGHTS[name](), SIZE).facts
+    assert facts
+    assert json.loads(json.dumps(facts)) == facts
+
+
+@every_network
+def test_weights_are_the_ones_given(name):
+    state = WEIGHTS[name]()
+    loaded = NETWORKS[name].build(state, (64, 64)).state_dict()
+    for key, tensor in loaded.items():
+        assert torch.equal(tensor, state[key]), key
+
+
+@every_network
+def test_a_missing_key_is_named(name):
+    state = WEIGHTS[name]()
+    key = sorted(key for key in state if key.endswith("bias"))[3]
+    del state[key]
+    with pytest.raises(PipeError, match=rf"1 missing \({key}\)"):
+        NETWORKS[name].build(state, SIZE)
+
+
+@every_network
+def test_a_key_too_many_is_named(name):
+    with pytest.raises(PipeError, match=r"1 left over \(surplus\.weight\)"):
+        NETWORKS[name].build(WEIGHTS[name]() | {"surplus.weight": torch.zeros(2)}, SIZE)
+
+
+@every_network
+def test_a_key_without_the_prefix_of_the_others_is_named(name):
+    state = strip_prefixes(
+        {f"module.{key}": value for key, value in WEIGHTS[name]().items()} | {"foo": torch.zeros(2)}
+    )
+    with pytest.raises(PipeError, match=r"1 left over \(foo\)"):
+        NETWORKS[name].build(state, SIZE)
+
+
+@every_network
+def test_another_networks_weights_are_refused(name):
+    other = next(other for other in NETWORKS if other != name)
+    with pytest.raises(PipeError, match=r"must hold .*--network"):
+        NETWORKS[name].build(WEIGHTS[other](), SIZE)
+
+
+@every_network
+@pytest.mark.parametrize("size", [(32, 100), (36, 96), (0, 96), (-32, 96)])
+def test_a_wrong_size_names_the_rule(name, size):
+    with pytest.raises(PipeError, match=rf"multiples of \d+ pixels; found {size[0]}x{size[1]}.*--input-size"):
+        NETWORKS[name].build(WEIGHTS[name](), size)
+
+
+@pytest.mark.parametrize("name", ["erfnet", "enet"])
+def test_pixel_networks_take_no_config(name):
+    with pytest.raises(PipeError, match="--config"):
+        NETWORKS[name].build(WEIGHTS[name](), SIZE, {})
+
+
+@pytest.mark.parametrize("drop", [True, False])
+def test_erfnet_ignores_the_encoders_own_head(drop):
+    state = WEIGHTS["erfnet"]()
+    network = NETWORKS["erfnet"].build(state, SIZE)
+    head = {"encoder.output_conv.weight": torch.ones(9, 128, 1, 1), "encoder.output_conv.bias": torch.ones(9)}
+    if drop:
+        head.popitem()
+    same = NETWORKS["erfnet"].build(state | head, SIZE)
+    assert torch.equal(*outputs(network, golden_images(*SIZE)), *outputs(same, golden_images(*SIZE)))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_folded_batch_norms_change_nothing(name):
+    network = NETWORKS[name].build(WEIGHTS[name](), SIZE)
+    images = golden_images(*SIZE, batch=2)
+    reference, norms = outputs(network, images), batch_norms(network)
+    fold_batch_norms(network)
+    # Three of ERFNet's follow a concatenation and stay.
+    assert (norms, batch_norms(network)) == {"erfnet": (39, 3), "enet": (88, 88), "eomt": (0, 0)}[name]
+    network.to(memory_format=torch.channels_last)
+    for ours, plain in zip(
+        outputs(network, images.contiguous(memory_format=torch.channels_last)), reference, strict=True
+    ):
+        assert_agrees(ours, plain)
+
+
+def batch_norms(network):
+    return sum(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+
+
+def golden(real_data, name):
+    """Reference outputs, which lie beside the real data."""
+    path = real_data.parent / "golden" / f"{name}.npz"
+    if not path.is_file():
+        pytest.skip(f"no reference output at {path}")
+    with np.load(path) as arrays:
+        return {key: arrays[key] for key in arrays.files}
+
+
+def test_erfnet_reproduces_upstream(real_data):
+    reference = golden(real_data, "erfnet")
+    network = NETWORKS["erfnet"].build(golden_state(json.loads(str(reference["keys"]))), (512, 1024))
+    (logits,) = outputs(network, golden_images(512, 1024))
+    assert logits.shape[1:] == tuple(reference["shape"])
+    difference = np.abs(logits[0, :, ::16, ::16].numpy() - reference["logits"]).max()
+    assert difference <= BAR * reference["std"]
+
+
+@pytest.mark.parametrize("name", ["eomt_small_256x512", "eomt_base_640x1280", "eomt_base_640x1280_masked"])
+def test_eomt_reproduces_upstream(real_data, name):
+    reference = golden(real_data, name)
+    size = tuple(reference["size"].tolist())
+    state = golden_state(json.loads(str(reference["keys"])))
+    state["attn_mask_probs"] = torch.from_numpy(reference["attn_mask_probs"])
+    masks, classes = outputs(NETWORKS["eomt"].build(state, size), golden_images(*size))
+    assert masks.shape[1:] == tuple(reference["mask_shape"])
+    difference = np.abs(masks[0, ::5, ::8, ::8].numpy() - reference["mask_logits"]).max()
+    assert difference <= BAR * reference["mask_std"]
+    difference = np.abs(classes[0].numpy() - reference["class_logits"]).max()
+    assert difference <= BAR * reference["class_logits"].std()
