@@ -67,8 +67,8 @@ def scored(folder: Path, *words: object) -> Path:
     return folder / "out"
 
 
-def report(folder: Path, *words: object) -> Page:
-    result = call("report", folder, *words)
+def report(*folders: Path) -> Page:
+    result = call("report", *folders)
     assert result.exit_code == 0, result.stderr
     return Page(Path(result.stdout.rstrip("\n")).read_text(encoding="utf-8"))
 

@@ -47,8 +47,17 @@ def demo_commands(out: Path) -> list[list[str]]:
     stores = {network: str(out / "stores" / f"{network}.zarr") for network in NETWORKS}
     return [
         *(_infer(network, out, store) for network, store in stores.items()),
-        ["score", *stores.values(), "--temperatures", "0.1:2:0.1", "--summary", "--out", str(out / "results")],
-        ["report", str(out / "results")],
+        [
+            "score",
+            *stores.values(),
+            "--temperatures",
+            "0.1:2:0.1",
+            "--summary",
+            "--out",
+            str(out / "results"),
+            "--overwrite",
+        ],
+        ["report", str(out / "results"), "--overwrite"],
     ]
 
 

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,15 +16,15 @@ from logitpipe.cache.files.places import Place
 from logitpipe.cache.reading.store import Store, open_store
 from logitpipe.commands.completion import complete_methods
 from logitpipe.console.messages import note
-from logitpipe.console.options import STORE, protocol_option, require_temperature
-from logitpipe.console.output import prepare_folder
+from logitpipe.console.options import STORE, overwrite_option, protocol_option, require_temperature
+from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import listed, printable
 
 if TYPE_CHECKING:
     from logitpipe.stages.score.ground_truth import GroundTruth
     from logitpipe.stages.score.passes.maps import ScoreMap
-    from logitpipe.stages.score.plan import Plan
+    from logitpipe.stages.score.plan import Pair, Plan
     from logitpipe.stages.score.protocols import Protocol
 
 PERCENTILES = (1, 99)
@@ -55,6 +55,7 @@ def parse_temperature(_context: click.Context, _option: click.Parameter, tempera
 @click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the pictures."
 )
+@overwrite_option
 def maps(
     path: Place,
     method: str,
@@ -64,6 +65,7 @@ def maps(
     names: str | None,
     limit: int | None,
     out: Path,
+    overwrite: bool,
 ) -> None:
     """Draw each image beside its ground truth and its scores.
 
@@ -78,8 +80,10 @@ def maps(
     images = list(range(len(store.schema.images)))[:limit] if names is None else find_images(store, names)
     plan = plan_map(store.schema, _choose_protocol(protocol_name, label_codes), method, temperature)
     present = sorted(set(images) & set(store.completed()))
+    names_of = {image: picture_name(store, plan.pairs[0], image) for image in present}
+    refuse_to_replace((out / name for name in names_of.values()), overwrite)
     prepare_folder(out)
-    _draw_all(store, plan, GroundTruth(store, plan.protocol, present), present, out)
+    _draw_all(store, plan, GroundTruth(store, plan.protocol, present), names_of, out)
     _require_all(store, images, present)
 
 
@@ -101,14 +105,24 @@ def find_images(store: Store, names: str) -> list[int]:
     return [known[name] for name in dict.fromkeys(wanted)]
 
 
-def file_name(image: int, name: str) -> str:
-    """Return a file name for the picture of an image: safe whatever the image is called, and never another's.
+def picture_name(store: Store, pair: "Pair", image: int) -> str:
+    """Return the file name of a picture: it carries image, store, method and temperature."""
+    place = str(store.path).rstrip("/").rpartition("/")[2].removesuffix(".zip").removesuffix(".zarr")
+    stem = store.schema.images[image].rpartition(".")[0] or store.schema.images[image]
+    temperature = "" if pair.temperature is None else f"T{pair.temperature:g}"
+    return file_name(image, stem, place, pair.method, temperature)
+
+
+def file_name(image: int, *names: str) -> str:
+    """Return a file name made of names: safe whatever things are called, and never another image's.
 
     The index keeps names apart that differ in case, in the ending or beyond the length that is kept.
     """
-    stem = name.rpartition(".")[0] or name
-    safe = re.sub(r"[^\w.-]+", "_", stem).strip("._")[:STEM_LENGTH].rstrip("._")
-    return f"{image:04d}_{safe}.png" if safe else f"{image:04d}.png"
+    return "_".join([f"{image:04d}", *(safe for name in names if (safe := _safe(name)))]) + ".png"
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", name).strip("._")[:STEM_LENGTH].rstrip("._")
 
 
 def colour_limits(scores: np.ndarray) -> tuple[float, float]:
@@ -127,17 +141,17 @@ def _choose_protocol(name: str, label_codes: str | None) -> "Protocol":
     return replace(protocol, thin_above=None)  # thinning is for counting: a drawing shows every pixel
 
 
-def _draw_all(store: Store, plan: "Plan", truth: "GroundTruth", images: Sequence[int], out: Path) -> None:
+def _draw_all(store: Store, plan: "Plan", truth: "GroundTruth", names: Mapping[int, str], out: Path) -> None:
     from logitpipe.stages.score.passes.maps import score_map
 
     paths, skipped = [], []
-    with Progress(f"drawing {plan.pairs[0].method}", len(images)) as progress:
-        for image in images:
+    with Progress(f"drawing {plan.pairs[0].method}", len(names)) as progress:
+        for image in names:
             name, scored = store.schema.images[image], score_map(store, plan, truth, image)
             if scored is None:
                 skipped.append(name)
             else:
-                paths.append(_write(out, file_name(image, name), _draw(store, plan, image, scored)))
+                paths.append(_write(out, names[image], _draw(store, plan, image, scored)))
             progress.advance()
     for path in paths:
         click.echo(path)

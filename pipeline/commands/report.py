@@ -9,7 +9,8 @@ import click
 from logitpipe.cache.errors import PipeError
 from logitpipe.cache.files.folder import Folder
 from logitpipe.console.messages import caution
-from logitpipe.console.output import prepare_folder
+from logitpipe.console.options import overwrite_option
+from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.text import printable
 
 if TYPE_CHECKING:
@@ -20,23 +21,28 @@ NAME = "report.html"
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folders", nargs=-1, required=True, metavar="RESULTS...", type=click.Path(path_type=Path))
 @click.option(
-    "--out", metavar="FILE", type=click.Path(path_type=Path), help=f"The page to write  [default: DIR/{NAME}]"
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help=f"The page to write  [default: {NAME} in the first folder]",
 )
-def report(folder: Path, out: Path | None) -> None:
-    """Make one HTML page of the results in DIR.
+@overwrite_option
+def report(folders: tuple[Path, ...], out: Path | None, overwrite: bool) -> None:
+    """Make one HTML page of results.
 
-    DIR is what `pipe score --out DIR` wrote. The page holds tables, figures and, as long as the stores can still
-    be read, the best and worst images of each method; nothing in it leads elsewhere.
+    RESULTS are folders that `pipe score --out` wrote; several are joined. The page holds tables, figures and, as
+    long as the stores can still be read, the best and worst images of each method; nothing in it leads elsewhere.
     """
     from logitpipe.report.page import page
     from logitpipe.results.reading import read_results
 
-    results = read_results(folder)
-    target = out or folder / NAME
+    results = read_results(folders)
+    target = out or folders[0] / NAME
     if target.is_dir():
         raise PipeError(f"--out {target} is a folder; name the page to write, such as {target / NAME}")
+    refuse_to_replace([target], overwrite)
     prepare_folder(target.parent)
     text = page(results, _galleries(results))
     try:
@@ -49,15 +55,15 @@ def report(folder: Path, out: Path | None) -> None:
 
 
 def _galleries(results: "Results") -> "dict[str, Html]":
-    """Return each store's gallery, or the reason why it has none."""
+    """Return the gallery of each store by its fingerprint, or the reason why it has none."""
     from logitpipe.report.gallery import gallery
     from logitpipe.report.markup import tag
 
     found = {}
     for entry in results.entries:
-        store = entry.facts["store"]
+        store = entry.facts["fingerprint"]
         try:
-            found[store] = gallery(entry, results.protocol, os.cpu_count() or 1)
+            found[store] = gallery(entry, os.cpu_count() or 1)
         except PipeError as error:
             caution(f"no gallery of {entry.label}: {error}")
             found[store] = tag("p", f"The gallery is left out: {error}.", class_="note")

@@ -11,8 +11,8 @@ import click
 from logitpipe.cache.errors import IncompleteError, UsageError
 from logitpipe.commands.completion import complete_methods
 from logitpipe.console.messages import caution, detail, note, word_if_slow
-from logitpipe.console.options import STORE, protocol_option, require_temperature
-from logitpipe.console.output import prepare_folder
+from logitpipe.console.options import STORE, overwrite_option, protocol_option, require_temperature
+from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.progress import Progress
 from logitpipe.console.settings import details, resolved
 from logitpipe.console.text import byte_size
@@ -97,6 +97,7 @@ def parse_choices(_context: click.Context, _option: click.Parameter, texts: tupl
 )
 @click.option("--allow-incomplete", is_flag=True, help="Score what a store has, and exit with 3.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results as files.")
+@overwrite_option
 @click.option(
     "--format",
     "format_name",
@@ -123,6 +124,7 @@ def score(
     workers: int,
     allow_incomplete: bool,
     out: Path | None,
+    overwrite: bool,
     format_name: str,
     as_json: bool,
     summary: bool,
@@ -135,17 +137,26 @@ def score(
     plans = _plans(stores, methods, temperatures, protocol, thresholds)
     missing = _missing(plans, allow_incomplete)
     if out:
-        prepare_folder(out)
+        _prepare(out, overwrite)
     scored = [_score(store, plan, workers, exact, bool(out)) for store, plan in plans]
     rows, sketches = ([one for part in parts for one in part] for parts in zip(*scored, strict=True))
-    if out:
-        from logitpipe.results.writing import write_results
+    try:
+        if out:
+            from logitpipe.results.writing import write_results
 
-        write_results(out, rows, sketches, _settings(ctx, plans))
-    _warn_of_wide_intervals(rows)
-    click.echo(formatted(rows, printed_as, summary), nl=False)
+            write_results(out, rows, sketches, _settings(ctx, plans))
+    finally:  # hours of work may stand behind the figures: they are shown whatever became of the files
+        _warn_of_wide_intervals(rows)
+        click.echo(formatted(rows, printed_as, summary), nl=False)
     if missing:
         raise IncompleteError(f"{missing} images were missing; the figures are those of the others")
+
+
+def _prepare(out: Path, overwrite: bool) -> None:
+    from logitpipe.results.columns import FILES
+
+    refuse_to_replace((out / name for name in FILES), overwrite)
+    prepare_folder(out)
 
 
 def _warn_of_wide_intervals(rows: "Sequence[Row]") -> None:

@@ -4,7 +4,11 @@ from collections.abc import Mapping
 
 from logitpipe.cache.errors import PipeError
 
-ADVICE: Mapping[str, str] = {}
+ADVICE: Mapping[str, str] = {
+    "overwrite": "name another place with --out, or replace it with --overwrite",
+    "score": "`pipe score --out {folder}` makes it",
+    "score again": "run `pipe score --out {folder} --overwrite` again",
+}
 """Remedy -> words that follow the error, in which an error's `details` stand in braces."""
 
 

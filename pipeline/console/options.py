@@ -17,6 +17,8 @@ protocol_option = click.option(
     help="The named choices that turn scores into figures.",
 )
 
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there.")
+
 
 class StorePlace(click.Path):
     """A path or a URL; a URL stays text."""

@@ -1,6 +1,7 @@
 """The folder that results go to, made sure of before the work begins."""
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from logitpipe.cache.errors import PipeError
@@ -23,3 +24,18 @@ def prepare_folder(folder: Path) -> None:
             pass
     except OSError as error:
         raise PipeError(f"--out {folder}: the results cannot be written ({error.strerror})") from error
+
+
+def refuse_to_replace(paths: Iterable[Path], overwrite: bool) -> None:
+    """Let what exists be.
+
+    Raises
+    ------
+    PipeError
+        One of the paths exists, and nobody asked for it to be replaced.
+    """
+    if overwrite:
+        return
+    for path in paths:
+        if path.exists():
+            raise PipeError(f"{path} is there already", "overwrite")

@@ -26,7 +26,7 @@ def dataset_section(
         comparison(name, entries, results.temperatures),
         tag("details", tag("summary", "Every figure at every temperature, with certified intervals"), every),
         _over_temperature(entries, results),
-        *(network_section(entry, results, galleries[entry.facts["store"]]) for entry in entries),
+        *(network_section(entry, results, galleries[entry.facts["fingerprint"]]) for entry in entries),
         id=anchor,
     )
 

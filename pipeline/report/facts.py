@@ -1,12 +1,11 @@
 """What was run, and how to read it."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from logitpipe.console.text import listed
 from logitpipe.report.markup import Html, joined, tag
 from logitpipe.report.words import moment
-from logitpipe.results.series import Entry, Results
+from logitpipe.results.series import Entry, Results, Run
 from logitpipe.stages.score.protocols import to_document
 
 DEFINITIONS = {
@@ -23,17 +22,10 @@ DEFINITIONS = {
 
 def run_section(results: Results) -> Html:
     """Return command, versions, protocol and stores."""
-    run = results.run
-    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
-    exact = "by scikit-learn from every single score" if run["exact"] else "from integer histograms of all scores"
-    general = {"Versions": versions, "Figures": exact, "Scored": moment(run["finished"])}
     return tag(
         "section",
         tag("h2", "What was run"),
-        tag("pre", tag("code", run["command"]), tabindex=0),
-        _list(general),
-        tag("h3", f"Protocol {results.protocol.name}"),
-        _list({name.replace("_", "-"): _value(v) for name, v in _fields(results).items()}),
+        *map(_of_run, results.runs),
         tag("h3", "Networks and data"),
         tag("div", *(_store(entry) for entry in results.entries), class_="stores"),
         id="run",
@@ -47,8 +39,17 @@ def notes_section(results: Results) -> Html:
     return tag("section", tag("h2", "How to read this"), _list(terms), id="notes")
 
 
-def _fields(results: Results) -> dict[str, Any]:
-    return {name: value for name, value in to_document(results.protocol).items() if name != "name"}
+def _of_run(run: Run) -> Html:
+    record = run.record
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    exact = "by scikit-learn from every single score" if record["exact"] else "from integer histograms of all scores"
+    fields = {name: value for name, value in to_document(run.protocol).items() if name != "name"}
+    return joined(
+        tag("pre", tag("code", record["command"]), tabindex=0),
+        _list({"Versions": versions, "Figures": exact, "Scored": moment(record["finished"])}),
+        tag("h3", f"Protocol {run.protocol.name}"),
+        _list({name.replace("_", "-"): _value(value) for name, value in fields.items()}),
+    )
 
 
 def _store(entry: Entry) -> Html:

@@ -25,7 +25,6 @@ from logitpipe.stages.score.kernels.counting import IGNORED
 from logitpipe.stages.score.passes.maps import ScoreMap, score_map
 from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.plan import Pair, Plan, make_plan
-from logitpipe.stages.score.protocols import Protocol
 from logitpipe.stages.score.statistics.image_areas import ImageAreas
 
 PANEL_WIDTH = 400
@@ -49,7 +48,7 @@ class Scored:
     areas: dict[int, list[float | None]]
 
 
-def gallery(entry: Entry, protocol: Protocol, workers: int) -> Html:
+def gallery(entry: Entry, workers: int) -> Html:
     """Return the best and the worst image of each method of a store.
 
     Raises
@@ -57,9 +56,9 @@ def gallery(entry: Entry, protocol: Protocol, workers: int) -> Html:
     PipeError
         The store cannot be read any more, or is not the one that was scored.
     """
-    store = _open(entry)
+    store, protocol = _open(entry), entry.run.protocol
     images = _images(entry, store)
-    pairs = tuple(Pair(s.method, s.rows[s.shown].temperature) for s in entry.series)
+    pairs = tuple(Pair(s.rows[0].method, s.rows[s.shown].temperature) for s in entry.series)
     temperatures = [pair.temperature for pair in pairs if pair.temperature is not None] or [1.0]
     plan = replace(make_plan(store.schema, protocol, None, temperatures), pairs=pairs)
     with Progress(f"finding the best and worst images of {entry.label}", len(images)) as progress:

@@ -20,7 +20,7 @@ def network_section(entry: Entry, results: Results, gallery: Html) -> Html:
 def _curves(entry: Entry, results: Results) -> Html:
     """Return the curves at T = 1, and again with each method at its best temperature where there are several."""
     note = " From histograms of every scored pixel; the dotted line is chance."
-    if results.run["exact"]:
+    if entry.run.record["exact"]:
         note += " The figures in the table are exact, from every single score."
     figures = []
     if all(series.plain is not None for series in entry.series):

@@ -7,7 +7,7 @@ from logitpipe.report.dataset import dataset_section
 from logitpipe.report.facts import notes_section, run_section
 from logitpipe.report.markup import Html, tag
 from logitpipe.report.words import moment
-from logitpipe.results.series import Results
+from logitpipe.results.series import Results, Run
 
 
 def page(results: Results, galleries: Mapping[str, Html]) -> str:
@@ -43,6 +43,10 @@ def _header(title: str, results: Results) -> Html:
         "header",
         tag("p", "Anomaly scores of cached logits", class_="over"),
         tag("h1", title),
-        tag("p", f"Protocol {results.protocol.name}, scored {moment(results.run['finished'])}", class_="note"),
+        tag("p", "; ".join(map(_scored, results.runs)), class_="note"),
         tag("nav", *links, aria_label="Sections"),
     )
+
+
+def _scored(run: Run) -> str:
+    return f"protocol {run.protocol.name}, scored {moment(run.record['finished'])}"

@@ -3,38 +3,42 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, fields
 from typing import Any
 
 from logitpipe.console.text import printable
-from logitpipe.stages.score.figures.rows import SCHEMA_VERSION, Row
+from logitpipe.results.columns import FORMAT, columns, record
+from logitpipe.stages.score.figures.rows import Row
 
 
 def as_document(rows: Sequence[Row]) -> dict[str, Any]:
     """Return the rows as one object for JSON; figures that do not exist are null."""
-    return {"schema_version": SCHEMA_VERSION, "results": [asdict(row) for row in rows]}
+    return {"schema_version": FORMAT, "results": [record(row) for row in rows]}
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """Return one line for each row, fractions; an IoU has columns for its threshold and its three figures.
+    """Return one line for each row, fractions, with the columns of `columns.columns`.
 
-    Names are as `_cell` gives them; results.json has them as they are.
+    Names are as `spreadsheet_text` gives them; results.json has them as they are.
     """
-    thresholds = max((len(row.iou) for row in rows), default=0)
-    plain = [field.name for field in fields(Row) if field.name != "iou"]
-    names = ("threshold", "normal", "anomaly", "mean")
+    found = columns(rows)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*plain, *(f"iou_{i}_{name}" for i in range(thresholds) for name in names)])
-    for row in rows:
-        facts = (_cell(getattr(row, name)) for name in plain)
-        writer.writerow([*facts, *(iou[name] for iou in row.iou for name in names)])
+    writer.writerow(found)
+    for values in zip(*found.values(), strict=True):
+        writer.writerow([spreadsheet_text(value) if isinstance(value, str) else value for value in values])
     return text.getvalue()
 
 
-def _cell(value: object) -> object:
+def csv_bytes(text: str) -> bytes:
+    """Return the bytes of a CSV file: UTF-8, with a byte order mark where a letter is beyond ASCII.
+
+    Without the mark a spreadsheet takes such letters for those of the system's old encoding. With it some programs
+    misread the name of the first column, so that a file which does without has none.
+    """
+    return text.encode("utf-8" if text.isascii() else "utf-8-sig")
+
+
+def spreadsheet_text(name: str) -> str:
     """Return a name as text of one line that no spreadsheet takes for a formula: stores come from others, too."""
-    if not isinstance(value, str):
-        return value
-    text = printable(value)
+    text = printable(name)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

@@ -1,21 +1,21 @@
-"""The results of `pipe score --out DIR`, read back believing nothing."""
+"""The results of `pipe score --out DIR`, of one run or of several, read back believing nothing."""
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray
 
 from logitpipe.cache.errors import PipeError
-from logitpipe.report.words import moment
-from logitpipe.results.dataset import read_sketches
-from logitpipe.results.series import Results, arranged
+from logitpipe.results import arrays, version_1
+from logitpipe.results.columns import FORMAT, from_record
+from logitpipe.results.series import Drawn, Results, Run, arranged
 from logitpipe.stages.score.figures.curves import BINS, POINTS, Sketch
-from logitpipe.stages.score.figures.rows import SCHEMA_VERSION, Row
+from logitpipe.stages.score.figures.rows import Row
 from logitpipe.stages.score.protocols import from_document
 
 OF_RUN = {"command": str, "finished": str, "versions": dict, "exact": bool, "protocol": dict, "stores": list}
@@ -33,47 +33,52 @@ OF_STORE = {
 }
 """What the page says of a run and of each store, and the types that it must have."""
 
-FRACTIONS = ("auprc", "auprc_lower", "auprc_upper", "fpr95", "auroc", "best_f1")
+SKETCHES = {1: version_1.read_sketches, FORMAT: arrays.read_sketches}
+"""By the format of the folder."""
+
 SLACK = 1e-6
 """What rounding may add to a fraction."""
 
 
-def read_results(folder: Path) -> Results:
-    """Read the results in a folder.
+def read_results(folders: Sequence[Path]) -> Results:
+    """Read the results in folders, and join them.
 
     Raises
     ------
     PipeError
-        There are none, or they are damaged, of another version, or of different runs.
+        In one there are none, or they are damaged, of a later release, or of different runs.
     """
+    return arranged([_read_folder(folder) for folder in folders])
+
+
+def _read_folder(folder: Path) -> tuple[Run, list[Drawn]]:
     if not (folder / "results.json").is_file():
-        raise PipeError(
-            f"{folder}: expected results, but there is no results.json; `pipe score --out {folder}` makes it"
-        )
+        raise PipeError(f"{folder}: expected results, but there is no results.json", "score", folder=folder)
     try:
         return _read(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PipeError(
-            f"{folder}: these are not the results of one run of this release ({error!r}); "
-            f"run `pipe score --out {folder}` again"
+            f"{folder}: these are not the results of one run of this release or an earlier one ({error!r})",
+            "score again",
+            folder=folder,
         ) from error
 
 
-def _read(folder: Path) -> Results:
-    rows = _rows(json.loads((folder / "results.json").read_text(encoding="utf-8")))
-    run = json.loads((folder / "settings.json").read_text(encoding="utf-8"))["run"]
-    _check_run(run)
-    with xarray.open_zarr(folder / "results.zarr") as dataset:
-        sketches = read_sketches(dataset, rows)
+def _read(folder: Path) -> tuple[Run, list[Drawn]]:
+    document = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    if document["schema_version"] not in SKETCHES:
+        raise ValueError(f"schema_version {document['schema_version']!r}, expected {FORMAT} or less")
+    rows = _rows(document)
+    record = json.loads((folder / "settings.json").read_text(encoding="utf-8"))["run"]
+    _check_record(record, rows)
+    sketches = SKETCHES[document["schema_version"]](folder / "results.zarr", rows)
     for row, sketch in zip(rows, sketches, strict=True):
         _check_sketch(row, sketch)
-    return Results(run, from_document(run["protocol"]), arranged(rows, sketches, run))
+    return Run(folder, record, from_document(record["protocol"])), list(zip(rows, sketches, strict=True))
 
 
 def _rows(document: dict[str, Any]) -> list[Row]:
-    if document["schema_version"] != SCHEMA_VERSION:
-        raise ValueError(f"schema_version {document['schema_version']!r}, expected {SCHEMA_VERSION}")
-    rows = [Row(**row) for row in document["results"]]
+    rows = [from_record(row) for row in document["results"]]
     for row in rows:
         _check_row(row)
     if not rows:
@@ -82,35 +87,42 @@ def _rows(document: dict[str, Any]) -> list[Row]:
 
 
 def _check_row(row: Row) -> None:
-    texts, counts = ("store", "network", "kind", "dataset", "protocol", "method"), ("images", "pixels", "positives")
+    texts = ("store", "network", "kind", "dataset", "protocol", "method", "parameters")
+    counts = ("images", "pixels", "positives")
+    temperatures = ("temperature", "map_temperature", "mask_temperature")
     kinds = dict.fromkeys(texts, str) | dict.fromkeys(counts, int) | {"iou": list}
-    _check({f.name: getattr(row, f.name) for f in fields(Row)}, kinds)
-    measured = [getattr(row, name) for name in FRACTIONS]
+    values = {field.name: getattr(row, field.name) for field in fields(Row)}
+    _check(values, kinds)
+    scores = ("best_f1_threshold",)
+    fractions = [value for name, value in values.items() if name not in (*kinds, *temperatures, *scores)]
     exists = 0 < row.positives < row.pixels
-    if any((figure is not None) != exists for figure in measured):
+    if any((getattr(row, name) is not None) != exists for name in ("auprc", "fpr95", "auroc", "best_f1")):
         raise ValueError("figures exist just where there are both anomalous and normal pixels")
     ious = [iou[name] for iou in row.iou for name in ("normal", "anomaly", "mean")]
-    if not all(figure is None or -SLACK <= figure <= 1 + SLACK for figure in (*measured, *ious)):
+    if not all(figure is None or -SLACK <= figure <= 1 + SLACK for figure in (*fractions, *ious)):
         raise ValueError("a figure is no fraction")
-    numbers = [number for number in (row.temperature, row.best_f1_threshold) if number is not None]
+    numbers = [number for name in (*temperatures, *scores) if (number := values[name]) is not None]
     if not all(map(math.isfinite, numbers)) or not all(isinstance(iou["threshold"], float | int) for iou in row.iou):
         raise ValueError("a temperature or a threshold is no number")
-    if row.temperature is not None and row.temperature <= 0:
-        raise ValueError(f"temperature {row.temperature!r}")
+    for name in temperatures:
+        if values[name] is not None and values[name] <= 0:
+            raise ValueError(f"{name} {values[name]!r}")
 
 
-def _check_run(run: dict[str, Any]) -> None:
-    _check(run, OF_RUN)
-    moment(run["finished"])
-    for store in run["stores"]:
+def _check_record(record: dict[str, Any], rows: Sequence[Row]) -> None:
+    _check(record, OF_RUN)
+    datetime.fromisoformat(record["finished"])
+    for store in record["stores"]:
         _check(store, OF_STORE)
+    for name in {row.store for row in rows} - {store["store"] for store in record["stores"]}:
+        raise KeyError(name)
 
 
 def _check_sketch(row: Row, sketch: Sketch) -> None:
     sizes = {"recall": POINTS, "precision": POINTS, "fpr": POINTS, "normal": BINS, "anomaly": BINS, "edges": BINS + 1}
-    arrays = {name: getattr(sketch, name) for name in sizes}
-    finite = all(np.isfinite(array).all() for array in arrays.values()) or row.auprc is None
-    if not finite or any(arrays[name].shape != (size,) for name, size in sizes.items()):
+    drawn = {name: getattr(sketch, name) for name in sizes}
+    finite = all(np.isfinite(array).all() for array in drawn.values()) or row.auprc is None
+    if not finite or any(drawn[name].shape != (size,) for name, size in sizes.items()):
         raise ValueError(f"no curves of {row.method} that could be drawn")
 
 

@@ -1,7 +1,7 @@
-"""Results as a page shows them: data sets, the stores over each, and the methods of each store."""
+"""Results as tables and pages take them: data sets, the stores over each, and the methods of each store."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,28 @@ from logitpipe.stages.score.protocols import Protocol
 
 
 @dataclass(frozen=True)
+class Run:
+    """One call of `pipe score --out`.
+
+    Parameters
+    ----------
+    folder : where its results are
+    record : what was run, as `record.describe_run` wrote it down
+    protocol : how its stores were scored
+    """
+
+    folder: Path
+    record: dict[str, Any]
+    protocol: Protocol
+
+
+@dataclass(frozen=True)
 class Series:
     """One method on one store.
 
     Parameters
     ----------
-    method : its name
+    method : its name, with its parameters and the temperatures that are the same in all rows
     rows, sketches : figures and curves by rising temperature; one where no temperature matters
     """
 
@@ -38,28 +54,34 @@ class Series:
     @property
     def plain(self) -> int | None:
         """The index of the row at T = 1, or of the only row; None where neither was scored."""
-        if len(self.rows) == 1:
-            return 0
-        return next((i for i, row in enumerate(self.rows) if row.temperature == 1), None)
+        return 0 if len(self.rows) == 1 else self.at(1.0)
 
     @property
     def shown(self) -> int:
         """The index of the row whose scores are drawn: at T = 1, which no label chose, or else at the best."""
         return self.best if self.plain is None else self.plain
 
+    def at(self, temperature: float) -> int | None:
+        """Return the index of the row at a temperature; the only one of a method that temperature does not change."""
+        if not self.tempered:
+            return 0
+        return next((i for i, row in enumerate(self.rows) if row.temperature == temperature), None)
+
 
 @dataclass(frozen=True)
 class Entry:
-    """One store of a run.
+    """One store under one protocol.
 
     Parameters
     ----------
     label : tells it from the other stores over the same data set
+    run : in which it was scored
     facts : its part of the record of the run
     series : its methods
     """
 
     label: str
+    run: Run
     facts: dict[str, Any]
     series: tuple[Series, ...]
 
@@ -71,17 +93,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Results:
-    """What `pipe score --out DIR` left.
+    """What one or several calls of `pipe score --out DIR` left.
 
     Parameters
     ----------
-    run : the record of the run
-    protocol : how the stores were scored
-    datasets : the stores over each data set, by its name
+    runs : one for each folder
+    datasets : the stores over each data set, by its name; where there are several protocols, by both names
     """
 
-    run: dict[str, Any]
-    protocol: Protocol
+    runs: tuple[Run, ...]
     datasets: dict[str, list[Entry]]
 
     @property
@@ -96,32 +116,68 @@ class Results:
         return sorted({row.temperature for row in rows if row.temperature is not None})
 
 
-def arranged(rows: Sequence[Row], sketches: Sequence[Sketch], run: dict[str, Any]) -> dict[str, list[Entry]]:
-    """Return the stores over each data set, from rows, the sketch of each, and the record of the run."""
-    pairs = list(zip(rows, sketches, strict=True))
-    facts = {store["store"]: store for store in run["stores"]}
-    datasets: dict[str, list[Entry]] = {row.dataset: [] for row in rows}
-    for store in dict.fromkeys(row.store for row in rows):
-        own = [(row, sketch) for row, sketch in pairs if row.store == store]
-        series = tuple(_series(method, own) for method in dict.fromkeys(row.method for row, _ in own))
-        datasets[own[0][0].dataset].append(Entry("", facts[store], series))
-    return {dataset: _labelled(entries) for dataset, entries in datasets.items()}
+Drawn = tuple[Row, Sketch]
+"""A row and what is drawn of it."""
 
 
-def _series(method: str, pairs: Sequence[tuple[Row, Sketch]]) -> Series:
-    own = sorted(((r, s) for r, s in pairs if r.method == method), key=lambda pair: pair[0].temperature or 0.0)
-    return Series(method, tuple(row for row, _ in own), tuple(sketch for _, sketch in own))
+def arranged(parts: Sequence[tuple[Run, Sequence[Drawn]]]) -> Results:
+    """Join runs. Of a row that several have, the last one counts; a store that two have scored is one entry.
+
+    Raises
+    ------
+    KeyError
+        A row is of a store that the record of its run does not know.
+    """
+    protocols = {run.protocol.name for run, _ in parts}
+    found: dict[tuple[str, str], dict[tuple[object, ...], Drawn]] = {}
+    facts: dict[tuple[str, str], tuple[Run, dict[str, Any]]] = {}
+    for run, drawn in parts:
+        stores = {store["store"]: store for store in run.record["stores"]}
+        for row, sketch in drawn:
+            store = stores[row.store]
+            name = row.dataset if len(protocols) == 1 else f"{row.dataset}, protocol {row.protocol}"
+            at = name, f"{store['fingerprint']} {store['path']}"
+            facts[at] = run, store
+            found.setdefault(at, {})[_key(row)] = row, sketch
+    datasets: dict[str, list[Entry]] = {}
+    for (name, store_key), of_store in found.items():
+        run, store = facts[name, store_key]
+        datasets.setdefault(name, []).append(Entry("", run, store, _all_series(list(of_store.values()))))
+    return Results(tuple(run for run, _ in parts), {name: _labelled(each) for name, each in datasets.items()})
+
+
+def method_label(row: Row) -> str:
+    """Return a method with its parameters and with what temperatures it has beside the one that is swept."""
+    parameters = f":{row.parameters}" if row.parameters else ""
+    others = {"T_S": row.map_temperature, "T_m": row.mask_temperature}
+    temperatures = "".join(f", {name} = {value:g}" for name, value in others.items() if value not in (None, 1))
+    return f"{row.method}{parameters}{temperatures}"
+
+
+def _key(row: Row) -> tuple[object, ...]:
+    return method_label(row), row.temperature
+
+
+def _all_series(drawn: Sequence[Drawn]) -> tuple[Series, ...]:
+    methods: dict[str, list[Drawn]] = {}
+    for row, sketch in sorted(drawn, key=lambda pair: pair[0].temperature or 0.0):
+        methods.setdefault(method_label(row), []).append((row, sketch))
+    order = dict.fromkeys(method_label(row) for row, _ in drawn)
+    return tuple(Series(name, *map(tuple, zip(*methods[name], strict=True))) for name in order)
 
 
 def _labelled(entries: Sequence[Entry]) -> list[Entry]:
-    """Name each store by its network, and by its path too where two stores over one data set share that."""
-    rows = [entry.row for entry in entries]
-    networks = Counter(row.network for row in rows)
-    files = Counter((row.network, Path(row.store).name) for row in rows)
+    """Name each store by as little as tells it from the others: network, file, path, folder of results."""
+    names: list[Callable[[Entry], str]] = [
+        lambda entry: entry.row.network,
+        lambda entry: f"{entry.row.network} ({Path(entry.row.store).name})",
+        lambda entry: f"{entry.row.network} ({entry.row.store})",
+        lambda entry: f"{entry.row.network} ({entry.row.store}, {entry.run.folder})",
+    ]
+    counts = [Counter(map(name, entries)) for name in names]
 
-    def label(row: Row) -> str:
-        name = Path(row.store).name
-        shown = name if files[row.network, name] == 1 else row.store
-        return row.network if networks[row.network] == 1 else f"{row.network} ({shown})"
+    def label(entry: Entry) -> str:
+        alone = (name(entry) for name, count in zip(names, counts, strict=True) if count[name(entry)] == 1)
+        return next(alone, names[-1](entry))
 
-    return [replace(entry, label=label(row)) for entry, row in zip(entries, rows, strict=True)]
+    return [replace(entry, label=label(entry)) for entry in entries]

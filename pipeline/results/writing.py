@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import xarray
-
 from logitpipe.cache.errors import PipeError
 from logitpipe.cache.files.folder import Folder, beside
-from logitpipe.results.dataset import as_dataset
-from logitpipe.results.plain_rows import as_csv, as_document
+from logitpipe.results.arrays import write_arrays
+from logitpipe.results.columns import FORMAT
+from logitpipe.results.plain_rows import as_csv, as_document, csv_bytes
 from logitpipe.stages.score.figures.curves import Sketch
 from logitpipe.stages.score.figures.rows import Row
 from logitpipe.tables.comparison import comparison_tables
@@ -32,28 +31,27 @@ def write_results(folder: Path, rows: Sequence[Row], sketches: Sequence[Sketch],
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in _texts(rows, settings).items():
-            Folder(folder).publish(name, text.encode())
-        _publish_store(folder / "results.zarr", as_dataset(rows, sketches))
+        for name, data in _files(rows, settings).items():
+            Folder(folder).publish(name, data)
+        _publish_arrays(folder / "results.zarr", rows, sketches)
     except OSError as error:
         raise PipeError(f"--out {folder}: the results cannot be written ({error.strerror})") from error
 
 
-def _texts(rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return the files of text by name."""
+def _files(rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the files that are text, by name."""
     return {
-        "results.json": json.dumps(as_document(rows), indent=1) + "\n",
-        "results.csv": as_csv(rows),
-        "results.md": "\n\n".join(map(markdown, comparison_tables(rows))) + "\n",
-        "settings.json": json.dumps(settings, indent=1) + "\n",
+        "results.json": (json.dumps(as_document(rows), indent=1) + "\n").encode(),
+        "results.csv": csv_bytes(as_csv(rows)),
+        "results.md": ("\n\n".join(map(markdown, comparison_tables(rows))) + "\n").encode(),
+        "settings.json": (json.dumps({"format": FORMAT, **settings}, indent=1) + "\n").encode(),
     }
 
 
-def _publish_store(path: Path, dataset: xarray.Dataset) -> None:
-    """Write a Zarr v2 group: names of stores and methods are text, which the v3 core does not know."""
+def _publish_arrays(path: Path, rows: Sequence[Row], sketches: Sequence[Sketch]) -> None:
     partial = beside(path)
     try:
-        dataset.to_zarr(partial, mode="w", zarr_format=2, consolidated=True)
+        write_arrays(partial, rows, sketches)
         shutil.rmtree(path, ignore_errors=True)
         partial.replace(path)
     finally:

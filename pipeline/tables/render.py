@@ -10,7 +10,7 @@ from logitpipe.tables.comparison import FIGURES, Cell, Table
 RULE = "-"
 ARROWS: dict[object, str] = {max: r"$\uparrow$", min: r"$\downarrow$"}
 
-_MARKDOWN = {ord(character): f"\\{character}" for character in "\\|*<`[&~"}
+_MARKDOWN = {ord(character): f"\\{character}" for character in "\\|*_<`[&~"}
 _LATEX = {ord(character): f"\\{character}" for character in "{}$&#%_"} | {
     ord("\\"): r"\textbackslash{}",
     ord("^"): r"\textasciicircum{}",

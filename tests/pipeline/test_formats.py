@@ -28,7 +28,7 @@ def pipe(*words: object) -> Result:
 
 
 def test_csv_and_json_are_the_files(store, tmp_path):
-    words = ("score", store, "--threshold", 0.5, "--out", tmp_path / "r", "--format")
+    words = ("score", store, "--threshold", 0.5, "--out", tmp_path / "r", "--overwrite", "--format")
     assert pipe(*words, "csv").stdout == (tmp_path / "r/results.csv").read_text()
     assert json.loads(pipe(*words, "json").stdout) == json.loads((tmp_path / "r/results.json").read_text())
     assert pipe(*words, "markdown").stdout == (tmp_path / "r/results.md").read_text()

@@ -82,7 +82,7 @@ def test_panels_show_picture_ground_truth_and_scores(tmp_path, kind):
     assert result.exit_code == 0
     store = open_store(path)
     for image, line in enumerate(result.stdout.splitlines()):
-        assert line == f"{tmp_path}/out/000{image}_{'abc'[image]}.png"
+        assert line == f"{tmp_path}/out/000{image}_{'abc'[image]}_store_msp_T2.png"
         picture, truth, scores = panels(Path(line))
         preview = Image.fromarray(store.read("preview", image)).resize(PANEL, Image.Resampling.LANCZOS)
         np.testing.assert_array_equal(picture, preview)
@@ -98,8 +98,8 @@ def test_panels_show_picture_ground_truth_and_scores(tmp_path, kind):
 def test_the_temperature_and_the_method_change_the_scores_alone(pixel):
     drawn = []
     for words in ([], ["--temperature", "0.1"], ["--method", "entropy"]):
-        assert maps(pixel, *words).exit_code == 0
-        drawn.append(panels(pixel.parent / "out" / "0000_a.png"))
+        (line, *_) = maps(pixel, *words).stdout.splitlines()
+        drawn.append(panels(Path(line)))
     pictures, truths, scores = ({panel.tobytes() for panel in column} for column in zip(*drawn, strict=True))
     assert (len(pictures), len(truths), len(scores)) == (1, 1, 3)
 
@@ -117,11 +117,11 @@ def test_the_protocol_decides_the_evaluation_size_and_the_images(tmp_path):
     fill(path, schema, images=[1], codes=(0, 255))
     result = maps(path, "--protocol", "course")
     assert result.exit_code == 0
-    assert result.stdout == f"{tmp_path}/out/0000_a.png\n"
+    assert result.stdout == f"{tmp_path}/out/0000_a_store_msp_T1.png\n"
     line = "not drawn, as protocol course skips images without an anomaly: b.png"
     assert result.stderr.splitlines()[-1] == line
     width, height = panel_size(8, 12)
-    with Image.open(tmp_path / "out" / "0000_a.png") as figure:
+    with Image.open(tmp_path / "out" / "0000_a_store_msp_T1.png") as figure:
         assert figure.size == (3 * width + 4 * MARGIN, TITLE + height + FOOTER)
 
 
@@ -136,13 +136,13 @@ def test_the_protocol_decides_the_evaluation_size_and_the_images(tmp_path):
 )
 def test_which_images_are_drawn(pixel, words, drawn):
     assert maps(pixel, *words).exit_code == 0
-    assert sorted(content(pixel.parent / "out")) == [f"{name}.png" for name in drawn]
+    assert sorted(content(pixel.parent / "out")) == [f"{name}_pixel_msp_T1.png" for name in drawn]
 
 
 def test_a_name_with_a_comma_can_be_asked_for(tmp_path):
     path = fill(tmp_path / "store", make_schema("pixel", images=["a,b.png", "a"]))
     assert maps(path, "--images", "a,b.png").exit_code == 0
-    assert list(content(tmp_path / "out")) == ["0000_a_b.png"]
+    assert list(content(tmp_path / "out")) == ["0000_a_b_store_msp_T1.png"]
 
 
 HOSTILE = [
@@ -180,26 +180,30 @@ def test_hostile_names_stay_in_the_folder_and_apart(tmp_path):
     ],
 )
 def test_file_names(name, expected):
-    assert file_name(7, name) == expected
+    assert file_name(7, name.rpartition(".")[0] or name) == expected
 
 
-def test_the_same_command_again_replaces_the_pictures(pixel):
+def test_pictures_are_replaced_on_request_alone(pixel):
     maps(pixel)
-    before = content(pixel.parent / "out")
-    (pixel.parent / "out" / "0000_a.png").write_text("old")
-    maps(pixel)
-    assert content(pixel.parent / "out") == before
+    before, old = content(pixel.parent / "out"), pixel.parent / "out" / "0000_a_pixel_msp_T1.png"
+    old.write_text("old")
+    line = f"pipe: {old} is there already; name another place with --out, or replace it with --overwrite"
+    fails(maps(pixel), line)
+    assert old.read_text() == "old"
+    assert maps(pixel, "--temperature", 2).exit_code == 0
+    assert maps(pixel, "--overwrite").exit_code == 0
+    assert content(pixel.parent / "out").items() >= before.items()
 
 
 def test_an_incomplete_store_is_drawn_as_far_as_it_goes(tmp_path):
     path = fill(tmp_path / "store", make_schema("pixel"), images=[1])
     result = maps(path)
-    assert (result.exit_code, result.stdout) == (3, f"{tmp_path}/out/0001_b.png\n")
+    assert (result.exit_code, result.stdout) == (3, f"{tmp_path}/out/0001_b_store_msp_T1.png\n")
     assert result.stderr.splitlines()[-1] == (
         f"pipe: {path}: 2 of 3 images were not drawn, as they are not in the store (a.png, c.png); "
         "run the same `pipe infer` again to add them"
     )
-    assert maps(path, "--images", "b.png").exit_code == 0
+    assert maps(path, "--images", "b.png", "--overwrite").exit_code == 0
 
 
 def test_damage_ends_the_drawing(pixel):
@@ -208,7 +212,7 @@ def test_damage_ends_the_drawing(pixel):
     result = maps(pixel)
     assert result.exit_code == 4
     assert f"pipe: {pixel}: image 'b.png': logits/c/1/0/0/0: checksum " in result.stderr
-    assert list(content(pixel.parent / "out")) == ["0000_a.png"]
+    assert list(content(pixel.parent / "out")) == ["0000_a_pixel_msp_T1.png"]
 
 
 def test_unknown_codes_and_their_meaning(tmp_path):
@@ -217,7 +221,7 @@ def test_unknown_codes_and_their_meaning(tmp_path):
     assert result.exit_code == 1
     assert "its mask holds codes that the protocol does not know: 3 (" in result.stderr
     assert maps(path, "--label-codes", "normal=3,anomaly=4").exit_code == 0
-    truth = panels(tmp_path / "out" / "0000_a.png")[1]
+    truth = panels(tmp_path / "out" / "0000_a_store_msp_T1.png")[1]
     assert {tuple(colour) for colour in cells(truth).reshape(-1, 3)} == {colours.NORMAL, colours.ANOMALY}
 
 

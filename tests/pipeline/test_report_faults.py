@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray
 from conftest import fails
-from pages import Page, call, report, scored
+from pages import Page, call, report, results, scored
 from stores import fill, make_schema
 
 HOSTILE = '"><img src=x onerror=alert(1)></title></style><script>alert(1)</script>&amp;\x1b[2J\u202e'
@@ -77,7 +77,7 @@ def test_the_stores_are_found_from_another_folder(tmp_path, monkeypatch):
 
 def test_the_same_results_make_the_same_page(tmp_path, pixel_store):
     out = scored(tmp_path, pixel_store, "--temperatures", "0.5,1")
-    pages = [call("report", out) and (out / "report.html").read_bytes() for _ in range(2)]
+    pages = [call("report", out, "--overwrite") and (out / "report.html").read_bytes() for _ in range(2)]
     assert pages[0] == pages[1]
 
 
@@ -90,7 +90,7 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, pixel_store,
     message = (
         f"pipe: {out}/report.html: the page cannot be written (No space left on device); name another with --out"
     )
-    fails(call("report", out), message)
+    fails(call("report", out, "--overwrite"), message)
     assert (out / "report.html").read_text() == "old" and sorted(out.iterdir()) == before
 
 
@@ -119,10 +119,10 @@ def edited(change):
 
 
 def flattened(out, _):
-    dataset = xarray.open_zarr(out / "results.zarr").load()
+    path = out / "results.zarr"
+    dataset = xarray.open_zarr(path, group="curves").load()
     dataset["edges"][...] = np.nan
-    shutil.rmtree(out / "results.zarr")
-    dataset.to_zarr(out / "results.zarr", zarr_format=2, consolidated=True)
+    dataset.to_zarr(path, group="curves", mode="w", zarr_format=2, consolidated=True)
 
 
 HARMS = {
@@ -130,7 +130,7 @@ HARMS = {
     "no settings": ("settings.json", lambda out, name: (out / name).unlink(), "FileNotFoundError("),
     "no arrays": ("results.zarr", lambda out, name: shutil.rmtree(out / name), "FileNotFoundError("),
     "of before": ("settings.json", edited(lambda d: d.pop("run")), "KeyError('run')"),
-    "newer": ("results.json", edited(lambda d: d.update(schema_version=2)), "ValueError('schema_version 2, "),
+    "newer": ("results.json", edited(lambda d: d.update(schema_version=9)), "ValueError('schema_version 9, "),
     "empty": ("results.json", edited(lambda d: d["results"].clear()), "ValueError('no rows')"),
     "another run": (
         "results.json",
@@ -158,6 +158,33 @@ def test_results_that_are_none_end_in_a_line(tmp_path, pixel_store, harm):
     result = call("report", out)
     assert (result.exit_code, result.stdout) == (1, "")
     (line,) = result.stderr.splitlines()
-    assert line.startswith(f"pipe: {out}: these are not the results of one run of this release ({reason}")
-    assert line.endswith(f"; run `pipe score --out {out}` again")
+    assert line.startswith(
+        f"pipe: {out}: these are not the results of one run of this release or an earlier one ({reason}"
+    )
+    assert line.endswith(f"; run `pipe score --out {out} --overwrite` again")
     assert not (out / "report.html").exists()
+
+
+def test_results_of_an_earlier_release_stay_readable(tmp_path):
+    shutil.unpack_archive(Path(__file__).parents[1] / "data/results_v1.zip", tmp_path / "old")
+    page = report(tmp_path / "old")
+    figures = {cell for line in page.table("Every figure on Tiny")[1:] for cell in line}
+    assert {f"{100 * row['auprc']:.3f}" for row in results(tmp_path / "old")} <= figures
+
+
+def test_a_page_is_replaced_on_request_alone(tmp_path, pixel_store):
+    out = scored(tmp_path, pixel_store, "--methods", "msp")
+    (out / "report.html").write_text("old")
+    assert call("report", out).exit_code == 1
+    assert (out / "report.html").read_text() == "old"
+
+
+def test_results_of_two_runs_are_joined(tmp_path, pixel_store, mask_store):
+    call("score", pixel_store, "--methods", "msp", "--temperatures", "0.5,1", "--out", tmp_path / "a")
+    call(
+        "score", pixel_store, mask_store, "--methods", "msp,entropy", "--temperatures", "1,2", "--out", tmp_path / "b"
+    )
+    table = report(tmp_path / "a", tmp_path / "b").table("Every figure on Tiny")[1:]
+    expected = [("enet", "msp", T) for T in ("0.5", "1", "2")] + [("enet", "entropy", T) for T in ("1", "2")]
+    expected += [("eomt", method, T) for method in ("msp", "entropy") for T in ("1", "2")]
+    assert [tuple(line[:3]) for line in table] == expected

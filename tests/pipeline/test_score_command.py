@@ -7,13 +7,15 @@ import platform
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import xarray
 from click.testing import CliRunner, Result
-from conftest import fails
+from conftest import content, fails
 from stores import fill, make_schema
 
 from logitpipe.cli import cli
@@ -29,7 +31,7 @@ def results(*words: object) -> list[dict]:
     result = score(*words, "--json")
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     return document["results"]
 
 
@@ -95,23 +97,60 @@ def test_files_agree_with_what_is_printed(pixel_store, mask_store, tmp_path):
 
 
 def test_results_open_in_xarray(pixel_store, mask_store, tmp_path):
-    rows = results(pixel_store, mask_store, "--temperatures", "0.5,1", "--out", tmp_path / "out")
-    dataset = xarray.open_zarr(tmp_path / "out/results.zarr")
-    assert dataset["auprc"].dims == ("store", "method", "temperature")
-    for row in rows:
-        found = dataset["fpr95"].sel({"store": row["store"], "method": row["method"]})
-        if row["temperature"] is not None:
-            found = found.sel(temperature=row["temperature"])
-        assert (found.values == row["fpr95"]).all()
+    words = ("--temperatures", "0.5,1", "--threshold", "0.5", "--out", tmp_path / "out")
+    rows = results(pixel_store, mask_store, *words)
+    with xarray.open_zarr(tmp_path / "out/results.zarr") as dataset:
+        assert dict(dataset.sizes) == {"row": len(rows)}
+        frame = dataset.to_dataframe()
+        for method in ("msp", "maxlogit"):
+            expected = [row["auprc"] for row in rows if row["method"] == method]
+            assert dataset.auprc[dataset.method == method].values.tolist() == expected
+    for name in ("auprc", "fpr95", "images", "pixels", "positives", "kind", "parameters", "map_temperature"):
+        default = 1 if name == "map_temperature" else None
+        assert frame[name].tolist() == [default if row[name] is None else row[name] for row in rows]
+    assert frame["iou_0_mean"].tolist() == [row["iou"][0]["mean"] for row in rows]
 
 
-def test_out_twice_holds_the_last_results(pixel_store, tmp_path):
-    for methods in ("msp", "entropy"):
-        results(pixel_store, "--methods", methods, "--out", tmp_path / "out")
-    assert list(xarray.open_zarr(tmp_path / "out/results.zarr")["method"].values) == ["entropy"]
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+def test_no_method_is_lost_where_results_are_grouped_by_temperature(pixel_store, tmp_path):
+    rows = results(pixel_store, "--temperatures", "0.5,1", "--out", tmp_path / "out")
+    frame = pandas.read_csv(tmp_path / "out/results.csv")
+    assert frame.groupby(["method", "temperature"])["auprc"].count().sum() == len(rows)
+    table = frame.pivot_table(index="method", columns="temperature", values="auprc")
+    assert table.loc["maxlogit", 1] == next(row["auprc"] for row in rows if row["method"] == "maxlogit")
+
+
+def test_letters_reach_a_spreadsheet(tmp_path):
+    """A mark at the beginning says that a file is UTF-8; one of ASCII needs none."""
+    for name, mark in (("Stra\u00dfe", b"\xef\xbb\xbf"), ("Tiny", b"")):
+        store = fill(tmp_path / f"{name}.zarr", replace(make_schema("pixel"), dataset=name))
+        score(store, "--methods", "msp", "--out", tmp_path / name)
+        assert (tmp_path / name / "results.csv").read_bytes().startswith(mark + b"store,")
+        assert pandas.read_csv(tmp_path / name / "results.csv")["dataset"].tolist() == [name]
+
+
+def test_results_are_replaced_on_request_alone(pixel_store, tmp_path):
+    out = tmp_path / "out"
+    results(pixel_store, "--methods", "msp", "--out", out)
+    before = content(out)
+    line = f"pipe: {out}/results.json is there already; name another place with --out, or replace it with --overwrite"
+    fails(score(pixel_store, "--methods", "entropy", "--out", out), line)
+    assert content(out) == before
+    results(pixel_store, "--methods", "entropy", "--out", out, "--overwrite")
+    with xarray.open_zarr(out / "results.zarr") as dataset:
+        assert dataset["method"].values.tolist() == ["entropy"]
+    assert {p.name for p in out.iterdir()} == {
         "results.csv", "results.json", "results.md", "results.zarr", "settings.json",
     }  # fmt: skip
+
+
+def test_results_that_cannot_be_written_are_shown(pixel_store, tmp_path, monkeypatch):
+    expected = score(pixel_store, "--methods", "msp").stdout
+    full = OSError(28, "No space left on device")
+    monkeypatch.setattr("logitpipe.results.writing.write_arrays", lambda *_: (_ for _ in ()).throw(full))
+    result = score(pixel_store, "--methods", "msp", "--out", tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (1, expected)
+    message = f"pipe: --out {tmp_path}/out: the results cannot be written (No space left on device)"
+    assert result.stderr.splitlines()[-1] == message
 
 
 def test_an_incomplete_store_is_refused_and_scored_on_request(tmp_path):
@@ -166,15 +205,14 @@ def test_an_unknown_code_is_named_with_image_and_count(tmp_path):
 
 def test_results_hold_curves_and_distributions_of_every_pair(pixel_store, mask_store, tmp_path):
     rows = results(pixel_store, mask_store, "--temperatures", "0.5,1", "--out", tmp_path / "out")
-    dataset = xarray.open_zarr(tmp_path / "out/results.zarr")
-    assert dataset["recall"].dims == ("store", "method", "temperature", "point")
-    assert dataset["edges"].sizes["edge"] == dataset["normal"].sizes["bin"] + 1
-    for row in rows:
-        found = dataset.sel({"store": row["store"], "method": row["method"]})
-        found = found.sel(temperature=row["temperature"] or 1)
-        area = np.trapezoid(found["recall"], found["fpr"])
-        assert area == pytest.approx(row["auroc"], abs=1 / 256)
-        assert found["normal"].sum() == pytest.approx(1) and found["anomaly"].sum() == pytest.approx(1)
+    with xarray.open_zarr(tmp_path / "out/results.zarr", group="curves") as dataset:
+        assert dataset["recall"].dims == ("row", "point")
+        assert dataset["edges"].sizes["edge"] == dataset["normal"].sizes["bin"] + 1
+        for i, row in enumerate(rows):
+            found = dataset.isel(row=i)
+            area = np.trapezoid(found["recall"], found["fpr"])
+            assert area == pytest.approx(row["auroc"], abs=1 / 256)
+            assert found["normal"].sum() == pytest.approx(1) and found["anomaly"].sum() == pytest.approx(1)
 
 
 def test_single_choices_of_a_protocol_can_be_set(pixel_store):

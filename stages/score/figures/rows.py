@@ -10,8 +10,6 @@ from logitpipe.stages.score.figures import metrics
 from logitpipe.stages.score.figures.metrics import Curve
 from logitpipe.stages.score.plan import Plan
 
-SCHEMA_VERSION = 1
-
 
 @dataclass(frozen=True)
 class Row:
@@ -19,6 +17,8 @@ class Row:
 
     A figure that does not exist (no anomalous or no normal pixel) is None. `temperature` is None for a method
     that temperature does not change; `iou` has one entry for each threshold, in the unit of the formula.
+    `parameters` are those of the method, such as `gamma=0.1`; `map_temperature` divides the class map of a mask
+    network, `mask_temperature` its mask logits, and either is None for a method that has none.
     """
 
     store: str
@@ -39,6 +39,9 @@ class Row:
     images: int
     pixels: int
     positives: int
+    parameters: str = ""
+    map_temperature: float | None = None
+    mask_temperature: float | None = None
 
 
 def make_row(

@@ -1,0 +1,54 @@
+"""Rows of figures as records and as columns: the same names in results.json, results.csv and results.zarr."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from logitpipe.stages.score.figures.rows import Row
+
+FORMAT = 2
+"""Of the results folder; 1 had a grid of stores, methods and temperatures in results.zarr."""
+
+FILES = ("results.json", "results.csv", "results.md", "results.zarr", "settings.json")
+"""What the folder holds."""
+
+TEMPERATURES = ("temperature", "map_temperature", "mask_temperature")
+KEYS = ("store", "network", "kind", "dataset", "protocol", "method", "parameters", *TEMPERATURES)
+"""What tells rows apart; all else was measured."""
+
+IOU = ("threshold", "normal", "anomaly", "mean")
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all plain columns, in their order: keys, figures with their bounds, counts."""
+    return (*KEYS, *(field.name for field in fields(Row) if field.name not in (*KEYS, "iou")))
+
+
+def record(row: Row) -> dict[str, Any]:
+    """Return a row as JSON has it: null is a figure that does not exist, or a temperature that changes nothing."""
+    return {name: getattr(row, name) for name in names()} | {"iou": row.iou}
+
+
+def from_record(document: Mapping[str, Any]) -> Row:
+    """Return the row that `record` wrote down, in this release or an earlier one.
+
+    Raises
+    ------
+    TypeError
+        It has a column that no release knew, or lacks one that every release had.
+    """
+    return Row(**document)
+
+
+def columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """Return what a table of numbers holds, column by column; an IoU has columns for its threshold and its figures.
+
+    A temperature that changes nothing is 1 here, and not empty: who groups by temperature would lose the method.
+    """
+    found = {name: [getattr(row, name) for row in rows] for name in names()}
+    for name in TEMPERATURES:
+        found[name] = [1.0 if value is None else value for value in found[name]]
+    for i in range(max((len(row.iou) for row in rows), default=0)):
+        for name in IOU:
+            found[f"iou_{i}_{name}"] = [row.iou[i][name] if i < len(row.iou) else None for row in rows]
+    return found
