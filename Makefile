@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install dev links demo test lint bench clean
+.PHONY: install dev links demo test test-slow test-all lint bench clean
 
 install: .venv/installed-user
 
@@ -24,8 +24,16 @@ links:
 demo: install
 	$(BIN)/pipe demo
 
+# Two tiers: what a developer waits for, and the rest. A worker runs whole files, in their order.
+PYTEST = $(BIN)/python -m pytest --quiet --numprocesses auto --dist loadfile --no-loadscope-reorder
+
 test: dev
-	$(BIN)/python -m pytest --quiet --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not (slow or real or gpu)"
+
+test-slow: dev
+	$(PYTEST) -m "slow or real or gpu"
+
+test-all: test test-slow
 
 lint: dev
 	$(BIN)/ruff check .

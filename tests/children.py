@@ -5,8 +5,10 @@ import resource
 import signal
 import sys
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, set_start_method
 from multiprocessing.context import ForkServerProcess
@@ -80,6 +82,30 @@ def finish(job: Callable[..., object], *arguments: object, watch: Watch) -> int:
     process.join(120)
     assert process.exitcode is not None, "the child does not end"
     return process.exitcode
+
+
+@contextmanager
+def living(tmp_path: Path, job: Callable[..., object], *arguments: object) -> Iterator[int]:
+    """Start a child that does its job and stays; give its process id; kill it in the end."""
+    ready = tmp_path / "ready"
+    process = start(job, *arguments, ready, watch=Watch(tmp_path / "log", tmp_path / "trace"))
+    try:
+        deadline = time.monotonic() + 60
+        while not ready.exists():
+            assert process.exitcode is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        yield process.pid
+    finally:
+        process.kill()
+        process.join()
+        ready.unlink(missing_ok=True)
+
+
+def infer_words(tmp_path: Path, data_root: Path, *flags: object) -> list[object]:
+    """The words of `pipe infer` for a store of Tiny beside the fake weights."""
+    words = ["infer", "--network", "enet", "--weights", tmp_path / "weights.pth", "--dataset", "Tiny"]
+    return [*words, "--data-root", data_root, "--out", tmp_path / "store", *flags]
 
 
 def pipe_infer(root: Path, out: Path, *flags: str) -> None:

@@ -37,9 +37,12 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the state machine of a store be driven for longer than in every run."""
-    parser.addoption("--machine-examples", type=int, default=500, help="orders of events to try on a store")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs real data, and begin with it: it takes longest, and no worker should be left alone with it."""
+    for item in items:
+        if "real_data" in getattr(item, "fixturenames", ()):
+            item.add_marker("real")
+    items.sort(key=lambda item: item.get_closest_marker("real") is None)
 
 
 @pytest.fixture

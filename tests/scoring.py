@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from reference import Scene
 
 from logitpipe.cache import Schema, Store, StoreWriter, open_store
 from logitpipe.stages.score.figures.metrics import Curve
@@ -16,6 +15,7 @@ from logitpipe.stages.score.passes.sweep import tally_store
 from logitpipe.stages.score.plan import Plan, make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS, Protocol
 from logitpipe.stages.score.statistics.histograms import make_rows
+from tests.reference import Scene
 
 Values = dict[str, np.ndarray]
 TEMPERATURES = (0.05, 0.1, 0.5, 1.0, 2.0, 10.0, 100.0)

@@ -89,6 +89,7 @@ def test_any_bytes(target, data):
     attack(target, data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 @EVERY
 @given(data=st.data())

@@ -174,6 +174,7 @@ def test_the_loss_falls_in_a_few_steps(monkeypatch, name):
     assert losses[-1] < 0.9 * losses[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", [erfnet, eomt])
 def test_a_training_writes_a_checkpoint_that_loads(tmp_path, module):
     name = module.__name__.split(".")[-1]
@@ -192,6 +193,7 @@ def test_a_training_writes_a_checkpoint_that_loads(tmp_path, module):
     assert [line.split()[0] for line in printed.stdout.splitlines()][-1] == "mean"
 
 
+@pytest.mark.slow
 def test_a_training_starts_from_weights(tmp_path):
     path = tmp_path / "erfnet.safetensors"
     words = ["--out", str(path), "--steps", "1", "--batch-size", "1", "--held-out", "1", "--reduce", "4"]

@@ -119,6 +119,7 @@ def each_failure(action: Callable[[], None], check: Callable[[], None], prepare:
     raise AssertionError
 
 
+@pytest.mark.slow
 def test_every_request_of_a_first_commit_may_fail(s3, tmp_path):
     """After any failure there is no store, or a sound one without the image; the same commit completes it."""
     undisturbed, names = content(fill(tmp_path / "store", SCHEMA, images=[0])), count()
@@ -138,6 +139,7 @@ def test_every_request_of_a_first_commit_may_fail(s3, tmp_path):
     assert each_failure(lambda: commit(place, 0), check, prepare) == 4 + 1 + 1 + 4 + 1
 
 
+@pytest.mark.slow
 def test_every_request_of_a_replacement_may_fail(url, tmp_path):
     """The image is there as it was, or not at all, or anew; the others are untouched."""
     undisturbed = content(fill(tmp_path / "store", SCHEMA))
@@ -154,6 +156,7 @@ def test_every_request_of_a_replacement_may_fail(url, tmp_path):
     assert each_failure(lambda: commit(url, 1), check, lambda: None) == 1 + 4 + 1
 
 
+@pytest.mark.slow
 def test_every_request_of_an_overwrite_may_fail(url, tmp_path):
     """The old store, with fewer images or none, then no store, then the new one: never a mixture."""
     undisturbed = content(fill(tmp_path / "store", SCHEMA, images=[0]))

@@ -95,6 +95,7 @@ def is_as_committed(path: Path, image: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forever", [False, True])
 def test_a_commit_that_fails_at_any_step_leaves_the_image_whole_or_absent_and_can_be_repeated(tmp_path, forever):
     undisturbed = content(fill(tmp_path / "undisturbed", PIXEL, images=[0]))

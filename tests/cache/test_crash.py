@@ -130,10 +130,12 @@ def assert_finished(place: Path, expected: dict[str, bytes]) -> None:
     assert list(place.parent.iterdir()) == [place]
 
 
+@pytest.mark.slow
 def test_the_steps_that_are_taken_are_those_that_have_a_name(undisturbed):
     assert {name for scenario in SCENARIOS for name, _ in undisturbed(scenario)[1]} == set(get_args(Step))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", get_args(Step))
 def test_who_is_killed_at_a_step_is_succeeded_by_the_same_command(data, disturbed, undisturbed, name):
     kills = 0

@@ -15,6 +15,7 @@ from tests.campaigns.damage import as_lines, campaign, is_found, judge_score, ma
 NUMBERS = {"flip": 132, "truncation": 36, "deletion": 36}
 
 
+@pytest.mark.slow
 def test_no_damage_is_silent_or_scored_around_and_a_repair_undoes_each(tmp_path):
     table = campaign(tmp_path, NUMBERS, seed=1)
     total = sum(table.values(), start=damage.Counter())
@@ -38,6 +39,7 @@ def test_a_damage_that_changes_no_meaning_may_pass(tmp_path):
         assert judge_score(subject, "zarr.json") == "unchanged"
 
 
+@pytest.mark.slow
 def test_the_campaign_sees_a_store_that_does_not_check(tmp_path, monkeypatch):
     """Without the checks of chunks and values, flipped bits are silent and scored: the campaign can fail."""
     monkeypatch.setattr(codec.google_crc32c, "value", lambda _data: codec.INTACT)
@@ -65,6 +67,7 @@ def test_the_commands_end_in_the_codes_of_damage(tmp_path, kind):
                 assert re.match(r"preview/|.+/zarr\.json$", file), file
 
 
+@pytest.mark.slow
 def test_the_script_prints_one_table(capsys):
     assert damage.main(["--flips", "6", "--truncations", "6", "--deletions", "6"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -1,21 +1,16 @@
 """A store read by who does not know it: zarr-python, xarray, tensorstore, and a reader written from the README."""
 
-import hashlib
 import json
 import re
-import struct
 from dataclasses import replace
-from itertools import product
-from math import ceil
 from pathlib import Path
 
-import google_crc32c
 import numpy as np
 import pytest
 import tensorstore
 import xarray
 import zarr
-from numcodecs import blosc
+from documented import read_as_documented
 from stores import fill, make_schema, noise_values
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 from zarr.errors import ZarrUserWarning
@@ -146,36 +141,6 @@ def test_zarr_python_and_the_codec_agree_on_one_chunk(tmp_path):
     assert np.array_equal(decode(Encoded(chunk.read_bytes()), values.shape, values.dtype), values)
     chunk.write_bytes(encode(values + 1).data)
     assert np.array_equal(array[0], values + 1)
-
-
-def read_as_documented(store: Path, name: str, image: int) -> np.ndarray:
-    """Read one image's part of an array as cache/README.md says, knowing nothing else."""
-
-    def canonical_sha256(document: dict) -> str:
-        return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-    attributes = json.loads((store / "zarr.json").read_bytes())["attributes"]
-    fingerprint = attributes.pop("fingerprint")
-    assert canonical_sha256(attributes) == fingerprint
-    record = json.loads((store / "records" / f"{image}.json").read_bytes())
-    assert canonical_sha256({k: v for k, v in record.items() if k != "sha256"}) == record["sha256"]
-    assert record["fingerprint"] == fingerprint
-    assert (record["image"], record["name"]) == (image, attributes["images"][image])
-
-    metadata = json.loads((store / name / "zarr.json").read_bytes())
-    shape, chunks = metadata["shape"][1:], metadata["chunk_grid"]["configuration"]["chunk_shape"][1:]
-    dtype = np.dtype(metadata["data_type"]).newbyteorder("<")
-    out = np.empty([ceil(n / c) * c for n, c in zip(shape, chunks, strict=True)], dtype)
-    for cell in product(*(range(ceil(n / c)) for n, c in zip(shape, chunks, strict=True))):
-        key = "/".join(["c", str(image), *map(str, cell)])
-        data = (store / name / key).read_bytes()
-        (checksum,) = struct.unpack("<I", data[-4:])
-        assert google_crc32c.value(data[:-4]) == checksum == int(record["arrays"][name]["chunks"][key], 16)
-        where = tuple(slice(i * c, (i + 1) * c) for i, c in zip(cell, chunks, strict=True))
-        out[where] = np.frombuffer(blosc.decompress(data[:-4]), dtype).reshape(chunks)
-    values = out[tuple(map(slice, shape))]
-    assert hashlib.sha256(values.tobytes()).hexdigest() == record["arrays"][name]["sha256"]
-    return values
 
 
 def test_a_reader_written_from_the_readme_reads_a_store(store):

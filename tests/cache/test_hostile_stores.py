@@ -113,6 +113,7 @@ def test_an_endless_lie_is_told_in_short(path):
     assert len(result.stderr) < 2100
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_images_are_opened_and_missed(path):
     names = [f"{i:06}.png" for i in range(10**5)]
     attributes = PIXEL.attributes() | {"images": names}

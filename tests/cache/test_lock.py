@@ -6,8 +6,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from logitpipe.cache.writing import lock as writing_lock
 from logitpipe.cache.writing.create import remove_store, sweep_beside
 from logitpipe.cache.writing.lock import EVERYTHING, LOCK, BusyError, Lock, _runs
 from logitpipe.stages.infer import run as infer_run
-from tests.children import CODES, Watch, build, commit, finish, linger, start
+from tests.children import CODES, Watch, build, commit, finish, linger, living
 from tests.conftest import content, fails, refused
 from tests.stores import fill, make_schema, noise_values
 
@@ -33,24 +32,6 @@ def quick(monkeypatch):
     for module in (site, create):
         monkeypatch.setattr(module, "PATIENCE", 0)
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
-
-
-@contextmanager
-def living(tmp_path: Path, job, *arguments: object) -> Iterator[int]:
-    """Start a child that does its job and stays; give its process id; kill it in the end."""
-    ready = tmp_path / "ready"
-    process = start(job, *arguments, ready, watch=Watch(tmp_path / "log", tmp_path / "trace"))
-    try:
-        deadline = time.monotonic() + 60
-        while not ready.exists():
-            assert process.exitcode is None, (tmp_path / "log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        yield process.pid
-    finally:
-        process.kill()
-        process.join()
-        ready.unlink(missing_ok=True)
 
 
 def taken_by(pid: int, path: Path, name: str) -> str:

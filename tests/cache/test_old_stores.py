@@ -11,9 +11,9 @@ import pytest
 import xarray
 from click.testing import CliRunner
 from conftest import content
+from documented import read_as_documented
 from reference import RULES, Scene, figures, pool
 from stores import noise_values
-from test_foreign_readers import read_as_documented
 
 from logitpipe.cache import Schema, Store, StoreWriter, open_dataset, open_store
 from logitpipe.cache.reading.verify import check_image, check_metadata, stray_files

@@ -81,6 +81,7 @@ def test_a_url_gives_what_the_folder_gives(folder, url):
     assert (check_metadata(far), stray_files(far)) == ([], [])
 
 
+@pytest.mark.slow
 def test_the_commands_say_of_a_url_what_they_say_of_the_folder(folder, url, tmp_path):
     for command in (["show"], ["verify"], ["score", "--json", "--temperatures", "0.5,2"]):
         near, far = call(*command, folder), call(*command, url)
@@ -101,6 +102,7 @@ def test_the_url_in_the_results_is_the_url(folder, url, tmp_path):
     assert settings["stores"]["value"] == [url, str(folder)]
 
 
+@pytest.mark.slow
 def test_a_report_shows_the_images_behind_a_url(folder, url, tmp_path):
     shown = []
     for place in (folder, url):
@@ -180,6 +182,7 @@ def far_zip(far, web, tmp_path) -> str:
 PASSING = {"503": answers(503), "429": answers(429), "500": answers(500), "breaks off": breaks_off, "closes": closes}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", PASSING)
 def test_a_fault_that_passes_changes_nothing(web, far, tmp_path, fault):
     web.fault = first(1 if fault == "breaks off" else 2, PASSING[fault])
@@ -209,6 +212,7 @@ LASTING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", LASTING)
 def test_a_fault_that_lasts_is_an_error_and_never_an_absence(web, far, fault):
     store = open_store(far)
@@ -235,6 +239,7 @@ def test_users_wait_half_a_minute_at_most():
     assert fresh["PATIENCE"] + float(fresh["CLIENT"]["read_timeout"].rstrip("s")) <= 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["score", "verify", "pack"])
 def test_a_server_that_dies_half_way_ends_in_an_error_and_no_figure(web, far, command, tmp_path):
     web.fault = lambda request: len(web.requests) > 8 and closes(request)
@@ -337,6 +342,7 @@ def test_no_such_store_no_such_bucket(s3, web):
     fails(call("show", "s3://other/a"), "pipe: s3://other/a/zarr.json: there is no such bucket")
 
 
+@pytest.mark.slow
 def test_no_such_host_and_no_server():
     fails(
         call("show", "http://no-such-host.invalid/a"),

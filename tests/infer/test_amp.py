@@ -8,9 +8,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import content, fails
+from documented import read_as_documented
 from fake_networks import GAIN, SIZE, Pixelwise, Queries
 from PIL import Image
-from test_foreign_readers import read_as_documented
 from torch import Tensor
 
 from logitpipe.cache import open_store

@@ -38,6 +38,7 @@ def test_names_are_ordered_by_the_value_of_their_numbers(numbers, shuffler: rand
     assert sorted(shuffled, key=natural_key) == [f"frame_{number}_left.png" for number in sorted(numbers)]
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(max_size=5)))
 def test_any_names_have_an_order(names):
     assert sorted(sorted(names, reverse=True), key=natural_key) == sorted(sorted(names), key=natural_key)

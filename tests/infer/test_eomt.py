@@ -178,6 +178,7 @@ def test_weights_of_another_grid_are_resized():
 # ---- Hugging Face
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probs", [(0.0, 0.0), (1.0, 1.0), (0.0, 1.0)], ids=str)
 def test_hugging_faces_eomt_agrees(probs):
     transformers = pytest.importorskip("transformers")

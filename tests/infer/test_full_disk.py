@@ -109,6 +109,7 @@ def test_an_overwriting_run_goes_on_without_the_flag(run, tmp_path, disk):
     assert f"({5 - done} new, {done} already there)" in run(out="disk/store").stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="limits on files are set otherwise there")
 @pytest.mark.parametrize("limit", [100, 4000])
 def test_a_limit_on_files_ends_the_run_which_goes_on_without_it(run, tmp_path, data_root, limit):

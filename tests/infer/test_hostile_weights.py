@@ -288,6 +288,7 @@ def test_a_pickle_that_is_too_long_is_refused_at_once(path):
         load_state_dict(path)
 
 
+@pytest.mark.slow
 def test_the_longest_pickle_is_looked_through_in_seconds():
     slow = pickled(b"]" * (pickles.MOST_BYTES - 3))
     started = time.perf_counter()

@@ -232,6 +232,7 @@ def test_a_store_of_real_logits(real_data, tmp_path):
     np.testing.assert_allclose(one.read("logits", 1), two.read("logits", 1), rtol=2e-3, atol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "amp"), [("erfnet", "none"), ("eomt", "none"), ("eomt", "bf16")])
 def test_a_run_starts_without_torchs_compiler(data_root, tmp_path, name, amp):
     words = ["infer", "--network", name, "--weights", str(WEIGHTS / f"{name}.safetensors"), "--amp", amp]

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 from conftest import content, fails, refused
 from held import command
-from test_interruption import infer_words
-from test_lock import NAMES, PIXEL, living
 
 from logitpipe.cache.writing import create, repair
 from logitpipe.cache.writing.lock import LOCK, Lock
 from logitpipe.cache.writing.repair import mend_arrays, mend_group
-from tests.children import linger
-from tests.stores import fill
+from tests.children import infer_words, linger, living
+from tests.stores import fill, make_schema
+
+NAMES = ("a.png", "b.png", "c.png", "d.png")
+PIXEL = make_schema("pixel", images=NAMES)
 
 MENDERS: dict[str, Callable] = {
     "zarr.json": lambda path: mend_group(path, PIXEL),
@@ -97,6 +98,7 @@ def repairing(words: list[str]) -> Iterator[int]:
             process.kill()
 
 
+@pytest.mark.slow
 @METADATA
 def test_of_two_repairs_the_second_is_refused(run, tmp_path, data_root, file):
     run()

@@ -162,15 +162,36 @@ def test_erfnet_reproduces_upstream(real_data):
     assert difference <= BAR * reference["std"]
 
 
-@pytest.mark.parametrize("name", ["eomt_small_256x512", "eomt_base_640x1280", "eomt_base_640x1280_masked"])
-def test_eomt_reproduces_upstream(real_data, name):
+def eomt_differences(real_data, name):
+    """How far masks (query, y, x) and classes (query, class) lie from upstream's, in standard deviations of those."""
     reference = golden(real_data, name)
     size = tuple(reference["size"].tolist())
     state = golden_state(json.loads(str(reference["keys"])))
     state["attn_mask_probs"] = torch.from_numpy(reference["attn_mask_probs"])
     masks, classes = outputs(NETWORKS["eomt"].build(state, size), golden_images(*size))
     assert masks.shape[1:] == tuple(reference["mask_shape"])
-    difference = np.abs(masks[0, ::5, ::8, ::8].numpy() - reference["mask_logits"]).max()
-    assert difference <= BAR * reference["mask_std"]
-    difference = np.abs(classes[0].numpy() - reference["class_logits"]).max()
-    assert difference <= BAR * reference["class_logits"].std()
+    return (
+        np.abs(masks[0, ::5, ::8, ::8].numpy() - reference["mask_logits"]) / reference["mask_std"],
+        np.abs(classes[0].numpy() - reference["class_logits"]) / reference["class_logits"].std(),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["eomt_small_256x512", "eomt_base_640x1280"])
+def test_eomt_reproduces_upstream(real_data, name):
+    assert all(apart.max() <= BAR for apart in eomt_differences(real_data, name))
+
+
+@pytest.mark.slow
+def test_eomt_with_masked_attention_reproduces_upstream(real_data):
+    """All but a few queries agree within the bar.
+
+    A mask decides by its sign which patches a query attends to, so a last bit at zero, in which processors differ,
+    moves the whole query. With the vector units of SSE4.1, AVX2 and AVX-512 that happened to none or one of these 20
+    queries' masks and to none, one or two of 100 queries' classes, by at most 7.3e-4; all others agreed within 7e-6.
+    Where one of three blocks is wrongly left unmasked, every query differs, the worst value by 0.15.
+    """
+    for apart in eomt_differences(real_data, "eomt_base_640x1280_masked"):
+        worst = apart.reshape(len(apart), -1).max(axis=1)
+        assert np.mean(worst > BAR) <= 0.1
+        assert worst.max() <= 100 * BAR

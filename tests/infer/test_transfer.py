@@ -15,6 +15,7 @@ def test_a_cpu_hands_over_what_it_has():
     assert transfer.begin(values)().data_ptr() == values.data_ptr()
 
 
+@pytest.mark.gpu
 @CUDA
 def test_copies_behind_the_next_batch_are_those_of_their_own():
     device = torch.device("cuda")

@@ -40,6 +40,7 @@ def completed(environment: dict[str, str], *words: str) -> list[str]:
     return result.stdout.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
 def test_bash_completes_commands_flags_and_values(environment, data_root):
     (data_root / "Other" / "images").mkdir(parents=True)

@@ -51,6 +51,7 @@ def two_scenes(monkeypatch):
     monkeypatch.setattr(dataset, "COUNT", 2)
 
 
+@pytest.mark.slow
 def test_it_ends_well_and_prints_the_table(finished):
     out, result = finished
     assert result.exit_code == 0, result.output
@@ -58,6 +59,7 @@ def test_it_ends_well_and_prints_the_table(finished):
     assert sorted(path.name for path in out.parent.iterdir()) == ["demo"]
 
 
+@pytest.mark.slow
 def test_the_table_is_the_one_in_the_readme(finished):
     """Word for word, but for the last digit, in which processors differ, and what follows the table."""
     printed = re.search(r"<!-- demo -->\n```text\n(.*?)```", README, re.DOTALL)
@@ -67,6 +69,7 @@ def test_the_table_is_the_one_in_the_readme(finished):
     assert_same(printed[1], " ".join(finished[1].stdout.split()[: len(words)]))
 
 
+@pytest.mark.slow
 def test_every_method_is_scored_at_every_temperature(rows):
     expected = sum(TEMPERATURES if method.temperature else 1 for kind in METHODS.values() for method in kind.values())
     assert len(rows) == expected
@@ -74,6 +77,7 @@ def test_every_method_is_scored_at_every_temperature(rows):
     assert all(row["images"] == COUNT for row in rows)
 
 
+@pytest.mark.slow
 def test_the_commands_that_it_prints_are_those_that_it_runs(finished):
     out, result = finished
     printed = [line for line in result.stderr.splitlines() if line.startswith("$ pipe ")]
@@ -108,6 +112,7 @@ def found_classes(store: Path, kind: str, image: int) -> np.ndarray:
     return functional.interpolate(S[None], (256, 512), mode="bilinear")[0].argmax(0).numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("network", "kind"), [("erfnet", "pixel"), ("eomt", "mask")])
 def test_the_networks_know_the_classes(finished, network, kind):
     """Mean IoU over the pixels that belong to a class."""
@@ -123,6 +128,7 @@ def test_the_networks_know_the_classes(finished, network, kind):
     assert iou.mean() >= LEAST_MEAN_IOU[network]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_method_finds_the_anomalies(rows, network):
     own = [row for row in rows if row["network"] == network]
@@ -132,6 +138,7 @@ def test_a_method_finds_the_anomalies(rows, network):
     assert best["auprc"] >= AUPRC_OVER_SHARE * share
 
 
+@pytest.mark.slow
 def test_the_temperature_matters(rows):
     """For at least one method the best temperature's AuPRC is a fifth above the worst's."""
     ratios = {}
@@ -147,6 +154,7 @@ def lasting(out: Path) -> dict[str, bytes]:
     return {name: data for name, data in content(out).items() if name not in DATED}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_scenes")
 def test_the_same_command_again_goes_on(tmp_path):
     assert call(tmp_path).exit_code == 0

@@ -139,6 +139,7 @@ def on_terminal(store: Path, width: int, **variables: str) -> str:
     return text.replace("\r\n", "\n")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals here")
 @pytest.mark.parametrize(
     ("width", "variables", "bold", "split"),

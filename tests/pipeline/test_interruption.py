@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +13,7 @@ from stores import fill, make_schema
 
 from logitpipe.cache import open_store
 from logitpipe.cli import cli
+from tests.children import infer_words
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals to one process")
 
@@ -47,11 +47,7 @@ def interrupted(words: list[str], *signals: signal.Signals) -> tuple[int, str, s
     return process.returncode, output, errors.splitlines()[-1]
 
 
-def infer_words(tmp_path: Path, data_root: Path, *flags: object) -> list[object]:
-    words = ["infer", "--network", "enet", "--weights", tmp_path / "weights.pth", "--dataset", "Tiny"]
-    return [*words, "--data-root", data_root, "--out", tmp_path / "store", *flags]
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("moment", "number", "code"),
     [*((moment, signal.SIGINT, 130) for moment in MOMENTS), ("while an image is committed", signal.SIGTERM, 143)],
@@ -68,6 +64,7 @@ def test_an_interrupted_run_loses_nothing_and_goes_on(run, tmp_path, data_root, 
     assert content(tmp_path / "store") == content(tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 def test_a_second_interruption_does_not_wait_for_the_commit(run, tmp_path, data_root):
     run(out="undisturbed")
     words = command("logitpipe.cache.files.folder:Folder.publish", 15, *infer_words(tmp_path, data_root))
@@ -76,6 +73,7 @@ def test_a_second_interruption_does_not_wait_for_the_commit(run, tmp_path, data_
     assert content(tmp_path / "store") == content(tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_that_overwrites_goes_on_without_the_flag(run, tmp_path, data_root):
     run("--limit", "1")
     words = infer_words(tmp_path, data_root, "--overwrite")
@@ -94,6 +92,7 @@ READING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READING)
 def test_reading_ends_at_once(tmp_path, name):
     """A worker is in the middle of something that takes ten minutes."""
@@ -106,6 +105,7 @@ def test_reading_ends_at_once(tmp_path, name):
     assert content(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_results_are_not_half_written(tmp_path):
     path = fill(tmp_path / "store", make_schema("pixel"))
     words = command("logitpipe.results.writing:_publish_store", 1, "score", path, "--out", tmp_path / "out")

@@ -158,6 +158,7 @@ HOSTILE = [
 HOSTILE += ["stra\u00dfe \u4e2d\u6587 \U0001f600.jpg", "\u202egnp.exe", "A.png", "a.png", "a.jpg", "CON"]
 
 
+@pytest.mark.slow
 def test_hostile_names_stay_in_the_folder_and_apart(tmp_path):
     path = fill(tmp_path / "in" / "store", make_schema("pixel", images=HOSTILE))
     before = content(tmp_path)

@@ -299,6 +299,7 @@ def test_damage_ends_the_run_and_names_the_image(pixel_store):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"), reason="only x86 has processors with fewer vectors"
 )

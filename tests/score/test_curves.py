@@ -158,6 +158,7 @@ def test_one_score_alone_has_a_bin_around_it():
     assert found[2][0] < 3 < found[2][-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", METHODS)
 def test_sketches_are_in_the_order_of_the_pairs(tmp_path, kind):
     store = open_store(fill(tmp_path / "store", make_schema(kind)))

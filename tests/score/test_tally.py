@@ -115,6 +115,7 @@ def test_workers_that_share_a_tally_change_nothing(store, monkeypatch):
     assert same(tally_store(store, plan, range(IMAGES), 3, lambda: None), alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["standard", "legacy"])
 @settings(max_examples=4, deadline=None)
 @given(order=st.permutations(range(IMAGES)), cut=st.integers(0, IMAGES))

@@ -1,0 +1,42 @@
+"""A reader of stores that was written from cache/README.md, and knows nothing else."""
+
+import hashlib
+import json
+import struct
+from itertools import product
+from math import ceil
+from pathlib import Path
+
+import google_crc32c
+import numpy as np
+from numcodecs import blosc
+
+
+def read_as_documented(store: Path, name: str, image: int) -> np.ndarray:
+    """Read one image's part of an array as cache/README.md says."""
+
+    def canonical_sha256(document: dict) -> str:
+        return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    attributes = json.loads((store / "zarr.json").read_bytes())["attributes"]
+    fingerprint = attributes.pop("fingerprint")
+    assert canonical_sha256(attributes) == fingerprint
+    record = json.loads((store / "records" / f"{image}.json").read_bytes())
+    assert canonical_sha256({k: v for k, v in record.items() if k != "sha256"}) == record["sha256"]
+    assert record["fingerprint"] == fingerprint
+    assert (record["image"], record["name"]) == (image, attributes["images"][image])
+
+    metadata = json.loads((store / name / "zarr.json").read_bytes())
+    shape, chunks = metadata["shape"][1:], metadata["chunk_grid"]["configuration"]["chunk_shape"][1:]
+    dtype = np.dtype(metadata["data_type"]).newbyteorder("<")
+    out = np.empty([ceil(n / c) * c for n, c in zip(shape, chunks, strict=True)], dtype)
+    for cell in product(*(range(ceil(n / c)) for n, c in zip(shape, chunks, strict=True))):
+        key = "/".join(["c", str(image), *map(str, cell)])
+        data = (store / name / key).read_bytes()
+        (checksum,) = struct.unpack("<I", data[-4:])
+        assert google_crc32c.value(data[:-4]) == checksum == int(record["arrays"][name]["chunks"][key], 16)
+        where = tuple(slice(i * c, (i + 1) * c) for i, c in zip(cell, chunks, strict=True))
+        out[where] = np.frombuffer(blosc.decompress(data[:-4]), dtype).reshape(chunks)
+    values = out[tuple(map(slice, shape))]
+    assert hashlib.sha256(values.tobytes()).hexdigest() == record["arrays"][name]["sha256"]
+    return values
