@@ -9,7 +9,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from logitpipe.stages.score.kernels.compiled import Array, inlined, kernel
+from logitpipe.stages.score.kernels.compiled import Array, entry, inlined
 from logitpipe.stages.score.kernels.vectors import Floats, as_float, as_int, fused, greater, shift_right, to_float
 
 LOG2E = np.float32(1.4426950408889634)
@@ -105,7 +105,7 @@ def _widen(row: types.Array, _out: types.Array) -> Callable[..., None]:
     return copy if row.dtype == types.float32 else convert
 
 
-@kernel
+@entry
 def sigmoid(x: Array) -> int:
     """Replace float32 (n,) by 1 / (1 + exp(-x)), and by 0 below 2**-125; return how many are not finite."""
     damaged = 0
@@ -122,7 +122,7 @@ def patterns(values: Array) -> Array:
     return values.view(np.uint16) if values.dtype == np.float16 else values
 
 
-@kernel
+@entry
 def widened(values: Array) -> Array:
     """Return `patterns` of any shape as float32, exactly, in memory of their own."""
     out = np.empty(values.shape, np.float32)

@@ -1,35 +1,141 @@
-"""How the kernels are compiled, and where the compiled code is kept between runs."""
+"""How the kernels are compiled, and where their code is kept between runs.
 
+`entry` is for what Python calls, `kernel` for what other kernels call, `inlined` for the few lines inside of a loop.
+Only entries are kept on disk: the code of all that they call is a part of theirs.
+"""
+
+import functools
 import hashlib
+import logging
 import os
+import shutil
 import sys
+import tempfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import llvmlite.binding
 import numba
 import numpy as np
 
+from logitpipe.cache.errors import PipeError
+
 Array = np.ndarray
+Function = Callable[..., Any]
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+"""Kernels run without the interpreter lock; multiply and add may fuse."""
+
+kernel: Callable[[Function], Function] = numba.njit(**_OPTIONS)
+"""Compiled as a part of what calls it."""
+
+inlined: Callable[[Function], Function] = numba.njit(**_OPTIONS, inline="always")
+"""Written into the loop that calls it, so that the loop can become vector code."""
+
+_SETTINGS = vars(numba.config)
+_decorating = threading.Lock()
 
 
-def _cache_folder() -> Path:
-    """Return a folder of the user's cache that belongs to exactly these sources.
+def entry(function: Function) -> Function:
+    """Compile a function at its first call with arguments of some types, unless an earlier run has left its code.
 
-    numba keeps compiled code until the file of a kernel changes; it does not see that a function which the kernel
-    calls has changed in another file. A folder named by the digest of all files of this package does.
+    Kept code is a convenience: what cannot be read is compiled anew, and where it cannot be written nothing is kept.
+
+    Raises
+    ------
+    PipeError
+        When the function is called and numba's compiler is switched off.
     """
-    digest = hashlib.sha256()
+    folder, trouble = _folder()
+    compiled = _kept(function, folder) if folder else numba.njit(**_OPTIONS)(function)
+
+    @functools.wraps(function)
+    def call(*arguments: object) -> object:
+        if folder is None:
+            _warn(trouble)
+            return compiled(*arguments)
+        for _ in ("damaged", "full"):
+            try:
+                return compiled(*arguments)
+            except OSError as error:  # numba has compiled the function before it fails to keep it
+                _warn(_trouble(folder, error))
+            except Exception:  # what half a file raises is anybody's guess
+                shutil.rmtree(folder, ignore_errors=True)
+        return compiled(*arguments)
+
+    return _refuse if _SETTINGS["DISABLE_JIT"] else call
+
+
+def _refuse(*_arguments: object) -> None:
+    raise PipeError(
+        "scores are computed by compiled code, and the variable NUMBA_DISABLE_JIT has switched numba's compiler off; "
+        "unset it"
+    )
+
+
+def _kept(function: Function, folder: Path) -> Function:
+    """Return a function whose compiled code lies in a folder.
+
+    numba reads its setting CACHE_DIR where a function is decorated, and has no argument for it. It is put back at
+    once: whoever else uses numba in this process keeps their folder.
+    """
+    with _decorating:
+        before, _SETTINGS["CACHE_DIR"] = _SETTINGS["CACHE_DIR"], str(folder)
+        try:
+            return numba.njit(**_OPTIONS, cache=True)(function)
+        finally:
+            _SETTINGS["CACHE_DIR"] = before
+
+
+@functools.cache
+def _folder() -> tuple[Path | None, str]:
+    """Return the folder for the code of these very sources on this kind of processor, or None and why there is none.
+
+    numba keeps compiled code until the file of a function changes; it does not see that something which the function
+    calls has changed in another file. And of two processors that share a home, each needs an index of its own: numba
+    locks none, and one would find the other's code under its own name.
+    """
+    digest = hashlib.sha256(f"{numba.__version__} {_processor()}".encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
-    homes = {"win32": os.environ.get("LOCALAPPDATA", "~/AppData/Local"), "darwin": "~/Library/Caches"}
-    home = os.environ.get("XDG_CACHE_HOME") or homes.get(sys.platform, "~/.cache")
-    return Path(home).expanduser() / "logitpipe" / digest.hexdigest()[:16]
+    folder: Path | None = None
+    try:
+        folder = _cache_home() / "logitpipe" / digest.hexdigest()[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder, ""
+    except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
+        return None, _trouble(folder, error)
 
 
-if not os.environ.get("NUMBA_CACHE_DIR"):
-    vars(numba.config)["CACHE_DIR"] = str(_cache_folder())
+def _processor() -> str:
+    """Return the name and the features of the processor that numba compiles for."""
+    name = _SETTINGS["CPU_NAME"] or llvmlite.binding.get_host_cpu_name()
+    features = _SETTINGS["CPU_FEATURES"]
+    return f"{name} {llvmlite.binding.get_host_cpu_features().flatten() if features is None else features}"
 
-kernel = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-"""Compiled once and kept on disk; runs without the interpreter lock; multiply and add may fuse."""
 
-inlined = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, inline="always")
-"""The same, for what is called inside a pixel loop."""
+def _cache_home() -> Path:
+    """Return the folder that numba was given for compiled code, or the user's folder for what can be made again."""
+    if chosen := _SETTINGS["CACHE_DIR"] or os.environ.get("XDG_CACHE_HOME"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+
+
+def _trouble(folder: Path | None, error: Exception) -> str:
+    place = f"in {folder}" if folder else "anywhere"
+    reason = getattr(error, "strerror", None) or error
+    return (
+        f"the compiled kernels cannot be kept {place} ({reason}), so that each run compiles them anew; "
+        "NUMBA_CACHE_DIR may name a folder that can be written"
+    )
+
+
+@functools.cache
+def _warn(trouble: str) -> None:
+    """Say something once. Where nobody has set up logging, it writes the bare line to stderr."""
+    logging.getLogger("logitpipe").warning(trouble)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.compiled import Array, kernel
+from logitpipe.stages.score.kernels.compiled import Array, entry, kernel
 from logitpipe.stages.score.kernels.counts import Counts, add
 from logitpipe.stages.score.kernels.vectors import as_int
 
@@ -56,7 +56,7 @@ class Bins:
         return np.where(bins == 0, np.float32(-np.inf), edges)
 
 
-@kernel
+@entry
 def count(scores: Array, labels: Array, layout: Array, counts: Counts) -> None:
     """Add scores to a histogram of (places,): `place` and then `add`."""
     places = np.full(labels.size + labels.size % 2, np.uint32(2 * (layout[3] + 1 + layout[4])))
@@ -90,8 +90,14 @@ def place(scores: Array, labels: Array, layout: Array, places: Array) -> None:
         places[i] = np.uint32(min(np.int32(found + np.int32(labels[i]) * bins), np.int32(bins + bins)))
 
 
-@kernel
+@entry
 def count_above(scores: Array, labels: Array, thresholds: Array, above: Array) -> None:
+    """Count the scores that reach each threshold, exactly: `add_above`."""
+    add_above(scores, labels, thresholds, above)
+
+
+@kernel
+def add_above(scores: Array, labels: Array, thresholds: Array, above: Array) -> None:
     """Count the scores that reach each threshold, exactly.
 
     Parameters

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.compiled import Array, kernel
+from logitpipe.stages.score.kernels.compiled import Array, entry, kernel
 from logitpipe.stages.score.kernels.vectors import apart
 
 
@@ -77,7 +77,7 @@ def add_waiting(waiting: Array, filled: int, slots: Array, counts: Counts) -> No
             add(waiting[score][:filled], counts.low[slots[score]], counts.carries[slots[score]])
 
 
-@kernel
+@entry
 def add_counts(total: Counts, other: Counts) -> None:
     """Add one histogram of (places,) to another."""
     for start in range(0, other.low.size, STRETCH):
@@ -91,7 +91,7 @@ def add_counts(total: Counts, other: Counts) -> None:
                     total.carries[i] += np.uint32(other.carries[i] + carries)
 
 
-@kernel
+@entry
 def fill(counts: Counts, places: Array, numbers: Array) -> None:
     """Write numbers above 0, int64 (n,), into places, int64 (n,), of an empty histogram."""
     for i in range(places.size):
@@ -102,7 +102,7 @@ def fill(counts: Counts, places: Array, numbers: Array) -> None:
                 counts.carries[places[i]] = carries
 
 
-@kernel
+@entry
 def filled(counts: Counts, bins: int) -> tuple[Array, Array, Array]:
     """Return the filled bins of a histogram, by falling score, and what they hold.
 

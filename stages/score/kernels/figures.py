@@ -5,7 +5,7 @@ In what follows p and n, int64 (bins,), are the positives and the negatives of e
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.compiled import Array, kernel
+from logitpipe.stages.score.kernels.compiled import Array, entry, kernel
 
 FAR = 1000
 """From here on the asymptotic series of the digamma function is exact to float64."""
@@ -44,7 +44,7 @@ def precision_sum(A: float, B: float, D: float, p: int) -> float:
     return (p + (A - ratio) * harmonic_sum(ratio, p)) / D
 
 
-@kernel
+@entry
 def precision_sums(p: Array, n: Array) -> tuple[float, float, float]:
     """Return the sum of the precisions of all positives: expected, least and greatest (see `metrics.auprc`)."""
     expected, least, greatest, TP, FP = 0.0, 0.0, 0.0, 0, 0
@@ -59,7 +59,7 @@ def precision_sums(p: Array, n: Array) -> tuple[float, float, float]:
     return expected, least, greatest
 
 
-@kernel
+@entry
 def roc_area(p: Array, n: Array) -> float:
     """Return how many pairs of a positive and a negative are in order, ties counted half.
 
@@ -72,7 +72,7 @@ def roc_area(p: Array, n: Array) -> float:
     return area
 
 
-@kernel
+@entry
 def first_reaching(p: Array, n: Array, needed: float) -> tuple[int, int, int]:
     """Return the first bin down to which there are as many positives, and TP and FP before it.
 
@@ -86,7 +86,7 @@ def first_reaching(p: Array, n: Array, needed: float) -> tuple[int, int, int]:
     return i, TP, FP
 
 
-@kernel
+@entry
 def best_f1(p: Array, n: Array, P: int) -> tuple[float, int]:
     """Return the largest F1 = 2 TP / (P + TP + FP) over the bins, and the first bin that has it."""
     best, at, TP, FP = 0.0, 0, 0, 0

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.compiled import Array, kernel
-from logitpipe.stages.score.kernels.counting import count_above, place
+from logitpipe.stages.score.kernels.compiled import Array, entry
+from logitpipe.stages.score.kernels.counting import add_above, place
 from logitpipe.stages.score.kernels.counts import Counts, add_waiting, make_waiting
 from logitpipe.stages.score.kernels.mask_ranks import ROWS, finish, make_row
 from logitpipe.stages.score.kernels.picking import every_block, make_picked, pick
 from logitpipe.stages.score.kernels.resampling import Axis, hold_rows, make_rows
 
 
-@kernel
+@entry
 def count_masks(
     planes: Array,
     classes: int,
@@ -50,12 +50,12 @@ def count_masks(
             slot = slots[kind]
             if slot >= 0:
                 place(ranks[kind], picked.labels, layouts[kind], waiting[kind][filled:])
-                count_above(ranks[kind], picked.labels, thresholds[slot], above[slot])
+                add_above(ranks[kind], picked.labels, thresholds[slot], above[slot])
         filled += picked.labels.size
     add_waiting(waiting, filled, slots, counts)
 
 
-@kernel
+@entry
 def rank_masks(planes: Array, classes: int, axes: tuple[Axis, Axis], ranks: Array) -> None:
     """Write the ranks of one image at one temperature: float32 (ROWS, H, W), those that `planes` hold."""
     height, width = ranks.shape[1:]

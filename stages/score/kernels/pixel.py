@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.compiled import Array, kernel
-from logitpipe.stages.score.kernels.counting import count_above, place
+from logitpipe.stages.score.kernels.compiled import Array, entry
+from logitpipe.stages.score.kernels.counting import add_above, place
 from logitpipe.stages.score.kernels.counts import Counts, add_waiting, make_waiting
 from logitpipe.stages.score.kernels.picking import every_block, make_picked, pick
 from logitpipe.stages.score.kernels.pixel_ranks import (
@@ -18,7 +18,7 @@ from logitpipe.stages.score.kernels.pixel_ranks import (
 from logitpipe.stages.score.kernels.resampling import Axis, make_rows, sample_row
 
 
-@kernel
+@entry
 def count_pixels(
     logits: Array,
     channels: Array,
@@ -71,13 +71,13 @@ def count_pixels(
                 if slot >= 0:
                     places = waiting[kind * temperatures.size + t][filled:]
                     place(ranks[kind], picked.labels, layouts[kind], places)
-                    count_above(ranks[kind], picked.labels, thresholds[slot], above[slot])
+                    add_above(ranks[kind], picked.labels, thresholds[slot], above[slot])
         filled += row.top.size
     add_waiting(waiting, filled, slots.reshape(-1), counts)
     return damaged
 
 
-@kernel
+@entry
 def rank_pixels(
     logits: Array, channels: Array, classes: int, T: np.float32, axes: tuple[Axis, Axis], ranks: Array
 ) -> int:
