@@ -24,13 +24,13 @@ from logitpipe.stages.infer.data.preprocess import prepare
 from logitpipe.stages.infer.describe import describe
 from logitpipe.stages.infer.device.device import side_by_side
 from logitpipe.stages.infer.model import Model, load_model
-from logitpipe.stages.infer.networks import NETWORKS
+from logitpipe.stages.infer.networks import find_load
 from logitpipe.stages.infer.networks.base import SegmentationNetwork
 from logitpipe.stages.infer.networks.enet import ENet
 from logitpipe.stages.infer.networks.eomt.network import EoMT
 from logitpipe.stages.infer.networks.erfnet import ERFNet
+from logitpipe.stages.infer.networks.seam import Source
 from logitpipe.stages.infer.run import infer_images
-from logitpipe.stages.infer.weights.checkpoints import load_state_dict
 from logitpipe.stages.memory import keep_freed_memory
 
 IMAGES = 30
@@ -70,7 +70,7 @@ def made_model(folder: Path, name: str) -> Model:
     """Save a network with random weights and load it as `pipe infer` does."""
     torch.manual_seed(0)
     torch.save(_random_weights(name), folder / f"{name}.pth")
-    return load_model(name, folder / f"{name}.pth", None, SIZES[name], torch.device("cpu"))
+    return load_model(Source(name, folder / f"{name}.pth", SIZES[name]), torch.device("cpu"))
 
 
 def _random_weights(name: str) -> dict[str, Tensor]:
@@ -99,7 +99,7 @@ def _overhead(folder: Path, model: Model, dataset: DataSet) -> list[object]:
     watched, images = Watched(model.module), len(dataset.samples)
     places = (folder / f"{model.name} {dataset.name} {i}.zarr" for i in count())
     ways = {
-        "infer": partial(infer, replace(model, module=watched), dataset, places),
+        "infer": partial(infer, replace(model, network=replace(model.network, module=watched)), dataset, places),
         "forward": partial(forward_alone, model, batches(model, dataset)),
     }
     seconds = take_turns(ways, ROUNDS)
@@ -156,7 +156,7 @@ def measure_forward(sheet: Sheet, folder: Path, models: dict[str, Model]) -> Non
     for name in ("erfnet", "eomt"):
         images = torch.rand(1, 3, *SIZES[name])
         ours = partial(_ours, models[name], images.to(memory_format=torch.channels_last))
-        plain = NETWORKS[name].build(load_state_dict(folder / f"{name}.pth"), SIZES[name])
+        plain = find_load(name)(Source(name, folder / f"{name}.pth", SIZES[name])).module
         module = Upstream(plain).eval() if isinstance(plain, EoMT) else plain
         lines.append([name, _by(SIZES[name]), *_beside(ours, partial(_run, module, images))])
     header = ("network", "input", "ours, s", "plain, s", "ours over plain", DIFFERENCE)

@@ -10,6 +10,7 @@ from logitpipe.cache.writing.commit import StoreWriter
 from logitpipe.stages.infer.data.datasets import DataSet, read_dataset
 from logitpipe.stages.infer.describe import describe
 from logitpipe.stages.infer.model import Model, load_model
+from logitpipe.stages.infer.networks.seam import Source
 from logitpipe.stages.infer.run import infer_images
 
 DATASETS = ("RoadAnomaly21", "fs_static")
@@ -31,7 +32,7 @@ def real_data(folder: Path, dataset: str = DATASETS[0]) -> DataSet:
 def real_models(folder: Path) -> Iterator[Model]:
     """Load the networks whose trained weights there are."""
     for name, file in WEIGHTS.items():
-        yield load_model(name, folder / "weights" / file, None, None, torch.device("cpu"))
+        yield load_model(Source(name, folder / "weights" / file), torch.device("cpu"))
 
 
 def real_store(folder: Path, path: Path, dataset: str = DATASETS[0]) -> Path:

@@ -1,10 +1,14 @@
 """Networks that cost nothing and whose logits are known, one of each kind."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from logitpipe.stages.infer.networks import Network
-from logitpipe.stages.infer.networks.base import SegmentationNetwork
+from logitpipe.stages.infer.networks.base import SegmentationNetwork, conventional_channels
+from logitpipe.stages.infer.networks.seam import Network, Preprocessing, Source
+from logitpipe.stages.infer.weights.checkpoints import read_checkpoint
+from logitpipe.stages.infer.weights.weightfile import weights_sha256
 
 SIZE = (16, 32)
 GAIN = torch.linspace(-9, 9, 20)
@@ -34,8 +38,22 @@ class Queries(Pixelwise):
         return (len(self.gain), height // 4, width // 4), (len(self.gain), 20)
 
 
-FAKES = {
-    "enet": Network("pixel", SIZE, lambda state, _size, _config: Pixelwise(state["gain"])),
-    "eomt": Network("mask", SIZE, lambda state, _size, _config: Queries(state["gain"])),
-}
+def fake(kind, network, source: Source) -> Network:
+    """Load such a network, with what its class is made of, as the seam wants it."""
+    checkpoint = read_checkpoint(source.checkpoint(), source.weights_key)
+    module = network(checkpoint.tensors["gain"])
+    channels = len(module.gain) if kind == "pixel" else module.output_shapes(SIZE)[1][1] - 1
+    return Network(
+        module=module,
+        kind=kind,
+        channels=conventional_channels(source, channels),
+        weights_sha256=weights_sha256(source.checkpoint()),
+        preprocessing=Preprocessing(),
+        multiple=4,
+        resize="{}x{}".format(*SIZE),
+        notes=checkpoint.notes,
+    )
+
+
+FAKES = {"enet": partial(fake, "pixel", Pixelwise), "eomt": partial(fake, "mask", Queries)}
 """They take the places of real networks, as the command line knows no others."""

@@ -28,7 +28,7 @@ from logitpipe.stages.infer.data.imagefile import decode as decode_image
 from logitpipe.stages.infer.data.imagefile import image_size
 from logitpipe.stages.infer.data.masks import codes
 from logitpipe.stages.infer.networks.eomt.config import PLACES, check_config, load_config, stated_size
-from logitpipe.stages.infer.weights.checkpoints import load_state_dict
+from logitpipe.stages.infer.weights.checkpoints import read_checkpoint
 from logitpipe.stages.score.labels import LabelCodes
 from logitpipe.stages.score.protocols import PROTOCOLS, with_choices
 
@@ -90,7 +90,8 @@ def config(data: bytes) -> None:
 def weights(data: bytes) -> None:
     """Read a checkpoint; one that is taken holds finite numbers."""
     with suppress(PipeError):
-        assert all(bool(value.isfinite().all()) for value in load_state_dict(written(data, "weights.pth")).values())
+        tensors = read_checkpoint(written(data, "weights.pth")).tensors
+        assert all(bool(value.isfinite().all()) for value in tensors.values())
 
 
 def image(data: bytes) -> None:

@@ -2,13 +2,16 @@
 
 import math
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from logitpipe.stages.infer.networks import enet, erfnet
+from logitpipe.stages.infer.networks.base import SegmentationNetwork
 from logitpipe.stages.infer.networks.enet import ENet
+from logitpipe.stages.infer.networks.eomt import network as eomt
 from logitpipe.stages.infer.networks.eomt.network import EoMT
 from logitpipe.stages.infer.networks.erfnet import ERFNet
 
@@ -95,6 +98,13 @@ def eomt_weights(
     facts_of_all = SMALL_EOMT | {"attn_mask_probs": list(probs)} | facts
     return golden_weights(lambda: EoMT(facts_of_all, grid)) | {"attn_mask_probs": torch.tensor(probs)}
 
+
+# How each built-in network is made of a state dict for inputs of one size.
+BUILD: dict[str, Callable[[Mapping[str, Tensor], tuple[int, int]], SegmentationNetwork]] = {
+    "erfnet": lambda state, _size: erfnet.build(state),
+    "enet": lambda state, _size: enet.build(state),
+    "eomt": eomt.build,
+}
 
 # One small checkpoint per network of the registry.
 WEIGHTS: dict[str, Callable[[], dict[str, Tensor]]] = {

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from torch.nn import functional
 
 from logitpipe.stages.infer.model import load_model
-from logitpipe.stages.infer.weights.checkpoints import load_state_dict
+from logitpipe.stages.infer.networks.seam import Source
+from logitpipe.stages.infer.weights.checkpoints import read_checkpoint
 from training import eomt, erfnet, evaluate
 from training.batches import HELD_OUT, batch, batches, reduced
 from training.loop import WARM_UP, advance, learning_rate, progress, train
@@ -183,7 +184,7 @@ def test_a_training_writes_a_checkpoint_that_loads(tmp_path, module):
     result = CliRunner().invoke(module.main, words)
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("end: step 1, 0.")
-    model = load_model(name, path, None, (256, 512), torch.device("cpu"))
+    model = load_model(Source(name, path, (256, 512)), torch.device("cpu"))
     assert model.module.facts.get("channels", 20) == 20
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
     printed = CliRunner().invoke(
@@ -198,7 +199,7 @@ def test_a_training_starts_from_weights(tmp_path):
     path = tmp_path / "erfnet.safetensors"
     words = ["--out", str(path), "--steps", "1", "--batch-size", "1", "--held-out", "1", "--reduce", "4"]
     assert CliRunner().invoke(erfnet.main, words).exit_code == 0
-    kernels = load_state_dict(path)["decoder.output_conv.weight"]
+    kernels = read_checkpoint(path).tensors["decoder.output_conv.weight"]
     result = CliRunner().invoke(erfnet.main, [*words, "--start", str(path), "--rate", "0"])
     assert result.exit_code == 0, result.output
-    assert torch.equal(load_state_dict(path)["decoder.output_conv.weight"], kernels)
+    assert torch.equal(read_checkpoint(path).tensors["decoder.output_conv.weight"], kernels)

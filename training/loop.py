@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from logitpipe.stages.infer.weights.checkpoints import load_state_dict
+from logitpipe.stages.infer.weights.checkpoints import read_checkpoint
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Images [B, 3, H, W] and classes [B, H, W], 255 where void -> what is to become small."""
@@ -78,7 +78,7 @@ def advance(
 def start_from(network: nn.Module, path: Path) -> None:
     """Load weights that `save` wrote into a network that goes on to train."""
     counters = {key: value for key, value in network.state_dict().items() if key.endswith(COUNTER)}
-    weights = {key: value for key, value in load_state_dict(path).items() if key != "attn_mask_probs"}
+    weights = {key: value for key, value in read_checkpoint(path).tensors.items() if key != "attn_mask_probs"}
     network.load_state_dict(weights | counters)
 
 

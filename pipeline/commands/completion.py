@@ -45,6 +45,13 @@ def complete_methods(_context: click.Context, _option: click.Parameter, text: st
     return [CompletionItem(before + comma + name) for name in names if name.startswith(last)]
 
 
+def complete_networks(_context: click.Context, _option: click.Parameter, text: str) -> list[CompletionItem]:
+    """Complete the name of a network."""
+    from logitpipe.stages.infer.networks import NETWORKS
+
+    return [CompletionItem(name) for name in NETWORKS if name.startswith(text)]
+
+
 def complete_datasets(context: click.Context, _option: click.Parameter, text: str) -> list[CompletionItem]:
     """Complete the name of a data set that lies in the --data-root typed before."""
     from logitpipe.cache.errors import PipeError

@@ -14,11 +14,13 @@ from logitpipe.cache.files.places import Place, below, open_files
 from logitpipe.cache.format.schema import AMP_CHANGE, Precision, Schema
 from logitpipe.cache.reading.store import METADATA, stored_bytes
 from logitpipe.cache.writing.commit import StoreWriter
-from logitpipe.commands.completion import complete_datasets
+from logitpipe.commands.completion import complete_datasets, complete_networks
 from logitpipe.console.messages import detail, note
 from logitpipe.console.options import STORE
 from logitpipe.console.progress import Progress
 from logitpipe.console.settings import details
+from logitpipe.stages.infer.networks import NETWORKS, find_load
+from logitpipe.stages.infer.networks.seam import Source
 from logitpipe.stages.memory import keep_freed_memory
 from logitpipe.stores.repair import find_damaged, open_mended
 from logitpipe.stores.room import warn_of_little_room
@@ -26,9 +28,6 @@ from logitpipe.stores.room import warn_of_little_room
 if TYPE_CHECKING:
     from logitpipe.stages.infer.data.datasets import DataSet
     from logitpipe.stages.infer.model import Amp, Model
-
-NETWORK_NAMES = ("erfnet", "enet", "eomt")
-"""The keys of `logitpipe.stages.infer.networks.NETWORKS`, repeated here so that `pipe --help` need not load torch."""
 
 ALL = "all"
 
@@ -54,8 +53,18 @@ def parse_shard(_context: click.Context, _option: click.Parameter, text: str | N
 
 
 @click.command()
-@click.option("--network", required=True, type=click.Choice(NETWORK_NAMES), help="The network's architecture.")
-@click.option("--weights", required=True, type=click.Path(path_type=Path), help="Its checkpoint file.")
+@click.option(
+    "--network",
+    required=True,
+    shell_complete=complete_networks,
+    metavar="NAME",
+    help=f"One of {', '.join(NETWORKS)}.",
+)
+@click.option("--weights", type=click.Path(path_type=Path), help="Its checkpoint file.")
+@click.option("--weights-key", metavar="KEY", help="Which of several state dicts in the checkpoint, such as teacher.")
+@click.option("--classes", metavar="cityscapes|coco|FILE", help="Names of its channels, in a file one on each line.")
+@click.option("--void-class", metavar="first|last|NAME|none", help="Its channel for what has no class.")
+@click.option("--outlier-class", metavar="first|last|NAME|none", help="Its channel for outliers.")
 @click.option(
     "--dataset",
     "names",
@@ -91,7 +100,11 @@ def parse_shard(_context: click.Context, _option: click.Parameter, text: str | N
 @click.option("--repair", is_flag=True, help="Read all of the store first, and compute damaged images again.")
 def infer(
     network: str,
-    weights: Path,
+    weights: Path | None,
+    weights_key: str | None,
+    classes: str | None,
+    void_class: str | None,
+    outlier_class: str | None,
     names: tuple[str, ...],
     data_root: Path,
     out: Place,
@@ -112,6 +125,9 @@ def infer(
     another data set or another setting made is refused; --overwrite starts it anew.
     """
     details(click.get_current_context())
+    find_load(network)  # a name that is none is refused before torch is loaded
+    own = {name: value for name, value in {"config": config}.items() if value is not None}
+    source = Source(network, weights, input_size, weights_key, classes, void_class, outlier_class, own)
     _refuse_overwrite(overwrite, shard, repair)
     datasets = _read_datasets(data_root, names, limit)
     paths = _store_paths(out, datasets, several=len(names) > 1 or ALL in names)
@@ -121,7 +137,9 @@ def infer(
             from logitpipe.stages.infer.device.device import choose_device
             from logitpipe.stages.infer.model import load_model
         keep_freed_memory()
-        model = load_model(network, weights, config, input_size, choose_device(device), amp)
+        model = load_model(source, choose_device(device), amp)
+        for line in (f"{model.name}: {model.network.channels}", *model.network.notes):
+            note(line)
         writers += _open_writers(model, datasets, paths, precision, overwrite, repair)
         from logitpipe.stages.infer.resume import remaining
 

@@ -14,45 +14,23 @@ from logitpipe.stages.infer.data.preprocess import PREPROCESSING
 from logitpipe.stages.infer.device.device import device_name
 from logitpipe.stages.infer.model import Model
 
-CITYSCAPES = (
-    "road",
-    "sidewalk",
-    "building",
-    "wall",
-    "fence",
-    "pole",
-    "traffic light",
-    "traffic sign",
-    "vegetation",
-    "terrain",
-    "sky",
-    "person",
-    "rider",
-    "car",
-    "truck",
-    "bus",
-    "train",
-    "motorcycle",
-    "bicycle",
-)
-VOID = "void"
-
 
 def describe(model: Model, dataset: DataSet, precision: Precision) -> Schema:
     """Return the schema of a network's logits over a data set; PipeError where no store could hold them."""
     shapes = model.output_shapes()
     channels, height, width = shapes["mask_logits" if model.kind == "mask" else "logits"]
-    count = shapes["class_logits"][-1] - 1 if model.kind == "mask" else channels
-    classes = class_names(count, with_void=model.kind == "pixel")
+    network, named = model.network, model.network.channels
+    if named.void is not None and named.outlier is not None:
+        raise PipeError(f"{model.name}: a store keeps one class that is not among the known ones, void or outlier")
     try:
         return Schema(
             kind=model.kind,
             network=model.name,
             facts=model.module.facts | ({} if model.amp == "none" else {"amp": model.amp}),
-            weights_sha256=model.weights_sha256,
+            weights_sha256=network.weights_sha256,
             dataset=dataset.name,
-            classes=classes,
-            void_class=classes.index(VOID) if VOID in classes else None,
+            classes=named.names,
+            void_class=named.outlier if named.void is None else named.void,
             input_size=model.input_size,
             logits_shape=(channels, height, width),
             precision=precision,
@@ -66,15 +44,6 @@ def describe(model: Model, dataset: DataSet, precision: Precision) -> Schema:
             f"{model.name} over {dataset.name}: no store can hold these logits ({error}); "
             "choose a smaller --input-size, or take the largest pictures out"
         ) from error
-
-
-def class_names(count: int, with_void: bool) -> tuple[str, ...]:
-    """Return the names of a network's classes: Cityscapes' 19, then perhaps void; numbered for any other count."""
-    if count == len(CITYSCAPES):
-        return CITYSCAPES
-    if with_void and count == len(CITYSCAPES) + 1:
-        return (*CITYSCAPES, VOID)
-    return tuple(f"class_{index}" for index in range(count))
 
 
 def software(device: torch.device) -> dict[str, str]:

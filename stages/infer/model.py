@@ -1,19 +1,18 @@
 """A network with its weights on a device, and the shapes that come out of it."""
 
+import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from logitpipe.cache.errors import PipeError, UsageError
 from logitpipe.cache.format.schema import Kind
-from logitpipe.stages.infer.networks import NETWORKS
-from logitpipe.stages.infer.networks.base import SegmentationNetwork
-from logitpipe.stages.infer.networks.eomt.config import load_config
+from logitpipe.stages.infer.networks import find_load
+from logitpipe.stages.infer.networks.base import SegmentationNetwork, check_input_size
 from logitpipe.stages.infer.networks.fold import fold_batch_norms
-from logitpipe.stages.infer.weights.checkpoints import load_state_dict
-from logitpipe.stages.infer.weights.weightfile import weights_sha256
+from logitpipe.stages.infer.networks.seam import Network, Source
 
 OUTPUTS: dict[Kind, tuple[str, ...]] = {"pixel": ("logits",), "mask": ("mask_logits", "class_logits")}
 """What the networks of each kind give, in this order, as the store's arrays are called."""
@@ -29,62 +28,79 @@ class Model:
 
     Parameters
     ----------
-    name : registered name of the network
-    kind : "pixel" or "mask"
-    module : the network in evaluation mode, on `device`
-    weights_sha256 : digest of the checkpoint file
+    name : of the network, as the user gave it
+    network : its module, in evaluation mode and on `device`, and what is known of it
     input_size : height and width of its input
     device : where it runs
     amp : how it computes
     """
 
     name: str
-    kind: Kind
-    module: SegmentationNetwork
-    weights_sha256: str
+    network: Network
     input_size: tuple[int, int]
     device: torch.device
     amp: Amp = "none"
 
+    @property
+    def kind(self) -> Kind:
+        """Kind of the network, "pixel" or "mask"."""
+        return self.network.kind
+
+    @property
+    def module(self) -> SegmentationNetwork:
+        """The network itself."""
+        return self.network.module
+
     def logits(self, images: Tensor) -> dict[str, Tensor]:
-        """Run the network on images [B, 3, H, W]; its outputs by the names of the store's arrays."""
+        """Run the network on images [B, 3, H, W]; its outputs by the names of the store's arrays.
+
+        Raises PipeError for outputs of other shapes than the store was made for.
+        """
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp == "bf16"):
             outputs = self.module(images)
-        return dict(zip(OUTPUTS[self.kind], [outputs] if self.kind == "pixel" else outputs, strict=True))
+        named = dict(zip(OUTPUTS[self.kind], [outputs] if self.kind == "pixel" else outputs, strict=True))
+        for array, shape in self.output_shapes().items():
+            if named[array].shape != (len(images), *shape):
+                raise PipeError(
+                    f"{self.name} gave {array} of shape {tuple(named[array].shape)} for {len(images)} pictures, "
+                    f"where {(len(images), *shape)} was expected; a network's outputs must not change their shape"
+                )
+        return named
 
     def output_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of one image's outputs by array."""
         return dict(zip(OUTPUTS[self.kind], self.module.output_shapes(self.input_size), strict=True))
 
 
-def load_model(
-    name: str,
-    weights: Path,
-    config: Path | None,
-    input_size: tuple[int, int] | None,
-    device: torch.device,
-    amp: Amp = "none",
-) -> Model:
-    """Build a registered network with the weights of a checkpoint.
+def load_model(source: Source, device: torch.device, amp: Amp = "none") -> Model:
+    """Load a network and make it ready to run.
 
     Parameters
     ----------
-    name : key of `NETWORKS`
-    weights : checkpoint file
-    config : YAML file that the weights are checked against, where the network knows one
-    input_size : height and width, where the network's own default is not wanted
+    source : what the user says of it
     device : where it will run
     amp : how it will compute
 
     Raises
     ------
     PipeError
-        The files cannot be read, or weights, network, config and input size do not fit each other.
+        The files cannot be read, or weights, network, flags and input size do not fit each other.
     """
-    network = NETWORKS[name]
-    size = input_size or network.input_size
-    module = network.build(load_state_dict(weights), size, load_config(config) if config else None)
-    fold_batch_norms(module)
+    network = find_load(source.name)(source)
+    size = source.input_size or fixed_size(network.resize)
+    if size is None:
+        raise UsageError(
+            f"pictures come to {source.name} resized by the rule {network.resize}, and no size was given",
+            "give-input-size",
+        )
+    check_input_size(size, network.multiple)
+    fold_batch_norms(network.module)
     # Convolutions are faster with the channels innermost, which is also how pictures arrive.
-    module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Model(name, network.kind, module, weights_sha256(weights), size, device, amp)
+    network.module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Model(source.name, network, size, device, amp)
+
+
+def fixed_size(resize: str) -> tuple[int, int] | None:
+    """Return the size (H, W) that a resize rule ``HxW`` names, None for every other rule."""
+    match = re.fullmatch(r"(\d+)x(\d+)", resize)
+    return (int(match[1]), int(match[2])) if match else None

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,14 +10,14 @@ import torch
 from click.testing import CliRunner
 from conftest import content, fails
 from documented import read_as_documented
-from fake_networks import GAIN, SIZE, Pixelwise, Queries
+from fake_networks import GAIN, Pixelwise, Queries, fake
 from PIL import Image
 from torch import Tensor
 
 from logitpipe.cache import open_store
 from logitpipe.cli import cli
 from logitpipe.stages.infer import amp as infer_amp
-from logitpipe.stages.infer.networks import NETWORKS, Network
+from logitpipe.stages.infer.networks import NETWORKS
 
 AMP = ("--amp", "bf16")
 GAINS = torch.cat([GAIN[1:-1], torch.tensor([9.0, 9.04])])
@@ -40,8 +41,8 @@ def run(run, monkeypatch, tmp_path, data_root):
     torch.save({"gain": GAINS}, tmp_path / "weights.pth")
     bright = np.random.default_rng(0).integers(240, 250, (24, 40, 3), np.uint8)
     Image.fromarray(bright).save(data_root / "Tiny" / "images" / "0.png")
-    monkeypatch.setitem(NETWORKS, "enet", Network("pixel", SIZE, lambda state, *_: Convolved(state["gain"])))
-    monkeypatch.setitem(NETWORKS, "eomt", Network("mask", SIZE, lambda state, *_: ConvolvedQueries(state["gain"])))
+    monkeypatch.setitem(NETWORKS, "enet", partial(fake, "pixel", Convolved))
+    monkeypatch.setitem(NETWORKS, "eomt", partial(fake, "mask", ConvolvedQueries))
     return run
 
 

@@ -1,17 +1,28 @@
 """Weight files, good and bad: what is read, what is refused, and in which words."""
 
+import argparse
 import hashlib
 import pickle
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from itertools import permutations
+from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from torch import nn
 
-from logitpipe.cache.errors import PipeError
-from logitpipe.stages.infer.weights.checkpoints import PREFIXES, fit, load_state_dict, shape
+from logitpipe.cache.errors import PipeError, UsageError
+from logitpipe.stages.infer.weights.checkpoints import (
+    CONTAINERS,
+    PLAIN,
+    PREFIXES,
+    WRAPPERS,
+    read_checkpoint,
+    read_raw,
+)
+from logitpipe.stages.infer.weights.fitting import fit, shape
 from logitpipe.stages.infer.weights.weightfile import weights_sha256
 
 STATE = {"conv.weight": torch.arange(6.0).reshape(2, 3, 1, 1), "conv.bias": torch.tensor([1.0, -1.0])}
@@ -20,6 +31,10 @@ STATE = {"conv.weight": torch.arange(6.0).reshape(2, 3, 1, 1), "conv.bias": torc
 def saved(folder, content, name="weights.pth", **options):
     torch.save(content, folder / name, **options)
     return folder / name
+
+
+def load_state_dict(path):
+    return read_checkpoint(path).tensors
 
 
 def assert_same(state, expected):
@@ -43,10 +58,34 @@ def test_safetensors_by_content(tmp_path, name):
     assert_same(load_state_dict(tmp_path / name), STATE)
 
 
-@pytest.mark.parametrize("container", ["state_dict", "model_state_dict", "model", "network"])
+@pytest.mark.parametrize("container", CONTAINERS)
 def test_containers(tmp_path, container):
     path = saved(tmp_path, {"epoch": 3, "arch": "ERFNet", container: STATE, "optimizer": {"lr": 0.1}})
     assert_same(load_state_dict(path), STATE)
+
+
+def test_of_several_state_dicts_one_must_be_asked_for(tmp_path):
+    other = {key: value + 1 for key, value in STATE.items()}
+    path = saved(tmp_path, {"epoch": 1, "student": {"state_dict": STATE}, "teacher": other})
+    with pytest.raises(UsageError, match=r"several state dicts, under student, teacher$"):
+        read_checkpoint(path)
+    assert_same(read_checkpoint(path, "student").tensors, STATE)
+    assert_same(read_checkpoint(path, "student.state_dict").tensors, STATE)
+    assert_same(read_checkpoint(path, "teacher").tensors, other)
+    with pytest.raises(UsageError, match="under student, teacher"):
+        read_checkpoint(path, "tutor")
+
+
+def test_two_networks_in_one_state_dict(tmp_path):
+    both = {
+        f"{name}.{key}": value + i for i, name in enumerate(("student", "teacher")) for key, value in STATE.items()
+    }
+    path = saved(tmp_path, {"state_dict": both})
+    with pytest.raises(UsageError, match="several networks, student and teacher"):
+        read_checkpoint(path)
+    assert_same(read_checkpoint(path, "teacher").tensors, {key: value + 1 for key, value in STATE.items()})
+    with pytest.raises(UsageError, match="no weights under 'tutor'"):
+        read_checkpoint(path, "tutor")
 
 
 def test_containers_within_containers(tmp_path):
@@ -69,6 +108,13 @@ def test_a_loss_beside_the_network(tmp_path, prefix):
     assert_same(load_state_dict(path), {"criterion.empty_weight": torch.ones(20)} | STATE)
 
 
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_wrappers_of_parts_of_a_network(tmp_path, wrapper):
+    state = {"block.conv.weight": torch.ones(1), "block.conv.bias": torch.ones(1), "head.bias": torch.ones(1)}
+    wrapped = {key.replace("conv.", f"{wrapper}conv.{wrapper}"): value for key, value in state.items()}
+    assert_same(load_state_dict(saved(tmp_path, wrapped)), state)
+
+
 def test_a_prefix_of_some_keys_is_no_prefix(tmp_path):
     state = {"module.conv.weight": torch.ones(1), "conv.bias": torch.ones(1)}
     assert_same(load_state_dict(saved(tmp_path, state)), state)
@@ -83,6 +129,50 @@ def test_every_precision_becomes_float32(tmp_path, dtype):
 def test_parameters_come_without_gradients(tmp_path):
     state = load_state_dict(saved(tmp_path, {key: nn.Parameter(value) for key, value in STATE.items()}))
     assert not any(value.requires_grad for value in state.values())
+
+
+class Settings(dict):
+    """An object of a training, with a whole network in it."""
+
+
+BESIDE = {
+    "argparse.Namespace": argparse.Namespace(lr=1),
+    "numpy": {"miou": np.float64(0.6), "classes": np.arange(3)},
+    "collections.defaultdict": defaultdict(list, a=[1]),
+    "pathlib.": Path("runs"),
+    "test_checkpoints.Settings": Settings(network=nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))),
+    "torch._utils._rebuild_sparse_tensor": torch.ones(2, 2).to_sparse(),
+}
+"""What trainings keep beside their weights, by the start of a name that is then told."""
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("name", BESIDE)
+def test_objects_beside_the_weights_are_skipped_and_named(tmp_path, name, zipped):
+    content = {"hyper_parameters": BESIDE[name], "state_dict": OrderedDict(STATE), "optimizer": {"lr": 0.1}}
+    checkpoint = read_checkpoint(saved(tmp_path, content, _use_new_zipfile_serialization=zipped))
+    assert_same(checkpoint.tensors, STATE)
+    assert len(checkpoint.notes) == 1
+    assert name in checkpoint.notes[0]
+    assert read_checkpoint(saved(tmp_path, {"state_dict": STATE})).notes == ()
+
+
+def test_views_transposed_and_shared_numbers(tmp_path):
+    whole = torch.arange(24.0)
+    state = {"view": whole[3:9].view(2, 3), "transposed": whole.view(4, 6).t(), "scalar": whole[5], "whole": whole}
+    for zipped in (True, False):
+        assert_same(load_state_dict(saved(tmp_path, state, _use_new_zipfile_serialization=zipped)), state)
+
+
+@pytest.mark.parametrize("dtype", PLAIN, ids=str)
+def test_every_kind_of_number_is_what_torch_reads(tmp_path, dtype):
+    state = {"a": torch.tensor([0, 1, 1, 0]).to(dtype), "empty": torch.zeros(0, 3).to(dtype)}
+    for zipped in (True, False):
+        path = saved(tmp_path, state, _use_new_zipfile_serialization=zipped)
+        read = read_raw(path)[0]
+        for key, value in torch.load(path, weights_only=True).items():
+            assert torch.equal(read[key], value.float() if value.is_floating_point() else value)
+            assert read[key].shape == value.shape
 
 
 def test_sha256(tmp_path):
@@ -163,8 +253,9 @@ class Trap:
 def test_code_is_never_run(tmp_path, zipped):
     marker = tmp_path / "marker"
     path = saved(tmp_path, STATE | {"trap": Trap(marker)}, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(PipeError, match=r"must hold plain, dense tensors; .* also holds the Python object \S+open, "):
+    with pytest.raises(PipeError, match=r"must map names to tensors; in .*, 'trap' is a \S+open\. "):
         load_state_dict(path)
+    assert_same(load_state_dict(saved(tmp_path, {"model": STATE, "trap": Trap(marker)})), STATE)
     assert not marker.exists()
 
 
@@ -192,13 +283,27 @@ def test_the_trap_works(tmp_path):
         ({}, "must hold weights; the one in .* is empty"),
         ({"state_dict": {}}, "must hold weights; the one in .* is empty"),
         ({"epoch": 7}, "must map names to tensors; in .*, 'epoch' is a int"),
-        ({"weights": {"conv": torch.ones(1)}}, "must map names to tensors; in .*, 'weights' is a dict"),
+        ({"best": {"conv": torch.ones(1)}}, "must map names to tensors; in .*, 'best' is a dict"),
         ({3: torch.ones(1)}, "must map names to tensors; in .*, 3 is a Tensor"),
     ],
 )
 def test_what_is_not_a_state_dict(tmp_path, content, message):
     with pytest.raises(PipeError, match=rf"{message}.*model\.state_dict"):
         load_state_dict(saved(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("extra", "what"),
+    [
+        ({"blocks.0.attn.qkv.lora_a": torch.ones(1), "blocks.0.attn.qkv.lora_b": torch.ones(1)}, "low-rank adapters"),
+        ({"base.q_proj.lora_A.default.weight": torch.ones(1)}, "low-rank adapters"),
+        ({"fc.SCB": torch.ones(1), "fc.weight": torch.ones(1, dtype=torch.int8)}, "quantised weights"),
+        ({"fc._packed_params._packed_params": (torch.ones(1), None)}, "quantised weights"),
+    ],
+)
+def test_weights_that_are_no_plain_ones_are_said_to_be_so(tmp_path, extra, what):
+    with pytest.raises(PipeError, match=rf"weights\.pth holds {what}.*{next(iter(extra))}"):
+        load_state_dict(saved(tmp_path, STATE | extra))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -16,7 +16,6 @@ from PIL import Image
 from logitpipe.cache import StoreWriter, open_store
 from logitpipe.cli import cli
 from logitpipe.stages.infer import run as infer_run
-from logitpipe.stages.infer.describe import class_names
 
 WEIGHTS = Path(__file__).parents[2] / "pipeline" / "demo" / "weights"
 
@@ -49,13 +48,6 @@ def test_the_schema_tells_what_the_run_was(run, tmp_path, network, count, void):
     assert schema.facts == {"channels": 20}
     assert (len(schema.classes), schema.void_class) == (count, void)
     assert set(schema.software) == {"logitpipe", "python", "torch", "numpy", "pillow", "device"}
-
-
-def test_class_names():
-    assert class_names(19, with_void=False)[::18] == ("road", "bicycle")
-    assert class_names(20, with_void=True)[18:] == ("bicycle", "void")
-    assert class_names(20, with_void=False)[:2] == ("class_0", "class_1")
-    assert class_names(2, with_void=True) == ("class_0", "class_1")
 
 
 @pytest.mark.parametrize("network", ["enet", "eomt"])
@@ -94,7 +86,7 @@ def test_the_same_command_again_does_nothing(run, tmp_path):
     before = content(tmp_path / "store")
     result = run()
     assert result.exit_code == 0
-    assert result.stderr.startswith("Tiny: 5 of 5 images (0 new, 5 already there), ")
+    assert result.stderr.splitlines()[-1].startswith("Tiny: 5 of 5 images (0 new, 5 already there), ")
     assert content(tmp_path / "store") == before
 
 

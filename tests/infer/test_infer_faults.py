@@ -10,10 +10,8 @@ from fake_networks import Pixelwise
 from PIL import Image
 
 from logitpipe.cache import StoreWriter, open_store
-from logitpipe.commands.infer import NETWORK_NAMES
 from logitpipe.stages.infer import run as infer_run
 from logitpipe.stages.infer.device.device import choose_device, default_batch_size
-from logitpipe.stages.infer.networks import NETWORKS
 
 
 def test_overwrite_and_shards_exclude_each_other(run):
@@ -54,8 +52,8 @@ def test_an_input_size_must_be_two_numbers(run, text):
     )
 
 
-def test_the_command_line_knows_the_networks():
-    assert set(NETWORK_NAMES) == set(NETWORKS)
+def test_an_unknown_network_is_refused(run):
+    fails(run(network="resnet"), "pipe: a network is one of erfnet, enet, eomt, and 'resnet' is none of them", code=2)
 
 
 def test_an_unknown_device_is_refused(run):

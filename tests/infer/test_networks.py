@@ -5,30 +5,44 @@ import json
 import numpy as np
 import pytest
 import torch
-from golden_rule import BAR, CHANNELS, CLASSES, QUERIES, WEIGHTS, assert_agrees, golden_images, golden_state, outputs
+from golden_rule import (
+    BAR,
+    BUILD,
+    CHANNELS,
+    CLASSES,
+    QUERIES,
+    WEIGHTS,
+    assert_agrees,
+    golden_images,
+    golden_state,
+    outputs,
+)
 
 from logitpipe.cache.errors import PipeError
+from logitpipe.stages.infer.model import load_model
 from logitpipe.stages.infer.networks import NETWORKS
 from logitpipe.stages.infer.networks.fold import fold_batch_norms
+from logitpipe.stages.infer.networks.seam import Source
 from logitpipe.stages.infer.weights.checkpoints import strip_prefixes
 
 SIZE = (32, 96)
 
-every_network = pytest.mark.parametrize("name", NETWORKS)
+every_network = pytest.mark.parametrize("name", BUILD)
 
 
 def test_every_network_is_tested():
-    assert set(WEIGHTS) == set(NETWORKS)
+    assert set(WEIGHTS) == set(BUILD)
+    assert set(BUILD) <= set(NETWORKS)
 
 
 @every_network
 @pytest.mark.parametrize("size", [(16, 48), (32, 96), (64, 64), (96, 32), (176, 80)])
 def test_output_shapes(name, size):
     H, W = size
-    network = NETWORKS[name].build(WEIGHTS[name](), size)
+    network = BUILD[name](WEIGHTS[name](), size)
     shapes = tuple(tuple(z.shape[1:]) for z in outputs(network, golden_images(H, W, 2)))
     assert shapes == network.output_shapes(size)
-    if NETWORKS[name].kind == "pixel":
+    if name != "eomt":
         assert shapes == ((CHANNELS, H, W),)
     else:
         assert shapes == ((QUERIES, H // 4, W // 4), (QUERIES, CLASSES + 1))
@@ -36,7 +50,7 @@ def test_output_shapes(name, size):
 
 @every_network
 def test_a_batch_of_two_is_two_batches_of_one(name):
-    network = NETWORKS[name].build(WEIGHTS[name](), SIZE)
+    network = BUILD[name](WEIGHTS[name](), SIZE)
     images = golden_images(*SIZE, batch=2)
     both = outputs(network, images)
     for i in range(2):
@@ -46,7 +60,7 @@ def test_a_batch_of_two_is_two_batches_of_one(name):
 
 @every_network
 def test_built_for_inference(name):
-    network = NETWORKS[name].build(WEIGHTS[name](), SIZE)
+    network = BUILD[name](WEIGHTS[name](), SIZE)
     assert not any(module.training for module in network.modules())
     assert not any(parameter.requires_grad for parameter in network.parameters())
     assert {tensor.device.type for tensor in network.state_dict().values()} == {"cpu"}
@@ -57,7 +71,7 @@ def test_built_for_inference(name):
 
 @every_network
 def test_facts_survive_json(name):
-    facts = NETWORKS[name].build(WEIGHTS[name](), SIZE).facts
+    facts = BUILD[name](WEIGHTS[name](), SIZE).facts
     assert facts
     assert json.loads(json.dumps(facts)) == facts
 
@@ -65,7 +79,7 @@ def test_facts_survive_json(name):
 @every_network
 def test_weights_are_the_ones_given(name):
     state = WEIGHTS[name]()
-    loaded = NETWORKS[name].build(state, (64, 64)).state_dict()
+    loaded = BUILD[name](state, (64, 64)).state_dict()
     for key, tensor in loaded.items():
         assert torch.equal(tensor, state[key]), key
 
@@ -76,13 +90,13 @@ def test_a_missing_key_is_named(name):
     key = sorted(key for key in state if key.endswith("bias"))[3]
     del state[key]
     with pytest.raises(PipeError, match=rf"1 missing \({key}\)"):
-        NETWORKS[name].build(state, SIZE)
+        BUILD[name](state, SIZE)
 
 
 @every_network
 def test_a_key_too_many_is_named(name):
     with pytest.raises(PipeError, match=r"1 left over \(surplus\.weight\)"):
-        NETWORKS[name].build(WEIGHTS[name]() | {"surplus.weight": torch.zeros(2)}, SIZE)
+        BUILD[name](WEIGHTS[name]() | {"surplus.weight": torch.zeros(2)}, SIZE)
 
 
 @every_network
@@ -91,43 +105,57 @@ def test_a_key_without_the_prefix_of_the_others_is_named(name):
         {f"module.{key}": value for key, value in WEIGHTS[name]().items()} | {"foo": torch.zeros(2)}
     )
     with pytest.raises(PipeError, match=r"1 left over \(foo\)"):
-        NETWORKS[name].build(state, SIZE)
+        BUILD[name](state, SIZE)
 
 
 @every_network
 def test_another_networks_weights_are_refused(name):
-    other = next(other for other in NETWORKS if other != name)
+    other = next(other for other in BUILD if other != name)
     with pytest.raises(PipeError, match=r"must hold .*--network"):
-        NETWORKS[name].build(WEIGHTS[other](), SIZE)
+        BUILD[name](WEIGHTS[other](), SIZE)
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Give a function that loads a network as `pipe infer` does, with the names of its channels declared."""
+
+    def call(name, size, **flags):
+        torch.save(WEIGHTS[name](), tmp_path / "weights.pth")
+        count = CLASSES if name == "eomt" else CHANNELS
+        (tmp_path / "classes.txt").write_text("\n".join(f"class {index}" for index in range(count)))
+        source = Source(name, tmp_path / "weights.pth", size, classes=str(tmp_path / "classes.txt"), own=flags)
+        return load_model(source, torch.device("cpu"))
+
+    return call
 
 
 @every_network
 @pytest.mark.parametrize("size", [(32, 100), (36, 96), (0, 96), (-32, 96)])
-def test_a_wrong_size_names_the_rule(name, size):
+def test_a_wrong_size_names_the_rule(load, name, size):
     with pytest.raises(PipeError, match=rf"multiples of \d+ pixels; found {size[0]}x{size[1]}.*--input-size"):
-        NETWORKS[name].build(WEIGHTS[name](), size)
+        load(name, size)
 
 
 @pytest.mark.parametrize("name", ["erfnet", "enet"])
-def test_pixel_networks_take_no_config(name):
-    with pytest.raises(PipeError, match="--config"):
-        NETWORKS[name].build(WEIGHTS[name](), SIZE, {})
+def test_pixel_networks_take_no_config(load, name):
+    with pytest.raises(PipeError, match="--config is for other networks"):
+        load(name, SIZE, config={})
 
 
 @pytest.mark.parametrize("drop", [True, False])
 def test_erfnet_ignores_the_encoders_own_head(drop):
     state = WEIGHTS["erfnet"]()
-    network = NETWORKS["erfnet"].build(state, SIZE)
+    network = BUILD["erfnet"](state, SIZE)
     head = {"encoder.output_conv.weight": torch.ones(9, 128, 1, 1), "encoder.output_conv.bias": torch.ones(9)}
     if drop:
         head.popitem()
-    same = NETWORKS["erfnet"].build(state | head, SIZE)
+    same = BUILD["erfnet"](state | head, SIZE)
     assert torch.equal(*outputs(network, golden_images(*SIZE)), *outputs(same, golden_images(*SIZE)))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", BUILD)
 def test_folded_batch_norms_change_nothing(name):
-    network = NETWORKS[name].build(WEIGHTS[name](), SIZE)
+    network = BUILD[name](WEIGHTS[name](), SIZE)
     images = golden_images(*SIZE, batch=2)
     reference, norms = outputs(network, images), batch_norms(network)
     fold_batch_norms(network)
@@ -155,7 +183,7 @@ def golden(real_data, name):
 
 def test_erfnet_reproduces_upstream(real_data):
     reference = golden(real_data, "erfnet")
-    network = NETWORKS["erfnet"].build(golden_state(json.loads(str(reference["keys"]))), (512, 1024))
+    network = BUILD["erfnet"](golden_state(json.loads(str(reference["keys"]))), (512, 1024))
     (logits,) = outputs(network, golden_images(512, 1024))
     assert logits.shape[1:] == tuple(reference["shape"])
     difference = np.abs(logits[0, :, ::16, ::16].numpy() - reference["logits"]).max()
@@ -168,7 +196,7 @@ def eomt_differences(real_data, name):
     size = tuple(reference["size"].tolist())
     state = golden_state(json.loads(str(reference["keys"])))
     state["attn_mask_probs"] = torch.from_numpy(reference["attn_mask_probs"])
-    masks, classes = outputs(NETWORKS["eomt"].build(state, size), golden_images(*size))
+    masks, classes = outputs(BUILD["eomt"](state, size), golden_images(*size))
     assert masks.shape[1:] == tuple(reference["mask_shape"])
     return (
         np.abs(masks[0, ::5, ::8, ::8].numpy() - reference["mask_logits"]) / reference["mask_std"],

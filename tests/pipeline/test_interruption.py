@@ -23,7 +23,7 @@ PROMPT = 20.0
 """Seconds in which a process must end on a busy machine; it is held for 600 where it must not be waited for."""
 
 MOMENTS = {
-    "while weights are read": ("logitpipe.stages.infer.model:load_state_dict", 1, 600),
+    "while weights are read": ("logitpipe.stages.infer.weights.checkpoints:read_raw", 1, 600),
     "while a picture is decoded": ("logitpipe.stages.infer.run:prepare", 4, 600),
     "in a forward pass": ("fake_networks:Pixelwise.forward", 3, 600),
     "while the first image makes the store": ("logitpipe.cache.files.folder:Folder.publish", 2, 1),

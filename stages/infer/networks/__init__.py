@@ -1,41 +1,39 @@
-"""The networks that `pipe infer` can run, by name."""
+"""The networks that `pipe infer` can run, by name, and the way from what a user names to one that is ready.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+Nothing here loads torch: `pipe --help` lists the names.
+"""
 
-from torch import Tensor
+from collections.abc import Callable
+from importlib import import_module
 
-from logitpipe.stages.infer.networks import enet, erfnet
-from logitpipe.stages.infer.networks.base import SegmentationNetwork
-from logitpipe.stages.infer.networks.eomt import network as eomt
+from logitpipe.cache.errors import UsageError
+from logitpipe.stages.infer.networks.seam import Network, Source
 
-
-class Build(Protocol):
-    """From weights as `load_state_dict` gives them to a network ready for inference on inputs of one size."""
-
-    def __call__(
-        self, state: Mapping[str, Tensor], input_size: tuple[int, int], config: Mapping[str, Any] | None = None
-    ) -> SegmentationNetwork:
-        """Build, or raise PipeError where weights, input size (H, W) and config do not fit each other."""
+Load = Callable[[Source], Network]
+"""From what a user says about a network to the network; PipeError where it cannot be had."""
 
 
-@dataclass(frozen=True)
-class Network:
-    """An entry of the registry.
-
-    A built network of kind "pixel" maps images [B, 3, H, W], RGB in 0..1, to logits [B, C, H, W]; one of kind
-    "mask" maps them to mask logits [B, Q, h, w], at the network's own resolution, and class logits [B, Q, K + 1],
-    the last of which is "no object". `input_size` is the default (H, W) in pixels.
-    """
-
-    kind: Literal["pixel", "mask"]
-    input_size: tuple[int, int]
-    build: Build
+def _load_of(module: str) -> Load:
+    """Return the `load` of a module of this room, which is imported when it is called: it needs torch."""
+    return lambda source: import_module(f"{__name__}.{module}").load(source)
 
 
-NETWORKS: dict[str, Network] = {
-    "erfnet": Network("pixel", (512, 1024), erfnet.build),
-    "enet": Network("pixel", (512, 1024), enet.build),
-    "eomt": Network("mask", (640, 1280), eomt.build),
+NETWORKS: dict[str, Load] = {
+    "erfnet": _load_of("erfnet"),
+    "enet": _load_of("enet"),
+    "eomt": _load_of("eomt.network"),
 }
+"""Name of a network -> its `load`. Another network is another entry."""
+
+
+def find_load(name: str) -> Load:
+    """Return what loads the network that a user names.
+
+    Raises
+    ------
+    UsageError
+        The name is none.
+    """
+    if name in NETWORKS:
+        return NETWORKS[name]
+    raise UsageError(f"a network is one of {', '.join(NETWORKS)}, and {name!r} is none of them")

@@ -6,13 +6,13 @@ folded: where two values of a pooling window are all but equal, other rounding p
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from logitpipe.stages.infer.networks.base import SegmentationNetwork, build_pixel_network
+from logitpipe.stages.infer.networks.base import SegmentationNetwork, build_pixel_network, load_pixel_network
+from logitpipe.stages.infer.networks.seam import Network, Source
 
 Activation = type[nn.PReLU] | type[nn.ReLU]
 
@@ -172,6 +172,11 @@ class ENet(SegmentationNetwork):
         return self.transposed_conv(x)
 
 
-def build(state: Mapping[str, Tensor], input_size: tuple[int, int], config: Mapping[str, Any] | None = None) -> ENet:
-    """ENet with these weights; C is read off the last layer. PipeError where weights or size do not fit."""
-    return build_pixel_network(ENet, "transposed_conv.weight", state, input_size, config)
+def build(state: Mapping[str, Tensor]) -> ENet:
+    """ENet with these weights; C is read off the last layer. PipeError where they do not fit."""
+    return build_pixel_network(ENet, "transposed_conv.weight", state)
+
+
+def load(source: Source) -> Network:
+    """ENet as a user names it; 19 channels are Cityscapes' classes by convention, and a twentieth is void."""
+    return load_pixel_network(source, build)

@@ -5,13 +5,13 @@ release. Dropout is left out: it does nothing at inference.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from logitpipe.stages.infer.networks.base import SegmentationNetwork, build_pixel_network
+from logitpipe.stages.infer.networks.base import SegmentationNetwork, build_pixel_network, load_pixel_network
+from logitpipe.stages.infer.networks.seam import Network, Source
 
 # Not torch's default; a trained checkpoint is only right with the value it was trained with.
 BATCH_NORM_EPS = 1e-3
@@ -121,8 +121,11 @@ class ERFNet(SegmentationNetwork):
         return self.decoder(self.encoder(images))
 
 
-def build(
-    state: Mapping[str, Tensor], input_size: tuple[int, int], config: Mapping[str, Any] | None = None
-) -> ERFNet:
-    """ERFNet with these weights; C is read off the decoder. PipeError where weights or size do not fit."""
-    return build_pixel_network(ERFNet, "decoder.output_conv.weight", state, input_size, config, ENCODER_HEAD)
+def build(state: Mapping[str, Tensor]) -> ERFNet:
+    """ERFNet with these weights; C is read off the last layer. PipeError where they do not fit."""
+    return build_pixel_network(ERFNet, "decoder.output_conv.weight", state, ENCODER_HEAD)
+
+
+def load(source: Source) -> Network:
+    """ERFNet as a user names it; 19 channels are Cityscapes' classes by convention, and a twentieth is void."""
+    return load_pixel_network(source, build)

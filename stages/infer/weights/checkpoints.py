@@ -1,17 +1,30 @@
-"""Checkpoints: from whatever a weight file holds to a state dict that fits a network, or a clear error."""
+"""Checkpoints: from whatever a weight file holds to a state dict, or a clear error."""
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from logitpipe.cache.errors import PipeError
+from logitpipe.cache.errors import PipeError, UsageError
+from logitpipe.stages.infer.weights.pickles import Foreign, StoredTensor
 from logitpipe.stages.infer.weights.weightfile import read_weight_file
 
-CONTAINERS = ("state_dict", "model_state_dict", "model", "network")
-PREFIXES = ("module.", "model.", "network.", "_orig_mod.")
+CONTAINERS = (
+    *("state_dict", "model_state_dict", "model_state", "model", "network", "net", "module", "weights"),
+    *("state_dict_ema", "model_ema", "ema", "student", "teacher"),
+)
+"""Names under which trainings keep a state dict among other things."""
+
+WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+"""What torch's wrappers of a part of a network leave anywhere in a key."""
+
+PREFIXES = ("module.", "model.", "network.", "net.", "eomt.", "_forward_module.", *WRAPPERS)
+SIBLINGS = ("student", "teacher")
+"""Prefixes of which the one is not the other: distillation keeps two networks in one state dict."""
+
 SHOWN = 4
 NESTED = 8
 """Containers within containers and wrappers around wrappers; a file may have its content contain itself."""
@@ -23,32 +36,55 @@ PLAIN = (
 )
 """Numbers that any device computes with; what is quantised or complex is no weight of the networks known here."""
 
-Module = TypeVar("Module", bound=nn.Module)
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights as a file has them.
+
+    Parameters
+    ----------
+    tensors : key -> tensor on the CPU, every floating-point tensor float32 and finite
+    notes : lines about the file that whoever uses it must see
+    """
+
+    tensors: dict[str, Tensor]
+    notes: tuple[str, ...] = ()
 
 
-def load_state_dict(path: Path | str) -> dict[str, Tensor]:
-    """Read a weight file as plain tensors; no code in it is ever run.
+def read_checkpoint(path: Path | str, key: str | None = None) -> Checkpoint:
+    """Read a weight file as plain tensors; no code in it is ever run, and no object in it made.
 
     Takes what ``torch.save`` wrote or safetensors, bare or inside a container such as ``{"state_dict": ...}``.
-    Prefixes that wrappers leave on every key (``module.``, ``model.``,
-    ``network.``, ``_orig_mod.``, in any order and number) are stripped.
+    Prefixes that wrappers leave on every key (``module.``, ``model.``, ``_orig_mod.``, ...) are stripped.
 
-    Returns
-    -------
-    dict
-        Key -> tensor on the CPU, every floating-point tensor float32 and finite.
+    Parameters
+    ----------
+    path : of the file
+    key : which of several state dicts is wanted: names in the file's content with dots between them, or a prefix
 
     Raises
     ------
     PipeError
-        Where the file is missing, damaged, not a weight file, or holds anything but tensors.
+        The file is missing, damaged or not a weight file, holds several state dicts of which none was asked for, or
+        the state dict holds anything but plain, dense tensors that are finite.
     """
     path = Path(path)
-    state = _tensors(_unwrap(read_weight_file(path)), path)
+    tensors, objects = read_raw(path, key)
+    notes = (f"{path.name}: beside the weights lie objects that were not read: {some(objects)}",) if objects else ()
+    return Checkpoint(strip_prefixes(tensors), notes)
+
+
+def read_raw(path: Path, key: str | None = None) -> tuple[dict[str, Tensor], Sequence[str]]:
+    """Tensors of a weight file under the very keys that it has, and names of the objects that lie beside them."""
+    file = read_weight_file(path)
+    content = _chosen(file.content, key, path) if key else _unwrap(file.content, path)
+    state = file.load(_entries(content, path))
+    if key is None:
+        _refuse_siblings(state, path)
     _require_real(state, path)
-    weights = {key: _float32(value) for key, value in state.items()}
+    weights = {name: _float32(value) for name, value in state.items()}
     _require_finite(weights, path)
-    return strip_prefixes(weights)
+    return weights, file.objects
 
 
 def strip_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -56,11 +92,17 @@ def strip_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     A Lightning module keeps its loss beside its network, so ``criterion.*`` has no say in what "most" is.
     """
-    stripped = dict(state)
+    stripped = _unwrapped_keys(state)
     for _ in range(NESTED):
         shorter = (_without(prefix, stripped) for prefix in PREFIXES)
         stripped = next((state for state in shorter if state), stripped)
     return stripped
+
+
+def _unwrapped_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take wrappers out of the midst of keys, unless two keys would become one."""
+    inner = {re.sub("|".join(rf"(?<=\.){re.escape(name)}" for name in WRAPPERS), "", key): key for key in state}
+    return {name: state[key] for name, key in inner.items()} if len(inner) == len(state) else dict(state)
 
 
 def _without(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
@@ -71,100 +113,99 @@ def _without(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor] | No
     return stripped if common and len(stripped) == len(state) else None
 
 
-def shape(state: Mapping[str, Tensor], key: str, rank: int) -> tuple[int, ...]:
-    """Shape of the entry that tells a size of the network; PipeError where it is absent or not of that rank."""
-    if key not in state:
-        raise PipeError(
-            f"The weights must hold {key}; found {len(state)} other keys: {_some(state)}. "
-            "Check that --network is the network these weights were trained for."
-        )
-    if state[key].ndim != rank:
-        raise PipeError(
-            f"{key} must have {rank} dimensions; the weights have it as {tuple(state[key].shape)}. "
-            "Check that --network is the network these weights were trained for."
-        )
-    return tuple(state[key].shape)
-
-
-def fit(module: Module, state: Mapping[str, Tensor], unused: Collection[str] = ()) -> Module:
-    """Put the weights into a module, all of them, and freeze it for inference.
-
-    Every key of the module must be there in its shape, and nothing else may be. Exempt are the keys that only
-    training uses, ``criterion.*`` and ``num_batches_tracked``, and the keys that the caller lists as `unused`.
-    The module may be on the meta device: its tensors are replaced, not filled.
-
-    Raises
-    ------
-    PipeError
-        Naming the keys that are missing, left over or of another shape.
-    """
-    expected = module.state_dict()
-    faults = _faults(expected, {key: state[key] for key in state if key not in unused})
-    if faults:
-        raise PipeError(
-            f"The weights must fit the network key by key: {'; '.join(faults)}. "
-            "Check --network, --weights and --config; nothing runs on weights that do not fit."
-        )
-    loaded = {key: _counter() if _training_only(key) else state[key].to(like.dtype) for key, like in expected.items()}
-    module.load_state_dict(loaded, assign=True)
-    return module.eval().requires_grad_(False)
-
-
-def _faults(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
-    misfits = [
-        f"{key} {_describe(state[key])} instead of {_describe(like)}"
-        for key, like in expected.items()
-        if key in state and not _training_only(key) and _describe(state[key]) != _describe(like)
-    ]
-    groups = {
-        "missing": [key for key in expected if key not in state and not _training_only(key)],
-        "left over": [key for key in state if key not in expected and not _training_only(key)],
-        "of another shape": misfits,
-    }
-    return [f"{len(keys)} {name} ({_some(keys)})" for name, keys in groups.items() if keys]
-
-
-def _training_only(key: str) -> bool:
-    return key.startswith("criterion.") or key.endswith("num_batches_tracked")
-
-
-def _counter() -> Tensor:
-    """Batch norm's count of batches, which only a running training reads."""
-    return torch.zeros((), dtype=torch.int64)
-
-
-def _describe(tensor: Tensor) -> str:
-    """Shape, and the kind of number where it is not a float: a quantised weight is not the weight."""
-    return f"{tuple(tensor.shape)}" if tensor.is_floating_point() else f"{tuple(tensor.shape)} {tensor.dtype}"
-
-
-def _some(keys: Collection[str]) -> str:
+def some(keys: Collection[str]) -> str:
+    """Return the first few names in one text, and how many more there are."""
     names = list(keys)
     rest = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _unwrap(content: object) -> object:
+def _unwrap(content: object, path: Path) -> object:
+    """Descend through containers to a state dict; UsageError where the way forks."""
     for _ in range(NESTED):
-        inner = [content[name] for name in CONTAINERS if isinstance(content, dict) and name in content]
-        content = next((value for value in inner if isinstance(value, dict)), content)
+        inner = {}
+        if isinstance(content, dict):
+            inner = {name: content[name] for name in CONTAINERS if isinstance(content.get(name), dict)}
+        full = [name for name, value in inner.items() if _holds_tensors(value)]
+        if len(full) > 1:
+            raise UsageError(f"{path} holds several state dicts, under {', '.join(full)}", "weights-key")
+        content = inner[full[0]] if full else next(iter(inner.values()), content)
     return content
 
 
-def _tensors(state: object, path: Path) -> dict[str, Tensor]:
+def _holds_tensors(content: object, depth: int = NESTED) -> bool:
+    """Whether a dict is a state dict or a container of one."""
+    if depth == 0 or not isinstance(content, dict):
+        return False
+    if any(isinstance(value, (Tensor, StoredTensor)) for value in content.values()):
+        return True
+    return any(_holds_tensors(content.get(name), depth - 1) for name in CONTAINERS)
+
+
+def _chosen(content: object, key: str, path: Path) -> object:
+    """State dict under a key with dots, or those entries of the state dict that begin with it."""
+    found = content
+    for name in key.split("."):
+        found = found.get(name) if isinstance(found, dict) else None
+    if isinstance(found, dict):
+        return _unwrap(found, path)
+    state = _unwrap(content, path)
+    prefix = f"{key}."
+    if isinstance(state, dict):
+        state = {k.removeprefix(prefix): v for k, v in state.items() if isinstance(k, str) and k.startswith(prefix)}
+    if not state:
+        raise UsageError(f"{path} has no weights under {key!r}", "weights-key")
+    return state
+
+
+def _refuse_siblings(state: Mapping[str, Tensor], path: Path) -> None:
+    there = [name for name in SIBLINGS if any(key.startswith(f"{name}.") for key in state)]
+    if len(there) > 1:
+        raise UsageError(f"{path} holds the weights of several networks, {' and '.join(there)}", "weights-key")
+
+
+def _entries(state: object, path: Path) -> dict[str, Tensor | StoredTensor]:
     remedy = "Save model.state_dict()."
     if not isinstance(state, dict):
-        raise PipeError(f"A weight file must hold a state dict; {path} holds a {type(state).__name__}. {remedy}")
+        raise PipeError(f"A weight file must hold a state dict; {path} holds a {_kind(state)}. {remedy}")
     if not 0 < len(state) <= MOST_ENTRIES:
         found = f"has {len(state)} entries, and {MOST_ENTRIES} are the most" if state else "is empty"
         raise PipeError(f"A state dict must hold weights; the one in {path} {found}. {remedy}")
-    entries = dict(dict.items(state))  # a pickle may set attributes of an OrderedDict, `items` for one
-    for key, value in entries.items():
-        if not (isinstance(key, str) and isinstance(value, Tensor)):
+    _refuse_adapters(state, path)
+    for key, value in state.items():
+        if not (isinstance(key, str) and isinstance(value, (Tensor, StoredTensor))):
             raise PipeError(
-                f"A state dict must map names to tensors; in {path}, {key!r} is a {type(value).__name__}. {remedy}"
+                f"A state dict must map names to tensors; in {path}, {key!r} is a {_kind(value)}. {remedy}"
             )
-    return entries
+    return state
+
+
+ADAPTERS = (
+    (("lora_a", "lora_b", "lora_embedding"), "low-rank adapters (LoRA) that were not merged into the weights"),
+    (
+        ("_packed_params", ".absmax", ".quant_map", ".scb", ".qweight", ".qzeros", "weight_format"),
+        "quantised weights",
+    ),
+)
+"""Parts of a key, in lower case -> what a state dict with such keys holds."""
+
+
+def _refuse_adapters(state: Mapping[object, object], path: Path) -> None:
+    """Say what weights are that are no plain ones, instead of naming hundreds of keys that do not fit."""
+    for parts, what in ADAPTERS:
+        if odd := [key for key in state if any(part in str(key).lower() for part in parts)]:
+            raise PipeError(f"{path} holds {what}: {some([str(key) for key in odd])}", "save-merged")
+    if odd := [key for key, value in state.items() if _kind(value) == "torch._utils._rebuild_qtensor"]:
+        raise PipeError(f"{path} holds quantised weights: {some([str(key) for key in odd])}", "save-merged")
+
+
+def _kind(value: object) -> str:
+    """Name of a value's type, for errors."""
+    if isinstance(value, Foreign):
+        return {"_codecs.encode": "bytes", "builtins.set": "set"}.get(value.name, value.name)
+    return (
+        "Tensor" if isinstance(value, StoredTensor) else "dict" if isinstance(value, dict) else type(value).__name__
+    )
 
 
 def _require_real(state: Mapping[str, Tensor], path: Path) -> None:
@@ -176,7 +217,7 @@ def _require_real(state: Mapping[str, Tensor], path: Path) -> None:
     odd = [key for key, value in state.items() if value.dtype not in PLAIN]
     if odd:
         raise PipeError(
-            f"Weights must be plain numbers; in {path}, {len(odd)} of {len(state)} entries are not ({_some(odd)}: "
+            f"Weights must be plain numbers; in {path}, {len(odd)} of {len(state)} entries are not ({some(odd)}: "
             f"{state[odd[0]].dtype}). Save the weights as float32."
         )
     claimed, size = sum(value.nbytes for value in state.values()), path.stat().st_size
@@ -196,5 +237,5 @@ def _require_finite(weights: Mapping[str, Tensor], path: Path) -> None:
     if broken:
         raise PipeError(
             f"Weights must be finite; {path} holds NaN or infinity in {len(broken)} of {len(weights)} entries "
-            f"({_some(broken)}). Use a checkpoint from before the training diverged."
+            f"({some(broken)}). Use a checkpoint from before the training diverged."
         )

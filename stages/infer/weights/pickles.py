@@ -1,12 +1,18 @@
-"""What a pickle would make, found by taking it apart without making any of it.
+"""Pickles read as data: dense tensors and plain values become what they are, everything else a name.
 
-torch reads checkpoints with ``weights_only=True``, which runs no code, but lets a pickle of a few bytes ask for
-gigabytes and answers what it refuses in words of its own. So every pickle is looked through before torch sees it.
+A pickle is a program that calls whatever it names. Here every name leads to one of the few functions of `BUILDERS`
+or to an inert `Foreign`, so nothing that a file asks for is imported, constructed or called. A network or a
+training's settings that lie beside the weights therefore do no harm and are simply not there. The numbers of a tensor
+lie elsewhere in its file and are read later, for those tensors that are wanted.
 """
 
 import io
 import pickle
-from collections.abc import Sized
+from collections.abc import Callable, Sized
+from dataclasses import dataclass
+from typing import Any
+
+import torch
 
 MOST_BYTES = 1 << 20
 """A pickle of tensors holds their names and shapes: 43 kB for EoMT of 24 blocks, 131 kB with its optimizer."""
@@ -14,26 +20,107 @@ MOST_BYTES = 1 << 20
 MOST_COPIED = 1 << 20
 """Items that calls may copy. Lists come into being item by item, but a call can copy a long one in a few bytes."""
 
-STORAGES = ("Float", "Half", "BFloat16", "Double", "Long", "Int", "Short", "Char", "Byte", "Bool")
-DTYPES = ("float16", "bfloat16", "float32", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
+STORAGES = {
+    "torch.FloatStorage": torch.float32,
+    "torch.HalfStorage": torch.float16,
+    "torch.BFloat16Storage": torch.bfloat16,
+    "torch.DoubleStorage": torch.float64,
+    "torch.LongStorage": torch.int64,
+    "torch.IntStorage": torch.int32,
+    "torch.ShortStorage": torch.int16,
+    "torch.CharStorage": torch.int8,
+    "torch.ByteStorage": torch.uint8,
+    "torch.BoolStorage": torch.bool,
+}
+"""Kinds of numbers in which dense tensors are stored."""
 
-HARMLESS = {
-    "collections.OrderedDict",
+ORDINARY = {
     "collections.Counter",
     "builtins.set",
     "_codecs.encode",
-    "torch.Size",
     "torch.device",
-    "torch._utils._rebuild_tensor_v2",
-    "torch._utils._rebuild_parameter",
-    *(f"torch.{name}Storage" for name in STORAGES),
-    *(f"torch.{name}" for name in DTYPES),
+    *(str(dtype) for dtype in STORAGES.values()),
 }
-"""What checkpoints with dense tensors name; torch would also make sparse, quantised and other tensors."""
+"""What checkpoints hold besides and nobody misses: not made either, and not worth a word."""
 
 
-def foreign_objects(file: io.BytesIO, count: int = 1) -> list[str]:
-    """Return the names of all Python objects in consecutive pickles that are not among the harmless ones.
+class Foreign:
+    """Stands for an object that is not made: it takes items and state, and forgets them."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def _forget(self, *_: object) -> None:
+        """Take anything and do nothing."""
+
+    __setstate__ = __setitem__ = append = extend = add = _forget
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Numbers in a row, which lie in the file under a key."""
+
+    dtype: torch.dtype
+    key: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """A tensor whose numbers have not been read."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+class Dictionary(dict[object, object]):
+    """An OrderedDict that forgets attributes, such as a state dict's `_metadata`: they could shadow its methods."""
+
+    def __setstate__(self, state: object) -> None:
+        """Forget the state."""
+
+
+def _tensor(storage: object, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: object) -> object:
+    return StoredTensor(storage, offset, shape, stride) if isinstance(storage, Storage) else storage
+
+
+def _first(first: object, *_: object) -> object:
+    return first
+
+
+BUILDERS: dict[str, Callable[..., object]] = {
+    "collections.OrderedDict": lambda *items: Dictionary(*items),
+    "torch.Size": lambda *sides: tuple(*sides),
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_parameter": _first,
+    "torch._utils._rebuild_parameter_with_state": _first,
+}
+"""The only names whose calls make something. Sparse, quantised and other tensors are not among them."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What consecutive pickles hold.
+
+    Parameters
+    ----------
+    values : one for each pickle, of dict, list, tuple, numbers, text, `StoredTensor` and `Foreign`
+    objects : names of what was not made, each once, without the `ORDINARY` ones
+    storages : key -> storage, of all that are mentioned
+    """
+
+    values: list[Any]
+    objects: list[str]
+    storages: dict[str, Storage]
+
+
+def read_pickles(file: io.BytesIO, count: int = 1) -> Contents:
+    """Read consecutive pickles.
 
     Parameters
     ----------
@@ -45,48 +132,81 @@ def foreign_objects(file: io.BytesIO, count: int = 1) -> list[str]:
     Exception
         Of any kind: the bytes are no pickles, or copy more than a checkpoint has reason to.
     """
-    found: dict[str, None] = {}
+    values, names, storages = [], dict[str, None](), dict[str, Storage]()
     for _ in range(count):
-        inventory = _Inventory(file)
-        try:
-            inventory.load()
-        except Exception:
-            if not inventory.named.keys() <= HARMLESS:  # it was named, and that it also failed adds nothing
-                return [name for name in found | inventory.named if name not in HARMLESS]
-            raise
-        found |= inventory.named
-    return [name for name in found if name not in HARMLESS]
+        reader = _Reader(file)
+        values.append(reader.load())
+        names |= reader.named
+        storages |= reader.storages
+    known = BUILDERS.keys() | STORAGES.keys() | ORDINARY
+    return Contents(values, [name for name in names if name not in known], storages)
 
 
-class _Inert(dict[object, object]):
-    """Stands for any object: it takes items and state, and does nothing with them."""
+class _Global:
+    """A name in a pickle; calling it makes what `BUILDERS` makes, else nothing."""
+
+    __slots__ = ("name", "reader")
+
+    def __init__(self, name: str, reader: "_Reader") -> None:
+        self.name, self.reader = name, reader
+
+    def __call__(self, *arguments: object) -> object:
+        self.reader.copied += sum(len(argument) for argument in arguments if isinstance(argument, Sized))
+        if self.reader.copied > MOST_COPIED:
+            raise pickle.UnpicklingError("its calls copy more than tensors need")
+        build = BUILDERS.get(self.name)
+        return build(*arguments) if build else Foreign(self.name)
 
     def __setstate__(self, state: object) -> None:
         """Forget the state."""
 
 
-class _Inventory(pickle._Unpickler):
-    """An unpickler that notes names and makes nothing.
+class _Reader(pickle._Unpickler):
+    """An unpickler that imports nothing.
 
     Python's own, as the one in C makes room for as many memos as a pickle promises.
     """
 
+    # Buffers make room for what a pickle promises, and extensions are names by number; torch.save writes neither.
+    dispatch = {  # noqa: RUF012 (as its base class has it)
+        code: load
+        for code, load in pickle._Unpickler.dispatch.items()
+        if bytes([code])
+        not in (pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER, pickle.EXT1, pickle.EXT2, pickle.EXT4)
+    }
+
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
         self.named: dict[str, None] = {}
+        self.storages: dict[str, Storage] = {}
         self.copied = 0
 
     def find_class(self, module: str, name: str) -> object:
-        """Note a name; whatever is made by it is inert."""
-        self.named[f"{module.replace('__builtin__', 'builtins')}.{name}"] = None  # protocol 2 has Python 2's name
-        return self._made
+        """Note a name, instead of importing it."""
+        full = f"{module.replace('__builtin__', 'builtins')}.{name}"  # protocol 2 has Python 2's name
+        self.named[full] = None
+        return _Global(full, self)
 
-    def persistent_load(self, pid: object) -> object:  # noqa: ARG002 (a storage, which lies elsewhere)
-        """Stand in for a storage."""
-        return _Inert()
+    def persistent_load(self, pid: Any) -> object:  # noqa: ANN401 (whatever a pickle holds)
+        """Note where a storage lies, of its kind, key and count; a class, which old files name this way, is itself."""
+        if pid[0] == "module":
+            return pid[1]
+        kind, key, count, view = pid[1].name, pid[2], pid[4], pid[5] if len(pid) > 5 else None
+        if kind not in STORAGES or view is not None:
+            return Foreign(kind)
+        self.storages[str(key)] = storage = Storage(STORAGES[kind], str(key), int(count))
+        return storage
 
-    def _made(self, *arguments: object) -> _Inert:
-        self.copied += sum(len(argument) for argument in arguments if isinstance(argument, Sized))
-        if self.copied > MOST_COPIED:
-            raise pickle.UnpicklingError("its calls copy more than tensors need")
-        return _Inert()
+    def load_newobj(self) -> None:
+        """Call the class, where pickle would call its `__new__`."""
+        stack: list[Any] = self.stack  # type: ignore[attr-defined]
+        arguments = stack.pop()
+        stack[-1] = stack[-1](*arguments)
+
+    def load_newobj_ex(self) -> None:
+        """Call the class without the keywords, which nothing here takes."""
+        self.stack.pop()  # type: ignore[attr-defined]
+        self.load_newobj()
+
+    dispatch[pickle.NEWOBJ[0]] = load_newobj  # type: ignore[assignment]
+    dispatch[pickle.NEWOBJ_EX[0]] = load_newobj_ex  # type: ignore[assignment]

@@ -2,17 +2,21 @@
 
 import hashlib
 import io
-import warnings
+import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from logitpipe.cache.errors import PipeError
 from logitpipe.stages.infer.plainfile import why_unreadable
-from logitpipe.stages.infer.weights import pickles
+from logitpipe.stages.infer.weights.pickles import MOST_BYTES as MOST_PICKLE_BYTES
+from logitpipe.stages.infer.weights.pickles import Storage, StoredTensor, read_pickles
 
 MOST_BYTES = 16 << 30
 """Room for a vision transformer of a thousand million weights and its optimizer; beyond that memory is at risk."""
@@ -20,30 +24,77 @@ MOST_BYTES = 16 << 30
 LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """The magic number that opens what torch.save wrote before 1.6; four more pickles follow, then the numbers."""
 LEGACY_PICKLES = 5
+COUNT = struct.Struct("<q")
 
 DEFAULT_PROTOCOL = b"\x80\x02"
-"""Opens a pickle of protocol 2, the only one that torch reads with ``weights_only=True``."""
+"""Opens a pickle of protocol 2, the only one that torch itself reads with ``weights_only=True``."""
+
+BytesOf = Callable[[Storage], bytearray]
+"""From a storage that a pickle mentions to its bytes in the file."""
 
 
-def read_weight_file(path: Path) -> object:
-    """Return what a weight file holds; no code in it is ever run.
+@dataclass(frozen=True)
+class WeightFile:
+    """A weight file that has been looked through; the numbers of tensors that torch.save wrote are still in it.
 
-    Takes what ``torch.save`` wrote (read with ``weights_only=True``, after its pickles were looked through) and
-    safetensors, whatever the file's name says. A name that ends in ``.safetensors`` is a promise, though: such a
-    file is never read as a pickle.
+    Parameters
+    ----------
+    path : of the file
+    content : dict, list, plain values, and `Tensor` or `StoredTensor` at the leaves
+    objects : names of the Python objects beside them, which were not made
+    form : which kind of file it is, for people
+    storages : opens the file; gives a function from a storage to its bytes
+    """
+
+    path: Path
+    content: object
+    objects: Sequence[str]
+    form: str
+    storages: Callable[[], AbstractContextManager[BytesOf]]
+
+    def load(self, entries: Mapping[str, Tensor | StoredTensor]) -> dict[str, Tensor]:
+        """Return these tensors of the file's content; those that share numbers in the file share them in memory."""
+        with _damage_told(self.path, self.form), self.storages() as bytes_of:
+            read: dict[Storage, Tensor] = {}
+            return {
+                key: value if isinstance(value, Tensor) else _read_tensor(value, bytes_of, read)
+                for key, value in entries.items()
+            }
+
+
+def _read_tensor(stored: StoredTensor, bytes_of: BytesOf, read: dict[Storage, Tensor]) -> Tensor:
+    storage = stored.storage
+    if storage not in read:
+        numbers = bytes_of(storage)
+        if len(numbers) != storage.count * storage.dtype.itemsize:
+            raise ValueError("a storage of another length than its pickle says")
+        read[storage] = (
+            torch.frombuffer(numbers, dtype=storage.dtype) if numbers else torch.empty(0, dtype=storage.dtype)
+        )
+    return torch.as_strided(read[storage], stored.shape, stored.stride, stored.offset)  # checks that all lies within
+
+
+def read_weight_file(path: Path) -> WeightFile:
+    """Look through a weight file; no code in it is ever run.
+
+    Takes what ``torch.save`` wrote (read as `pickles` says) and safetensors, whatever the file's name says. A name
+    that ends in ``.safetensors`` is a promise, though: such a file is never read as a pickle.
 
     Raises
     ------
     PipeError
-        The file cannot be read, is damaged or no weight file, or holds Python objects other than dense tensors.
+        The file cannot be read, is damaged or is no weight file.
     """
     head = _head(path)
     form = _form(path, head)
+    with _damage_told(path, form):
+        return READERS[form](path)
+
+
+@contextmanager
+def _damage_told(path: Path, form: str) -> Iterator[None]:
     try:
-        # What torch warns of here, such as an unusual pickle protocol, becomes an error anyway where it matters.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return READERS[form](path)
+        yield
     except PipeError:
         raise
     # Damaged bytes can make any parser raise anything at all, and every one of them means the same.
@@ -91,57 +142,88 @@ def _form(path: Path, head: bytes) -> str:
     )
 
 
-def _read_zip(path: Path) -> object:
-    for data in _zipped_pickles(path):
-        _refuse_objects(path, data)
-    return _load(path)
+def _read_safetensors(path: Path) -> WeightFile:
+    content = safetensors.torch.load_file(path)
+    return WeightFile(path, content, (), "safetensors", lambda: nullcontext(lambda _: bytearray()))
 
 
-def _read_legacy(path: Path) -> object:
+def _read_zip(path: Path) -> WeightFile:
+    with zipfile.ZipFile(path) as archive:
+        data = _zipped_pickle(path, archive)
+        root = archive.namelist()[0].partition("/")[0]
+        order = f"{root}/byteorder"
+        if order in archive.namelist() and archive.read(order) != b"little":
+            raise _refusal(path, "its numbers have their highest byte first")
+    found = read_pickles(io.BytesIO(_checked_pickle(path, data)))
+
+    @contextmanager
+    def storages() -> Iterator[BytesOf]:
+        with zipfile.ZipFile(path) as archive:
+            yield lambda storage: bytearray(archive.read(f"{root}/data/{storage.key}"))
+
+    return WeightFile(path, found.values[0], found.objects, "a zip archive", storages)
+
+
+def _zipped_pickle(path: Path, archive: zipfile.ZipFile) -> bytes:
+    """Return the one pickle of an archive whose members, unpacked, are no larger than it: torch never packs them."""
+    members = archive.infolist()
+    if any(member.filename.endswith("/constants.pkl") for member in members):
+        raise PipeError(
+            f"A weight file must hold plain, dense tensors; {path} is TorchScript, which is code. "
+            "Save the state dict alone: torch.save(model.state_dict(), path)."
+        )
+    if sum(member.file_size for member in members) > path.stat().st_size:
+        raise _refusal(path, "a zip archive whose members are compressed, or claim more bytes than it has")
+    names = [member.filename for member in members]
+    pickled = [name for name in names if name.lower().endswith(".pkl")]
+    if len(pickled) != 1 or len({name.partition("/")[0] for name in names}) != 1 or len(set(names)) != len(names):
+        raise _refusal(path, "a zip archive with other members than torch.save writes")
+    return archive.read(pickled[0])
+
+
+def _read_legacy(path: Path) -> WeightFile:
     with path.open("rb") as file:
-        start = file.read(LEGACY_PICKLES * pickles.MOST_BYTES)
-    _refuse_objects(path, start, LEGACY_PICKLES)
-    return _load(path)
+        start = _checked_pickle(path, file.read(LEGACY_PICKLES * MOST_PICKLE_BYTES), LEGACY_PICKLES)
+    pickled = io.BytesIO(start)
+    found = read_pickles(pickled, LEGACY_PICKLES)
+    _, _, system, content, keys = found.values
+    if not system.get("little_endian", True):
+        raise _refusal(path, "its numbers have their highest byte first")
+    # Behind the pickles each storage follows, in the order of the last pickle, with its count in front.
+    places, place = dict[str, int](), pickled.tell()
+    for key in keys:
+        storage = found.storages[key]
+        places[key] = place
+        place += COUNT.size + storage.count * storage.dtype.itemsize
+
+    @contextmanager
+    def storages() -> Iterator[BytesOf]:
+        def bytes_of(storage: Storage) -> bytearray:
+            file.seek(places[storage.key])
+            (count,) = COUNT.unpack(file.read(COUNT.size))
+            if count != storage.count:
+                raise ValueError("a storage of another length than its pickle says")
+            return bytearray(file.read(count * storage.dtype.itemsize))
+
+        with path.open("rb") as file:
+            yield bytes_of
+
+    return WeightFile(path, content, found.objects, "pickles", storages)
 
 
-def _load(path: Path) -> object:
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-READERS: dict[str, Callable[[Path], object]] = {
-    "safetensors": safetensors.torch.load_file,
+READERS: dict[str, Callable[[Path], WeightFile]] = {
+    "safetensors": _read_safetensors,
     "a zip archive": _read_zip,
     "pickles": _read_legacy,
 }
 
 
-def _zipped_pickles(path: Path) -> Iterator[bytes]:
-    """Yield every pickle of a zip whose members, unpacked, are no larger than the file: torch never packs them."""
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        if any(member.filename.endswith("/constants.pkl") for member in members):
-            raise PipeError(
-                f"A weight file must hold plain, dense tensors; {path} is TorchScript, which is code. "
-                "Save the state dict alone: torch.save(model.state_dict(), path)."
-            )
-        if sum(member.file_size for member in members) > path.stat().st_size:
-            raise _refusal(path, "a zip archive whose members are compressed, or claim more bytes than it has")
-        for member in members:
-            if member.filename.lower().endswith(".pkl"):  # torch finds names whatever their case
-                yield archive.read(member)
-
-
-def _refuse_objects(path: Path, data: bytes, count: int = 1) -> None:
-    if len(data) > count * pickles.MOST_BYTES:
-        raise _refusal(path, f"a pickle of {len(data)} bytes, and {pickles.MOST_BYTES} are the most")
+def _checked_pickle(path: Path, data: bytes, count: int = 1) -> bytes:
+    if len(data) > count * MOST_PICKLE_BYTES:
+        raise _refusal(path, f"a pickle of {len(data)} bytes, and {MOST_PICKLE_BYTES} are the most")
     if not data.startswith(DEFAULT_PROTOCOL):
         raise _refusal(path, "its pickle is not in torch.save's default protocol")
-    if found := pickles.foreign_objects(io.BytesIO(data), count):
-        raise PipeError(
-            f"A weight file must hold plain, dense tensors; {path} also holds the Python object {found[0]}, and to "
-            "load other kinds could run code. Save the state dict alone, where you trust the file: "
-            "torch.save(model.state_dict(), path)."
-        )
+    return data
 
 
 def _refusal(path: Path, reason: str) -> PipeError:

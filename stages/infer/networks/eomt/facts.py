@@ -9,7 +9,7 @@ from torch import Tensor
 from logitpipe.cache.errors import PipeError
 from logitpipe.stages.infer.networks.eomt.config import check_config, shown, stated
 from logitpipe.stages.infer.networks.eomt.vit import HEAD_WIDTH
-from logitpipe.stages.infer.weights.checkpoints import shape
+from logitpipe.stages.infer.weights.fitting import shape
 
 BACKBONE = "encoder.backbone"
 

@@ -12,12 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from logitpipe.stages.infer.networks.base import SegmentationNetwork, check_input_size
-from logitpipe.stages.infer.networks.eomt.config import stated_size
+from logitpipe.stages.infer.networks.base import SegmentationNetwork, check_input_size, conventional_channels
+from logitpipe.stages.infer.networks.eomt.config import load_config, stated_size
 from logitpipe.stages.infer.networks.eomt.facts import read_facts
 from logitpipe.stages.infer.networks.eomt.keys import POSITIONS, upstream_layout
 from logitpipe.stages.infer.networks.eomt.vit import NORM_EPS, ViT, embedding_grid, resize_position_embedding
-from logitpipe.stages.infer.weights.checkpoints import fit, shape
+from logitpipe.stages.infer.networks.seam import Network, Preprocessing, Source
+from logitpipe.stages.infer.weights.checkpoints import read_checkpoint
+from logitpipe.stages.infer.weights.fitting import fit, shape
+from logitpipe.stages.infer.weights.weightfile import weights_sha256
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -143,10 +146,50 @@ def build(state: Mapping[str, Tensor], input_size: tuple[int, int], config: Mapp
     patch_size = facts["patch_size"]
     check_input_size(input_size, patch_size)
     grid = (input_size[0] // patch_size, input_size[1] // patch_size)
-    trained = stated_size(config)
-    declared = trained and (trained[0] // patch_size, trained[1] // patch_size)
-    old = embedding_grid(shape(weights, POSITIONS, rank=3)[1], grid, declared)
+    old = embedding_grid(shape(weights, POSITIONS, rank=3)[1], grid, _stated_grid(config, patch_size))
     weights[POSITIONS] = resize_position_embedding(weights[POSITIONS], old, grid)
     with torch.device("meta"):
         module = EoMT(facts, grid)
     return fit(module, weights, unused=("attn_mask_probs",))
+
+
+def load(source: Source) -> Network:
+    """EoMT as a user names it; 19 classes are Cityscapes' and 133 COCO's by convention."""
+    source.refuse_all_but("config")
+    config = load_config(source.own["config"]) if "config" in source.own else None
+    checkpoint = read_checkpoint(source.checkpoint(), source.weights_key)
+    if size := source.input_size:
+        resize = f"{size[0]}x{size[1]}"
+    else:
+        resize, size = _trained_size(checkpoint.tensors, config)
+    module = build(checkpoint.tensors, size, config)
+    mean, std = (tuple(value.flatten().tolist()) for value in (module.encoder.pixel_mean, module.encoder.pixel_std))
+    return Network(
+        module=module,
+        kind="mask",
+        channels=conventional_channels(source, module.facts["classes"], ("cityscapes", "coco")),
+        weights_sha256=weights_sha256(source.checkpoint()),
+        preprocessing=Preprocessing(mean, std),
+        multiple=module.facts["patch_size"],
+        resize=resize,
+        notes=checkpoint.notes,
+    )
+
+
+def _stated_grid(config: Mapping[str, Any] | None, patch_size: int) -> tuple[int, int] | None:
+    """Grid of the training's crops, (h, w) in patches, None where no config states it."""
+    trained = stated_size(config)
+    return trained and (trained[0] // patch_size, trained[1] // patch_size)
+
+
+def _trained_size(state: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> tuple[str, tuple[int, int]]:
+    """How the authors resize for a network of these weights, and the size of its input.
+
+    That is windows of its size where that is square, as upstream trains and evaluates; else its own size, squashed.
+    """
+    weights = upstream_layout(state)
+    patch_size = shape(weights, "encoder.backbone.patch_embed.proj.weight", rank=4)[2]
+    tokens = shape(weights, POSITIONS, rank=3)[1]
+    h, w = embedding_grid(tokens, (1, 2), _stated_grid(config, patch_size))
+    size = (h * patch_size, w * patch_size)
+    return f"windows:{size[0]}" if h == w else f"{size[0]}x{size[1]}", size

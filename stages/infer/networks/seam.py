@@ -1,0 +1,92 @@
+"""The seam between `pipe infer` and a network: what a user says of one, and what whoever loads it gives back.
+
+Everything downstream (the loop, the store's schema, what is printed) sees a `Network` and nothing of where it came
+from. Nothing here loads torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from logitpipe.cache.errors import UsageError
+from logitpipe.cache.format.schema import Kind
+from logitpipe.stages.infer.networks.channels import Channels
+
+if TYPE_CHECKING:
+    from logitpipe.stages.infer.networks.base import SegmentationNetwork
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network as a user names it.
+
+    Parameters
+    ----------
+    name : as given: a key of `NETWORKS`, or whatever else names a network
+    weights : checkpoint file or folder; None where the network brings its own
+    input_size : height and width of its input in pixels, None for what its authors do
+    weights_key : which of several state dicts in the checkpoint
+    classes, void_class, outlier_class : what its channels are, as `channels.name_channels` reads it
+    own : flags that only some networks know, by name, such as ``config`` for EoMT; never with a value of None
+    """
+
+    name: str
+    weights: Path | None = None
+    input_size: tuple[int, int] | None = None
+    weights_key: str | None = None
+    classes: str | None = None
+    void_class: str | None = None
+    outlier_class: str | None = None
+    own: Mapping[str, Any] = field(default_factory=dict)
+
+    def checkpoint(self) -> Path:
+        """Return the path of the weights; UsageError where none was given."""
+        if self.weights is None:
+            raise UsageError(f"the network {self.name} brings no weights, and none were given", "give-weights")
+        return self.weights
+
+    def refuse_all_but(self, *known: str) -> None:
+        """Raise UsageError for a flag of other networks: it would be ignored without a word."""
+        if foreign := [name for name in self.own if name not in known]:
+            flag = "--" + foreign[0].replace("_", "-")
+            raise UsageError(f"{flag} is for other networks than {self.name}", "leave-out", flag=flag)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What becomes of a pixel's values, RGB, 8 bits: divided by 255, times `range`, minus `mean`, divided by `std`.
+
+    The network itself does all but the division by 255; this is the record of it, and `mean` the colour to pad with.
+    """
+
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    range: float = 1.0
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that is ready for inference, and all that must be known of it to run it and to score its logits.
+
+    Parameters
+    ----------
+    module : from pictures [B, 3, H, W], RGB in 0..1, to logits. Of kind "pixel": [B, C, h, w]. Of kind "mask": mask
+        logits [B, Q, h, w] at the network's own resolution and class logits [B, Q, K + 1], the last "no object"
+    kind : "pixel" or "mask"
+    channels : names of the C channels, or of the K classes, and which of them are void or outlier
+    weights_sha256 : digest of the weights
+    preprocessing : what the module does to a picture's values first
+    multiple : in pixels, which both sides of its input must be multiples of
+    resize : how its authors bring a picture to its input: ``HxW``, ``windows:N``, ``short:N``, ``long:N``, ``native``
+    notes : lines about it that whoever runs it must see
+    """
+
+    module: "SegmentationNetwork"
+    kind: Kind
+    channels: Channels
+    weights_sha256: str
+    preprocessing: Preprocessing
+    multiple: int
+    resize: str
+    notes: tuple[str, ...] = ()
