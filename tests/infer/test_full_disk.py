@@ -73,7 +73,7 @@ def test_a_full_disk_ends_the_run_which_goes_on_after_room_is_made(run, tmp_path
     assert re.match(
         rf"{store.parent}: 5 images may need \d+\.\d kB, should they not compress, and \d+\.\d kB are free; "
         "a full disk ends the run, and it goes on after room is made",
-        result.stderr,
+        result.stderr.splitlines()[1],
     )
     assert not list(store.parent.rglob("*.partial"))
     verified = pipe("verify", store)
@@ -204,7 +204,7 @@ def test_a_disk_with_little_room_is_pointed_out(run, tmp_path, monkeypatch, flag
     result = run(*flags)
     assert result.exit_code == 0
     each = most_image_bytes(open_store(tmp_path / "store").schema)
-    assert result.stderr.splitlines()[0] == (
+    assert result.stderr.splitlines()[1] == (
         f"{tmp_path}: {images} images may need {images * each / 1000:.1f} kB, should they not compress, and 12.3 kB "
         "are free; a full disk ends the run, and it goes on after room is made"
     )

@@ -4,6 +4,7 @@ import os
 import unicodedata
 
 import pytest
+import torch
 from click.testing import CliRunner
 from conftest import fails, refused, write_sample
 from hostile import ESCAPES, RAW, posix
@@ -105,7 +106,7 @@ def test_the_name_of_a_folder_does_not_act_on_the_terminal(run, data_root, tmp_p
     result = run(dataset="all", out="stores")
     assert result.exit_code == 0
     assert not set(result.output) & set(RAW)
-    assert len(result.stderr.splitlines()) == 3
+    assert len(result.stderr.splitlines()) == 4
     assert open_store(tmp_path / "stores" / f"{name}.zarr").schema.dataset == name
 
 
@@ -124,10 +125,11 @@ def test_numbers_beyond_all_bounds_are_wrong_usage(run, flags, line):
     assert result.stderr.startswith(line)
 
 
-def test_an_input_that_no_store_could_hold_is_one_line(run):
-    reason = "a chunk of 'preview' would have 187500000000 bytes, more than 2147483631"
+def test_an_input_that_no_store_could_hold_is_one_line(run, tmp_path):
+    torch.save({"gain": torch.zeros(70)}, tmp_path / "weights.pth")
+    (tmp_path / "classes.txt").write_text("\n".join(f"class {index}" for index in range(70)))
     fails(
-        run("--input-size", "500000x500000"),
-        f"pipe: enet over Tiny: no store can hold these logits ({reason}); choose a smaller --input-size, "
-        "or take the largest pictures out",
+        run("--input-size", "8192x8192", "--classes", str(tmp_path / "classes.txt")),
+        "pipe: enet over Tiny: no store can hold these logits (an image would have 9445573576 bytes, more than "
+        "8589934592); choose a smaller --input-size, or take the largest pictures out",
     )

@@ -188,7 +188,7 @@ class _Reader(pickle._Unpickler):
         return _Global(full, self)
 
     def persistent_load(self, pid: Any) -> object:  # noqa: ANN401 (whatever a pickle holds)
-        """Note where a storage lies, of its kind, key and count; a class, which old files name this way, is itself."""
+        """Note where a storage lies, of its kind, key and count; a class, which old files name so, is itself."""
         if pid[0] == "module":
             return pid[1]
         kind, key, count, view = pid[1].name, pid[2], pid[4], pid[5] if len(pid) > 5 else None
