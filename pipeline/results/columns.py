@@ -1,7 +1,7 @@
 """Rows of figures as records and as columns: the same names in results.json, results.csv and results.zarr."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 from logitpipe.stages.score.figures.rows import Row
@@ -30,14 +30,15 @@ def record(row: Row) -> dict[str, Any]:
 
 
 def from_record(document: Mapping[str, Any]) -> Row:
-    """Return the row that `record` wrote down, in this release or an earlier one.
+    """Return the row that `record` wrote down, in this release or an earlier one; what that did not know is None.
 
     Raises
     ------
     TypeError
-        It has a column that no release knew, or lacks one that every release had.
+        It has a column that no release knew.
     """
-    return Row(**document)
+    unknown = {field.name: None for field in fields(Row) if field.default is MISSING}
+    return Row(**unknown | dict(document))
 
 
 def columns(rows: Sequence[Row]) -> dict[str, list[Any]]:

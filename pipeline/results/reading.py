@@ -93,7 +93,7 @@ def _check_row(row: Row) -> None:
     kinds = dict.fromkeys(texts, str) | dict.fromkeys(counts, int) | {"iou": list}
     values = {field.name: getattr(row, field.name) for field in fields(Row)}
     _check(values, kinds)
-    scores = ("best_f1_threshold",)
+    scores = [name for name in values if name.endswith("_threshold")]
     fractions = [value for name, value in values.items() if name not in (*kinds, *temperatures, *scores)]
     exists = 0 < row.positives < row.pixels
     if any((getattr(row, name) is not None) != exists for name in ("auprc", "fpr95", "auroc", "best_f1")):
