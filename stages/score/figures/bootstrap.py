@@ -68,7 +68,7 @@ def bootstrap(
         No image has anomalous pixels, or none has normal ones.
     """
     images = counts.shape[1]
-    weights, redrawn = resample(counts.any(axis=(0, 3)), resamples, seed)
+    weights, redrawn = resample(counts.sum(axis=(0, 3)) > 0, resamples, seed)
     # The whole data set and, for the acceleration of an interval, the data set without each image.
     weights = np.concatenate([np.ones((1, images)), weights, 1 - np.eye(images)]).astype(np.float32)
     found = in_parallel(lambda row: _weighted(counts[row], weights, rule), range(len(counts)), workers)
