@@ -21,14 +21,14 @@ def limit_above(plan: Plan, pair: int, threshold: float, dtype: type[np.floating
     threshold : in the unit that the pair is pooled in, a formula's or 0..1 by minimum and maximum
     dtype : what scores are rounded to before they are compared
     """
-    return _last(lambda ranks: dtype(_scores(plan, pair, ranks)) <= threshold)
+    return _last(lambda ranks: bool(dtype(_scores(plan, pair, ranks)) <= threshold))
 
 
 def limit_from(plan: Plan, pair: int, threshold: float | None) -> np.float32:
-    """Return the rank above which scores are at least a threshold, as the sweep finds it; None is below all scores."""
+    """Return the rank above which scores reach a threshold, as the sweep finds it; None is below all scores."""
     if threshold is None:
         return np.float32(-np.inf)
-    return _last(lambda ranks: _scores(plan, pair, ranks) < threshold)
+    return _last(lambda ranks: bool(_scores(plan, pair, ranks) < threshold))
 
 
 def _scores(plan: Plan, pair: int, ranks: np.ndarray) -> np.float64:

@@ -15,10 +15,15 @@ from scoring import score_store
 
 from logitpipe.cache import Store, open_store
 from logitpipe.cli import cli
+from logitpipe.stages.score.figures.components import PER_CENT, sizes_of
+from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.methods import MASK_METHODS
 from logitpipe.stages.score.passes.exact import exact_rows
+from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS
+from logitpipe.stages.score.statistics.components import Components
+from logitpipe.stages.score.thresholds import limit_above
 
 DATASETS = ("RoadAnomaly21", "fs_static")
 WEIGHTS = {"enet": "enet_cityscapes_void.pth", "erfnet": "erfnet_cityscapes.pth"}
@@ -94,6 +99,33 @@ def test_exact_figures(stores, expected, network):
         if facts == (network, "RoadAnomaly21", "course", 2.0) and entry["method"] in found:
             assert_known(found.pop(entry["method"]), entry, 2e-6, 1e-5, 2e-6)
     assert not found
+
+
+@OWN
+def test_components_at_known_thresholds(stores, real_data, network):
+    """Counts are equal, means to the last digits: at the threshold of all scores and at one of the official curve."""
+    known = json.loads((real_data / "expected_components.json").read_text())["rows"]
+    by_method = {row["method"]: row for row in known if row["network"] == network}
+    store = stores(network, "float16")["RoadAnomaly21"]
+    plan = make_plan(store.schema, PROTOCOLS["standard"], list(by_method), [1.0])
+    wanted = [[by_method[pair.method][rule] for rule in ("at_threshold", "official")] for pair in plan.pairs]
+    limits = [[limit_above(plan, i, each["threshold"]) for each in row] for i, row in enumerate(wanted)]
+    statistic = Components(plan, np.array(limits), [sizes_of("RoadAnomaly21")])
+    truth = GroundTruth(store, plan.protocol, store.completed())
+    found = statistic.finish(walk(truth, store.completed(), statistic, 2, lambda: None))
+    assert len(found) == 3
+    for row, answers in zip(found, wanted, strict=True):
+        for (got,), answer in zip(row, answers, strict=True):
+            assert got.components_truth == answer["components_gt"]
+            assert got.components_predicted == answer["components_pred"]
+            assert got.siou == pytest.approx(answer["sIoU"], abs=1e-8)
+            assert got.ppv == pytest.approx(answer["PPV"], abs=1e-8)
+            assert got.f1 == pytest.approx(answer["F1"], abs=1e-12)
+            counts = {f"{name}_{t}": getattr(got, name)[PER_CENT.index(t)] for name in COUNTS for t in (25, 50, 75)}
+            assert counts == {key: answer[key] for key in counts}
+
+
+COUNTS = ("tp", "fn", "fp")
 
 
 def assert_known(row, entry: dict, auprc: float, fpr95: float, auroc: float) -> None:

@@ -70,7 +70,7 @@ OBJECT_SIZES: dict[str, Sizes] = {
     "large": Sizes((1152, 25088), (2304, 12544)),
     "very large": Sizes((6272, np.inf), (12544, np.inf)),
 }
-"""The object sizes of ISSU (Vojíř et al. 2025): objects of 7, 16, 48 and 112 pixels squared, predictions of half to twice."""
+"""The object sizes of ISSU (Vojíř et al. 2025): from 7, 16, 48, 112 pixels squared; predictions of half to twice."""
 
 
 def sizes_of(dataset: str) -> Sizes:
@@ -113,7 +113,10 @@ def component_figures(
 ) -> ComponentFigures:
     """Return figures from the numbers of components, the sums of sIoU and PPV, and the counts at each t."""
     fn = truth - tp
-    f1 = [2 * hit / (2 * hit + missed + false) if hit + missed + false else None for hit, missed, false in zip(tp, fn, fp)]
+    f1 = [
+        2 * hit / (2 * hit + missed + false) if hit + missed + false else None
+        for hit, missed, false in zip(tp, fn, fp, strict=True)
+    ]
     known = [float(each) for each in f1 if each is not None]
     return ComponentFigures(
         truth,

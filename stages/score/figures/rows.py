@@ -44,6 +44,26 @@ class Row:
     mask_temperature: float | None = None
 
 
+IDENTITY = (
+    "store",
+    "network",
+    "kind",
+    "dataset",
+    "protocol",
+    "method",
+    "parameters",
+    "temperature",
+    "map_temperature",
+    "mask_temperature",
+)
+"""The fields of a row that say what was scored, and how."""
+
+
+def identity(row: Row) -> dict[str, Any]:
+    """Return what was scored, and how, for other figures of the same scores."""
+    return {name: getattr(row, name) for name in IDENTITY}
+
+
 def make_row(
     store: Place, plan: Plan, pair: int, curve: Curve, above: np.ndarray, pixels: np.ndarray, images: int
 ) -> Row:

@@ -1,6 +1,6 @@
 """8-connected components by runs: stretches of a row that lie inside, joined where those of two rows touch.
 
-A picture has far fewer runs than pixels, so joining and measuring them costs little beside looking at each pixel once.
+A picture has far fewer runs than pixels: joining and measuring them costs little beside looking at each pixel once.
 """
 
 import numpy as np
@@ -25,8 +25,8 @@ def components_above(ranks: Array, limit: np.float32, truth: Array, least: int) 
     Returns
     -------
     sizes : int64 (n,), pixels of each component
-    pieces : int64 (m, 3), component from 0, truth and pixels of stretches inside it; several may be alike in the first
-        two, and their pixels are then to be added up
+    pieces : int64 (m, 3), component from 0, truth and pixels of stretches inside it; those of several that agree in
+        the first two are to be added up
     """
     runs = np.empty((ranks.size // 2 + ranks.shape[0], 3), np.int32)
     count = 0

@@ -7,7 +7,7 @@ import numpy as np
 
 from logitpipe.cache import Store
 from logitpipe.stages.score.figures.components import OBJECT_SIZES, ComponentFigures, sizes_of
-from logitpipe.stages.score.figures.rows import Row
+from logitpipe.stages.score.figures.rows import Row, identity
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.plan import Plan
@@ -25,8 +25,9 @@ class ComponentRow:
 
     Parameters
     ----------
-    rule : where the threshold comes from: "best-f1" of all scores of the store (a score that reaches it is anomalous),
-        "official" (see `percentile_curve`), or "given"; a score above one of these two is anomalous
+    store ... mask_temperature : as in `Row`
+    rule : where the threshold comes from: "best-f1" of all scores of the store (a score that reaches it is
+        anomalous), "official" (see `percentile_curve`), or "given"; a score above one of these two is anomalous
     threshold : in the unit that scores are pooled in; None is below all scores
     sizes : "all", or the objects that are looked at, a key of OBJECT_SIZES
     """
@@ -37,7 +38,10 @@ class ComponentRow:
     dataset: str
     protocol: str
     method: str
+    parameters: str
     temperature: float | None
+    map_temperature: float | None
+    mask_temperature: float | None
     rule: str
     threshold: float | None
     sizes: str
@@ -89,10 +93,7 @@ def component_rows(
     components = Components(plan, np.array([list(limits.values()) for limits in rules]), list(sizes.values()))
     total = walk(truth, images, components, workers, advance)
     return [
-        ComponentRow(
-            row.store, row.network, row.kind, row.dataset, row.protocol, row.method, row.temperature,
-            rule, threshold, name, row.images, figures,
-        )
+        ComponentRow(**identity(row), rule=rule, threshold=threshold, sizes=name, images=row.images, figures=figures)
         for row, limits, of_pair in zip(rows, rules, components.finish(total), strict=True)
         for (rule, threshold), of_limit in zip(limits, of_pair, strict=True)
         for name, figures in zip(sizes, of_limit, strict=True)

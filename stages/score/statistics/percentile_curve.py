@@ -28,8 +28,8 @@ class Thresholds:
     Parameters
     ----------
     pairs : how many there are
-    by_image : index of the image -> for each pair float64 (3, n): thresholds, rising, then the anomalous and the normal
-        pixels from each up to the next
+    by_image : index of the image -> for each pair float64 (3, n): thresholds, rising, then the anomalous and the
+        normal pixels from each up to the next
     """
 
     pairs: int
@@ -45,7 +45,7 @@ class Thresholds:
         self.by_image |= other.by_image
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Return int64 (n,) images, int64 (n, pairs) numbers of thresholds, and float64 (3, m), one after the other."""
+        """Return int64 (n,) images, int64 (n, pairs) numbers of thresholds, and all of these, float64 (3, m)."""
         parts = [part for row in self.by_image.values() for part in row]
         sizes = np.array([part.shape[1] for part in parts], np.int64).reshape(len(self.by_image), self.pairs)
         curves = np.concatenate(parts, axis=1) if parts else np.zeros((3, 0))
@@ -97,7 +97,8 @@ class PercentileCurve:
             raise ValueError(f"thresholds of {len(self.plan.pairs)} pairs were expected, {sizes.shape} were found")
         parts = iter(np.split(arrays["curves"], np.cumsum(sizes.reshape(-1))[:-1], axis=1))
         return Thresholds(
-            len(self.plan.pairs), {image: [next(parts) for _ in self.plan.pairs] for image in arrays["images"].tolist()}
+            len(self.plan.pairs),
+            {image: [next(parts) for _ in self.plan.pairs] for image in arrays["images"].tolist()},
         )
 
     def finish(self, total: Thresholds) -> list[float | None]:
@@ -142,7 +143,7 @@ def best_threshold(curve: np.ndarray) -> float | None:
 
 
 def _quantiles(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return up to QUANTILES even quantiles, float64, of values that occur so often; interpolated as NumPy does it."""
+    """Return up to QUANTILES even quantiles, float64, of values that occur so often, as NumPy interpolates them."""
     ends = np.cumsum(counts)
     if not ends.size:
         return np.zeros(0)
