@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import click
 
-from logitpipe.cache.errors import IncompleteError, IntegrityError, PipeError, UsageError
+from logitpipe.cache.errors import IntegrityError, PipeError
 from logitpipe.commands.completion import PROGRAM, completion
 from logitpipe.commands.demo import demo
 from logitpipe.commands.infer import infer
@@ -22,20 +22,16 @@ from logitpipe.commands.report import report
 from logitpipe.commands.score import score
 from logitpipe.commands.show import show
 from logitpipe.commands.verify import verify
-from logitpipe.console.advice import with_advice
+from logitpipe.console import exits
+from logitpipe.console.advice import DAMAGED_ADVICE, with_advice
 from logitpipe.console.messages import detail, note
 from logitpipe.console.settings import bind_variables, blamed_variable, choose_file, read_settings
 from logitpipe.console.text import abridged, printable
 from logitpipe.results.record import WORDS
 
-EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_DAMAGED, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 3, 4, 130, 143
-
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, as batch systems send it, ends a run as Ctrl-C does."""
-
-
-DAMAGED_ADVICE = "; `pipe verify` tells all damage, and the same `pipe infer` with --repair mends it"
 
 
 class ErrorsAsLines(click.Group):
@@ -51,22 +47,22 @@ class ErrorsAsLines(click.Group):
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
-            line, code = f"{error.format_message()}{blamed_variable(error)}", EXIT_USAGE
+            line, code = f"{error.format_message()}{blamed_variable(error)}", exits.USAGE
         except PipeError as error:
             damaged = isinstance(error, IntegrityError) and ctx.invoked_subcommand != "infer"
-            line, code = f"{with_advice(error)}{DAMAGED_ADVICE if damaged else ''}", exit_code(error)
+            line, code = f"{with_advice(error)}{f'; {DAMAGED_ADVICE}' if damaged else ''}", exits.exit_code(error)
         except OSError as error:
             if error.filename is None:  # standard output, which is no file of the user's
                 raise
-            line, code = f"{error.filename}: {error.strerror}", EXIT_FAILED
+            line, code = f"{error.filename}: {error.strerror}", exits.FAILED
         except MemoryError as error:
             cause = f" ({error})" if str(error) else ""
             line = f"there is too little memory{cause}; fewer --workers, or a smaller --batch-size, need less"
-            code = EXIT_FAILED
+            code = exits.FAILED
         except KeyboardInterrupt as interruption:
             again = "goes on where it stopped" if ctx.invoked_subcommand == "demo" else "begins anew"
             line = f"interrupted; {str(interruption) or f'the same command again {again}'}"
-            code = EXIT_TERMINATED if isinstance(interruption, Terminated) else EXIT_INTERRUPTED
+            code = exits.TERMINATED if isinstance(interruption, Terminated) else exits.INTERRUPTED
         _say(line)
         raise click.exceptions.Exit(code)
 
@@ -74,12 +70,6 @@ class ErrorsAsLines(click.Group):
 def _say(text: str) -> None:
     """Print one line on stderr, whatever the names and paths in it hold."""
     click.echo(abridged(printable(f"pipe: {text}")), err=True)
-
-
-def exit_code(error: PipeError) -> int:
-    """Return 2 for wrong usage, 3 for what is incomplete, 4 for what is damaged, 1 for any other failure."""
-    codes = {UsageError: EXIT_USAGE, IncompleteError: EXIT_INCOMPLETE, IntegrityError: EXIT_DAMAGED}
-    return next((code for kind, code in codes.items() if isinstance(error, kind)), EXIT_FAILED)
 
 
 @click.group(cls=ErrorsAsLines, context_settings={"help_option_names": ["-h", "--help"]})
@@ -136,9 +126,9 @@ def main() -> None:
     except OSError as error:
         click.echo(f"pipe: the results cannot be written to stdout ({error.strerror})", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_FAILED)
+        sys.exit(exits.FAILED)
     except SystemExit as end:
-        if end.code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
+        if end.code in (exits.INTERRUPTED, exits.TERMINATED):
             _leave(end.code)
         raise
 

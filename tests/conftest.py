@@ -1,7 +1,6 @@
 """What several test files share: a tiny data set on disk, and the way to the real one."""
 
 import os
-import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from PIL import Image
 
 from logitpipe.cache import PipeError
 from logitpipe.cli import cli
+from logitpipe.console.advice import with_advice
 
 SIZES = ((24, 40), (20, 36), (24, 40), (16, 32), (24, 40))
 
@@ -162,6 +162,6 @@ def fails(result: Result, line: str, code: int = 1) -> None:
     assert result.stderr.splitlines()[-1] == line
 
 
-def refused(message: str) -> AbstractContextManager[object]:
-    """Expect a PipeError of exactly this text."""
-    return pytest.raises(PipeError, match=f"^{re.escape(message)}$")
+def refused(line: str) -> AbstractContextManager[object]:
+    """Expect a PipeError that a user would be told of in exactly this line."""
+    return pytest.raises(PipeError, check=lambda error: with_advice(error) == line)

@@ -56,7 +56,7 @@ class Archive:
     Raises
     ------
     PipeError
-        It is no zip, or one that was made otherwise than by `pipe pack`.
+        It is no zip, or one that holds what a store's zip does not.
     IntegrityError
         It is cut off, or its directory contradicts itself.
     """
@@ -83,13 +83,13 @@ class Archive:
         member = self._members.get(key)
         if member is None:
             return None
-        require_size(f"{self.root}/{key}", member.size)
+        require_size(self.root, key, member.size)
         block = self._fetch(member.start, min(member.stop, _reach(member) + 2 * MOST_EXTRA_BYTES))
         signature, name_length, extra_length = HEADER.unpack_from(block.ljust(HEADER.size, b"\0"))
         name_end = HEADER.size + name_length
         data = block[name_end + extra_length :][: member.size]
         if (signature, block[HEADER.size : name_end], len(data)) != (SIGNATURE, member.name, member.size):
-            raise IntegrityError(f"{self.root}/{key}: the zip does not hold it where its directory says")
+            raise IntegrityError("the zip does not hold it where its directory says", self.root, file=key)
         return data
 
     def read_all(self, keys: Sequence[str]) -> Iterator[bytes | None]:
@@ -108,7 +108,7 @@ class Archive:
         """Return the members by name; folders, which some zip programs list, are left out."""
         for name, count in Counter(info.filename for info in infos).items():
             if count > 1:
-                raise IntegrityError(f"{self.root}: {name!r} is in the zip {count} times, and once was expected")
+                raise IntegrityError(f"{name!r} is in the zip {count} times, and once was expected", self.root)
         infos = sorted((info for info in infos if not info.is_dir()), key=lambda info: info.header_offset)
         for info in infos:
             _require_plain(self.root, info)
@@ -116,12 +116,12 @@ class Archive:
         members = {info.filename: _member(info, stop) for info, stop in zip(infos, stops, strict=True)}
         for name, member in members.items():
             if not 0 <= member.start <= _reach(member) <= member.stop:
-                raise IntegrityError(f"{self.root}: {name!r} has no room for its {member.size} bytes in the zip")
+                raise IntegrityError(f"{name!r} has no room for its {member.size} bytes in the zip", self.root)
         return members
 
     def _unreadable(self, error: Exception) -> PipeError:
         if self._size >= len(SIGNATURE) and self._fetch(0, len(SIGNATURE)) == SIGNATURE:
-            return IntegrityError(f"{self.root}: the zip is cut off or damaged ({error})")
+            return IntegrityError(f"the zip is cut off or damaged ({error})", self.root)
         return PipeError(f"{self.root}: expected a logit store, but it is neither a folder nor a zip file")
 
 
@@ -162,13 +162,11 @@ def _require_plain(root: Path | str, info: zipfile.ZipInfo) -> None:
     if name != info.filename or re.search(r"[\\:]", name) or not {"", ".", ".."}.isdisjoint(name.split("/")):
         raise PipeError(f"{root}: {name!r} is no name that a store has; such a zip is not read")
     if info.flag_bits & ENCRYPTED:
-        raise PipeError(f"{root}: {name!r} is encrypted, and a store is not; make the zip with `pipe pack`")
+        raise PipeError(f"{root}: {name!r} is encrypted, and a store is not", "pack-again")
     if info.compress_type != zipfile.ZIP_STORED:
-        raise PipeError(
-            f"{root}: {name!r} is compressed once more, and must be stored as it is; make the zip with `pipe pack`"
-        )
+        raise PipeError(f"{root}: {name!r} is compressed once more, and must be stored as it is", "pack-again")
     if info.compress_size != info.file_size:
-        raise IntegrityError(f"{root}: {name!r} has two sizes, {info.compress_size} and {info.file_size} bytes")
+        raise IntegrityError(f"{name!r} has two sizes, {info.compress_size} and {info.file_size} bytes", root)
 
 
 def _member(info: zipfile.ZipInfo, stop: int) -> Member:

@@ -42,7 +42,7 @@ class Folder:
         """
         path = self.root / key
         try:
-            _require_file(path)
+            _require_file(self.root, key)
             return path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -104,25 +104,30 @@ def beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
 
 
-def require_size(file: object, size: int) -> None:
-    """Refuse a file, named by its path or URL, that is larger than any of a store, before room is made for it.
+def require_size(root: object, key: str, size: int) -> None:
+    """Refuse a file that is larger than any of a store, before room is made for it.
+
+    Parameters
+    ----------
+    root : path or URL of the store
+    key, size : of the file
 
     Raises
     ------
     IntegrityError
         It has more bytes.
     """
-    most = MAX_JSON_BYTES if str(file).endswith(".json") else MAX_FILE_BYTES
+    most = MAX_JSON_BYTES if key.endswith(".json") else MAX_FILE_BYTES
     if size > most:
-        raise IntegrityError(f"{file}: cannot be read ({size} bytes, and {most} are the most)")
+        raise IntegrityError(f"cannot be read ({size} bytes, and {most} are the most)", root, file=key)
 
 
-def _require_file(path: Path) -> None:
+def _require_file(root: Path, key: str) -> None:
     """Refuse what would never end, or make its reader wait: nobody needs to believe what lies in a store."""
-    status = path.stat()
+    status = (root / key).stat()
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-        raise IntegrityError(f"{path}: cannot be read (a device, pipe or socket and no file)")
-    require_size(path, status.st_size)
+        raise IntegrityError("cannot be read (a device, pipe or socket and no file)", root, file=key)
+    require_size(root, key, status.st_size)
 
 
 def make_folders(path: Path) -> None:

@@ -1,13 +1,8 @@
 """Where a store may lie, and what each place must be able to do: a folder, a zip file, a bucket, a web server."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
-
-from logitpipe.cache.errors import PipeError
-from logitpipe.cache.files.archive import open_archive
-from logitpipe.cache.files.folder import Folder
 
 Place = Path | str
 """A path, or the text of a URL; a path would swallow one of the URL's slashes."""
@@ -52,30 +47,3 @@ def as_place(text: str) -> Place:
 def below(place: Place, name: str) -> Place:
     """Return the place of that name in a folder."""
     return place / name if isinstance(place, Path) else f"{place.rstrip('/')}/{name}"
-
-
-def open_files(place: Place) -> Files:
-    """Return the files of a place, whichever kind it is.
-
-    Raises
-    ------
-    PipeError
-        A zip file or URL that no store can be read from, or the extra `[cloud]` is not installed.
-    """
-    if is_url(place):
-        with need_cloud(str(place)):
-            from logitpipe.cache.files.remote import open_url
-        return open_url(str(place))
-    path = Path(place)
-    return open_archive(path) if path.is_file() else Folder(path)
-
-
-@contextmanager
-def need_cloud(url: str) -> Iterator[None]:
-    """Say in one line what to install where an import of the extra `[cloud]` fails."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise PipeError(
-            f"{url}: URLs need obstore, which is not installed: pip install 'logitpipe[cloud]'"
-        ) from error

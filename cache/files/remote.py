@@ -19,11 +19,10 @@ from logitpipe.cache.errors import PipeError, UnreachableError
 from logitpipe.cache.files.archive import Archive
 from logitpipe.cache.files.causes import cause_of, first_line
 from logitpipe.cache.files.folder import require_size
+from logitpipe.cache.files.places import Files
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
-
-    from logitpipe.cache.files.places import Files
 
 PATIENCE = 20.0
 """Seconds after which nothing is tried once more; what is under way then may take its own time-out longer."""
@@ -74,7 +73,7 @@ class Remote:
 
     def _bytes(self, key: str) -> bytes:
         answer = self.objects.get(key)
-        require_size(f"{self.root}/{key}", answer.meta["size"])
+        require_size(self.root, key, answer.meta["size"])
         return bytes(answer.bytes())
 
     def read_all(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -148,7 +147,7 @@ class Web(Remote):
 KINDS: "dict[str, type[Bucket] | type[Web]]" = {"s3": Bucket, "gs": Bucket, "http": Web, "https": Web}
 
 
-def open_url(url: str) -> "Files":
+def open_url(url: str) -> Files:
     """Return the files below a URL; below one that ends in `.zip`, the members of that zip.
 
     Raises
@@ -171,8 +170,7 @@ def require_plain(url: str) -> None:
         raise PipeError(f"{url}: a store has a path or a URL of {', '.join(f'{kind}://' for kind in KINDS)}")
     if parts.query or parts.fragment or "@" in parts.netloc:  # secrets, and results name the store
         raise PipeError(
-            f"{parts.scheme}://{parts.hostname}: a URL with a password, `?` or `#` in it is not read; "
-            "download the store"
+            f"{parts.scheme}://{parts.hostname}: a URL with a password, `?` or `#` in it is not read", "download"
         )
     if not parts.netloc:
         raise PipeError(f"{url}: the URL names no host and no bucket")

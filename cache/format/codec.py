@@ -43,6 +43,28 @@ def encode(values: np.ndarray) -> Encoded:
     return Encoded(packed + struct.pack("<I", google_crc32c.value(packed)))
 
 
+def decode_committed(data: bytes | None, checksum: str | None, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Decode what lies under a chunk's key, once it is sure to be the chunk that was committed.
+
+    Parameters
+    ----------
+    data : what lies there; None if nothing does
+    checksum : what the completion record says; None if it does not name the chunk
+    shape, dtype : of the decoded chunk
+
+    Raises
+    ------
+    IntegrityError
+        Nothing lies there, another chunk does, or it does not decode.
+    """
+    if data is None:
+        raise IntegrityError("the chunk is missing")
+    encoded = Encoded(data)
+    if encoded.checksum != checksum:
+        raise IntegrityError(f"checksum {checksum} was committed, {encoded.checksum} was found")
+    return decode(encoded, shape, dtype)
+
+
 def decode(encoded: Encoded, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Decode one whole chunk into an array of `shape`.
 

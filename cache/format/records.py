@@ -60,7 +60,7 @@ def key(image: int) -> str:
     return f"{FOLDER}/{image}.json"
 
 
-def parse(data: bytes, where: str) -> Record:
+def parse(data: bytes) -> Record:
     """Read a record back, believing nothing.
 
     Raises
@@ -78,7 +78,7 @@ def parse(data: bytes, where: str) -> Record:
         _check_types(record)
         return record
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise IntegrityError(f"{where}: the completion record is damaged ({error})") from error
+        raise IntegrityError(f"the completion record is damaged ({error})") from error
 
 
 def _check_types(record: Record) -> None:

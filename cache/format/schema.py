@@ -12,6 +12,7 @@ import numpy as np
 from logitpipe.cache.errors import IntegrityError, PipeError
 from logitpipe.cache.format.chunks import rows_per_chunk
 from logitpipe.cache.format.codec import COMPRESSOR, LEVEL, MAX_CHUNK_BYTES
+from logitpipe.cache.format.keys import METADATA
 
 FORMAT = "logit-store"
 FORMAT_VERSION = 1
@@ -162,8 +163,13 @@ class Schema:
         return [f"{name}: {_brief(a, b)} in the store, {_brief(b, a)} asked for" for name, a, b in pairs]
 
 
-def parse(metadata: Any, where: str) -> Schema:  # noqa: ANN401 - JSON is of any type
+def parse(metadata: Any, store: object) -> Schema:  # noqa: ANN401 - JSON is of any type
     """Read a group's `zarr.json` back into a schema, believing nothing.
+
+    Parameters
+    ----------
+    metadata : as it was parsed from JSON
+    store : path or URL of the store, for errors
 
     Raises
     ------
@@ -174,25 +180,26 @@ def parse(metadata: Any, where: str) -> Schema:  # noqa: ANN401 - JSON is of any
     """
     attributes = metadata.get("attributes") if isinstance(metadata, dict) else None
     if not isinstance(attributes, dict) or attributes.get("format") != FORMAT:
-        raise PipeError(f"{where}: expected a logit store, but the attribute `format` is not {FORMAT!r}")
-    _check_version(attributes.get("format_version"), where)
+        raise PipeError(f"{store}: expected a logit store, but the attribute `format` is not {FORMAT!r}")
+    _check_version(attributes.get("format_version"), store)
     rest = {name: value for name, value in attributes.items() if name != "fingerprint"}
     if fingerprint(rest) != attributes.get("fingerprint"):
-        raise IntegrityError(f"{where}: the attributes in zarr.json do not match their fingerprint")
-    schema = _from_attributes(attributes, where)
+        raise IntegrityError("the attributes do not match their fingerprint", store, file=METADATA)
+    schema = _from_attributes(attributes, store)
     if canonical(metadata) != canonical(schema.metadata()):  # as text, since 1 == 1.0 == True
-        raise IntegrityError(f"{where}: zarr.json describes other arrays than its attributes imply")
+        raise IntegrityError("describes other arrays than its attributes imply", store, file=METADATA)
     return schema
 
 
-def _check_version(version: object, where: str) -> None:
+def _check_version(version: object, store: object) -> None:
     if type(version) is int and version > FORMAT_VERSION:
         raise PipeError(
-            f"{where}: written by a newer version of logitpipe, in format version {version}, and this one reads "
-            f"version {FORMAT_VERSION}; upgrade logitpipe"
+            f"{store}: written by a newer version of logitpipe, in format version {version}, and this one reads "
+            f"version {FORMAT_VERSION}",
+            "upgrade",
         )
     if type(version) is not int or version < FORMAT_VERSION:
-        raise PipeError(f"{where}: format version {FORMAT_VERSION} was expected, and {version!r} was found")
+        raise PipeError(f"{store}: format version {FORMAT_VERSION} was expected, and {version!r} was found")
 
 
 def fingerprint(attributes: Mapping[str, Any]) -> str:
@@ -230,12 +237,13 @@ def _whole_image(schema: Schema, dims: tuple[str, ...], shape: tuple[int, ...], 
     return ArraySpec(dims, (len(schema.images), *shape), (1, *shape), dtype)
 
 
-def _from_attributes(attributes: Mapping[str, Any], where: str) -> Schema:
+def _from_attributes(attributes: Mapping[str, Any], store: object) -> Schema:
     try:
         values = {f.name: _tupled(attributes[f.name]) for f in fields(Schema)}
         return Schema(**values)
     except (KeyError, TypeError, ValueError) as error:
-        raise IntegrityError(f"{where}: the attributes in zarr.json do not describe a store ({error!r})") from error
+        fault = f"the attributes do not describe a store ({error!r})"
+        raise IntegrityError(fault, store, file=METADATA) from error
 
 
 def _check_types(schema: Schema) -> None:

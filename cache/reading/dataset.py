@@ -23,7 +23,7 @@ def open_dataset(path: Place) -> "xarray.Dataset":
 
     Parameters
     ----------
-    path : a folder, a zip file that `pipe pack` made, or the URL of a folder
+    path : a folder, the zip file of a store, or the URL of a folder
 
     Raises
     ------
@@ -50,5 +50,5 @@ def _zarr_store(files: Files) -> "ZarrStore":
             ZipStore(files.root, mode="r") if isinstance(files, Archive) else LocalStore(files.root, read_only=True)
         )
     if isinstance(files, Archive):
-        raise PipeError(f"{files.root}: as a data set, a zip is opened from a path only; download it")
+        raise PipeError(f"{files.root}: as a data set, a zip is opened from a path only", "download")
     return ObjectStore(cast("Remote", files).objects, read_only=True)

@@ -38,5 +38,6 @@ class PinnedStore(Store):
         except IncompleteError as error:
             raise PipeError(
                 f"{self.path}: image {self.schema.images[image]!r} was there and is gone: another process removes or "
-                "replaces the store. Wait for it, and call the same command again"
+                "replaces the store",
+                "wait-and-repeat",
             ) from error

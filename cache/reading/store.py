@@ -1,20 +1,21 @@
 """A store opened for reading: every value that leaves it was checked against its completion record."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from math import prod
 
 import numpy as np
 
 from logitpipe.cache.errors import IncompleteError, IntegrityError, PipeError
-from logitpipe.cache.files.places import Files, Place, open_files
+from logitpipe.cache.files.opening import open_files
+from logitpipe.cache.files.places import Files, Place
 from logitpipe.cache.format import records
 from logitpipe.cache.format.chunks import image_chunks
-from logitpipe.cache.format.codec import Encoded, decode
+from logitpipe.cache.format.codec import decode_committed
 from logitpipe.cache.format.documents import loads
+from logitpipe.cache.format.keys import METADATA
 from logitpipe.cache.format.records import Record
 from logitpipe.cache.format.schema import ArraySpec, Schema, parse
-
-METADATA = "zarr.json"
 
 
 class Store:
@@ -53,8 +54,8 @@ class Store:
         if missing := self.missing():
             names = ", ".join(self.schema.images[i] for i in missing[:3]) + (", ..." if len(missing) > 3 else "")
             raise IncompleteError(
-                f"{self.path}: {len(missing)} of {len(self.schema.images)} images are missing ({names}); "
-                "run the same `pipe infer` again to finish it, or take what is there with --allow-incomplete"
+                f"{self.path}: {len(missing)} of {len(self.schema.images)} images are missing ({names})",
+                "finish-or-allow",
             )
 
     def record(self, image: int) -> Record:
@@ -67,15 +68,16 @@ class Store:
         IntegrityError
             The record is damaged, or belongs to another image or store.
         """
-        where = self._where(image)
-        data = self.files.read(records.key(image))
-        if data is None:
-            raise IncompleteError(f"{where}: not in the store; run the same `pipe infer` again to add it")
-        record = records.parse(data, where)
-        if (record.image, record.name) != (image, self.schema.images[image]):
-            raise IntegrityError(f"{where}: the completion record is that of {record.name!r}")
-        if record.fingerprint != self.fingerprint:
-            raise IntegrityError(f"{where}: the completion record belongs to another store")
+        name = self.schema.images[image]
+        with self._blamed(image):
+            data = self.files.read(records.key(image))
+            if data is None:
+                raise IncompleteError(f"{self.path}: image {name!r}: not in the store", "finish")
+            record = records.parse(data)
+            if (record.image, record.name) != (image, name):
+                raise IntegrityError(f"the completion record is that of {record.name!r}")
+            if record.fingerprint != self.fingerprint:
+                raise IntegrityError("the completion record belongs to another store")
         return record
 
     def read(self, array: str, image: int, record: Record | None = None) -> np.ndarray:
@@ -103,10 +105,12 @@ class Store:
         out = np.empty(spec.image_shape, spec.dtype)
         chunks = dict(image_chunks(image, spec.shape, spec.chunks))
         found = self.files.read_all([f"{array}/{key}" for key in chunks])
-        for (key, extent), data in zip(chunks.items(), found, strict=True):
-            part = out[extent]  # an edge chunk reaches past the image
-            chunk = self._chunk(image, f"{array}/{key}", data, committed.get(key), spec)
-            part[...] = chunk[tuple(map(slice, part.shape))]
+        with self._blamed(image):
+            for (key, extent), data in zip(chunks.items(), found, strict=True):
+                part = out[extent]  # an edge chunk reaches past the image
+                with self._blamed(image, f"{array}/{key}"):
+                    chunk = decode_committed(data, committed.get(key), spec.chunks[1:], spec.dtype)
+                part[...] = chunk[tuple(map(slice, part.shape))]
         return out
 
     def labels(self, image: int, record: Record | None = None) -> np.ndarray:
@@ -115,30 +119,24 @@ class Store:
         height, width = (int(n) for n in self.read("label_size", image, record))
         full = self.read("labels", image, record)
         if not (0 < height <= full.shape[0] and 0 < width <= full.shape[1]):
-            raise IntegrityError(f"{self._where(image)}: a mask of {height}x{width} does not fit {full.shape}")
+            fault = f"a mask of {height}x{width} does not fit {full.shape}"
+            raise IntegrityError(fault, self.path, self.schema.images[image])
         return full[:height, :width]
-
-    def _chunk(self, image: int, key: str, data: bytes | None, checksum: str | None, spec: ArraySpec) -> np.ndarray:
-        """Return one chunk, decoded, without the image dimension."""
-        where = f"{self._where(image)}: {key}"
-        if data is None:
-            raise IntegrityError(f"{where} is gone")
-        encoded = Encoded(data)
-        if encoded.checksum != checksum:
-            raise IntegrityError(f"{where}: checksum {checksum} was committed, {encoded.checksum} was found")
-        try:
-            return decode(encoded, spec.chunks[1:], spec.dtype)
-        except IntegrityError as error:
-            raise IntegrityError(f"{where}: {error}") from error
 
     def _chunks_of(self, record: Record, array: str) -> dict[str, str]:
         try:
             return dict(record.arrays[array].chunks)
         except KeyError:
-            raise IntegrityError(f"{self._where(record.image)}: its record lacks the array {array!r}") from None
+            fault = f"its record lacks the array {array!r}"
+            raise IntegrityError(fault, self.path, self.schema.images[record.image]) from None
 
-    def _where(self, image: int) -> str:
-        return f"{self.path}: image {self.schema.images[image]!r}"
+    @contextmanager
+    def _blamed(self, image: int, file: str | None = None) -> Iterator[None]:
+        """Say which image and file of which store a fault is in."""
+        try:
+            yield
+        except IntegrityError as error:
+            raise error.at(self.path, self.schema.images[image], file) from error
 
 
 def open_store(path: Place) -> Store:
@@ -146,7 +144,7 @@ def open_store(path: Place) -> Store:
 
     Parameters
     ----------
-    path : a folder, a zip file that `pipe pack` made, or the URL of either (s3, gs, http, https)
+    path : a folder, the zip file of a store, or the URL of either (s3, gs, http, https)
 
     Raises
     ------
@@ -158,11 +156,11 @@ def open_store(path: Place) -> Store:
     files = open_files(path)
     data = files.read(METADATA)
     if data is None:
-        raise PipeError(f"{path}: expected a logit store, but there is no {METADATA}; `pipe infer` makes one")
+        raise PipeError(f"{path}: expected a logit store, but there is no {METADATA}", "make-store")
     try:
-        return Store(files, parse(loads(data), str(path)))
+        return Store(files, parse(loads(data), path))
     except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{path}: {METADATA} cannot be parsed ({error})") from error
+        raise IntegrityError(f"cannot be parsed ({error})", path, file=METADATA) from error
 
 
 def stored_bytes(store: Store) -> int:

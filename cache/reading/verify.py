@@ -8,12 +8,12 @@ import numpy as np
 from logitpipe.cache.errors import IncompleteError, IntegrityError, PipeError, UnreachableError
 from logitpipe.cache.format import records
 from logitpipe.cache.format.chunks import CHUNKS, image_chunks
-from logitpipe.cache.format.codec import Encoded, decode
+from logitpipe.cache.format.codec import decode_committed
 from logitpipe.cache.format.documents import loads
+from logitpipe.cache.format.keys import LOCK, METADATA
 from logitpipe.cache.format.records import ArrayRecord, Record, digest
 from logitpipe.cache.format.schema import ArraySpec, Schema, canonical
-from logitpipe.cache.reading.store import METADATA, Store, chunk_keys
-from logitpipe.cache.writing.lock import LOCK
+from logitpipe.cache.reading.store import Store, chunk_keys
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class ImageCheck:
     stored: int = 0
     damages: list[Damage] = field(default_factory=list)
 
-    def add(self, file: str, kind: object) -> None:
+    def add(self, file: str, kind: str) -> None:
         """Note a damage."""
-        self.damages.append(Damage(file, self.name, str(kind)))
+        self.damages.append(Damage(file, self.name, kind))
 
 
 def check_metadata(store: Store) -> list[Damage]:
@@ -85,7 +85,7 @@ def check_image(store: Store, image: int) -> ImageCheck:
     except UnreachableError:
         raise
     except PipeError as error:
-        check.add(records.key(image), error)
+        check.add(records.key(image), fault_of(error))
         return check
     for array, spec in store.arrays.items():
         values = _read_all(store, check, array, image, record.arrays[array])
@@ -107,6 +107,11 @@ def stray_files(store: Store) -> list[str]:
     return sorted(set(store.files.all_keys()) - known)
 
 
+def fault_of(error: PipeError) -> str:
+    """Return what is wrong without the place, which a damage tells by itself."""
+    return error.fault if isinstance(error, IntegrityError) else str(error)
+
+
 def _metadata_fault(store: Store, key: str, spec: ArraySpec) -> str | None:
     try:
         data = store.files.read(key)
@@ -117,19 +122,15 @@ def _metadata_fault(store: Store, key: str, spec: ArraySpec) -> str | None:
     except UnreachableError:
         raise
     except PipeError as error:
-        return str(error)
+        return fault_of(error)
     except (ValueError, RecursionError) as error:
         return f"the file is not JSON ({error})"
     return f"the array is not described as the attributes in {METADATA} imply"
 
 
 def _record(store: Store, image: int) -> Record:
-    """Return an image's record, sure to name a checksum for each of its chunks; errors say only what is wrong."""
-    try:
-        record = store.record(image)
-    except IntegrityError as error:
-        prefix = f"{store.path}: image {store.schema.images[image]!r}: "
-        raise IntegrityError(str(error).removeprefix(prefix)) from error
+    """Return an image's record, sure to name a checksum for each of its chunks."""
+    record = store.record(image)
     if not (record.arrays.keys() == store.arrays.keys() and all(_lists_all(store, record, a) for a in store.arrays)):
         raise IntegrityError("the completion record lists other chunks than the store's arrays have")
     return record
@@ -149,25 +150,16 @@ def _read_all(store: Store, check: ImageCheck, array: str, image: int, committed
         file = f"{array}/{key}"
         try:
             target = out[extent]
-            chunk = _read_chunk(store, check, file, committed.chunks[key], spec)
+            data = store.files.read(file)
+            check.chunks += data is not None
+            check.stored += len(data or b"")
+            chunk = decode_committed(data, committed.chunks[key], spec.chunks[1:], spec.dtype)
             target[...] = chunk[tuple(slice(0, size) for size in target.shape)]
         except UnreachableError:
             raise
         except PipeError as error:
-            check.add(file, error)
+            check.add(file, fault_of(error))
     return out if len(check.damages) == before else None
-
-
-def _read_chunk(store: Store, check: ImageCheck, file: str, checksum: str, spec: ArraySpec) -> np.ndarray:
-    data = store.files.read(file)
-    if data is None:
-        raise IntegrityError("the chunk is missing")
-    check.chunks += 1
-    check.stored += len(data)
-    encoded = Encoded(data)
-    if encoded.checksum != checksum:
-        raise IntegrityError(f"checksum {checksum} was committed, {encoded.checksum} was found")
-    return decode(encoded, spec.chunks[1:], spec.dtype)
 
 
 def _value_faults(

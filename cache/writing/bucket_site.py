@@ -12,8 +12,9 @@ from obstore.exceptions import AlreadyExistsError
 from logitpipe.cache.errors import PipeError
 from logitpipe.cache.files.remote import Bucket, require_plain
 from logitpipe.cache.format import records
+from logitpipe.cache.format.keys import METADATA
 from logitpipe.cache.format.schema import FORMAT, Schema, metadata_bytes
-from logitpipe.cache.reading.store import METADATA, Store, open_store
+from logitpipe.cache.reading.store import Store, open_store
 
 
 class Objects(Bucket):
@@ -46,8 +47,10 @@ class Objects(Bucket):
             self.ask("", lambda: self.objects.delete(list(keys)))
 
 
-class Nobody:
-    """What keeps others from images of a bucket."""
+class NoLock:
+    """Claim on images of a bucket: S3 offers no locks, so it does nothing."""
+
+    effective = True  # there is nothing to warn of that was expected to work
 
     def release(self) -> None:
         """Do nothing, as nothing is held."""
@@ -84,7 +87,7 @@ class BucketSite:
         """Return whether a store is there."""
         return self.files.size(METADATA) is not None
 
-    def create(self, schema: Schema, _images: Collection[int], overwrite: bool) -> Nobody | None:
+    def create(self, schema: Schema, _images: Collection[int], overwrite: bool) -> NoLock | None:
         """Make a store without images; None where another writer was first.
 
         The group's metadata is put last, and by one creator only. The others write the arrays' metadata that belong
@@ -95,19 +98,19 @@ class BucketSite:
             self._clear()
         self._describe_arrays(schema)
         if self.files.publish_first(METADATA, metadata_bytes(schema.metadata())):
-            return Nobody()
+            return NoLock()
         self._describe_arrays(open_store(self.url).schema)
         return None
 
-    def claim(self, _images: Collection[int]) -> Nobody:
+    def claim(self, _images: Collection[int]) -> NoLock:
         """Return the claim that there is in a bucket."""
-        return Nobody()
+        return NoLock()
 
-    def guarded(self, _claim: Nobody) -> bool:
+    def guarded(self, _claim: NoLock) -> bool:
         """Return whether the store still lies there."""
         return self.occupied()
 
-    def sweep(self, _store: Store, _images: Collection[int], _claim: Nobody) -> None:
+    def sweep(self, _store: Store, _images: Collection[int], _claim: NoLock) -> None:
         """Do nothing, as no object is ever half-written."""
 
     def _describe_arrays(self, schema: Schema) -> None:
@@ -129,4 +132,4 @@ class BucketSite:
     def _require_free(self) -> None:
         """Refuse a folder with anything in it but what an interrupted creation leaves."""
         if any(not (key.count("/") == 1 and key.endswith(f"/{METADATA}")) for key in self.files.all_keys()):
-            raise PipeError(f"{self.url}: a store can only be made where nothing lies; choose another --out")
+            raise PipeError(f"{self.url}: a store can only be made where nothing lies", "other-out")

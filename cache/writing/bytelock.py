@@ -4,7 +4,6 @@ import errno
 import os
 import struct
 import sys
-from functools import cache
 
 if sys.platform == "win32":
     import msvcrt
@@ -44,7 +43,6 @@ def lock_bytes(descriptor: int, bytes_: range) -> bool:
             raise TakenError from error
         if error.errno not in CANNOT_LOCK:
             raise
-        _say_once(os.strerror(error.errno))
         return False
     return True
 
@@ -76,12 +74,3 @@ def holder(descriptor: int, bytes_: range) -> tuple[int | None, int]:
     if found["type"] == fcntl.F_UNLCK:  # it was let go meanwhile
         return None, bytes_.start
     return found["pid"] or None, max(found["start"], bytes_.start)
-
-
-@cache
-def _say_once(reason: str) -> None:
-    print(
-        f"pipe: files cannot be locked on this drive ({reason}); "
-        "take care that no two commands write the same images at once",
-        file=sys.stderr,
-    )

@@ -1,6 +1,6 @@
 """How an image enters a store: chunks first, each durable and read back, its completion record last."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock as Mutex
 from typing import cast
@@ -28,6 +28,7 @@ class StoreWriter:
     path : the store's folder, or its URL of s3://
     schema : what the store must be; an existing store that differs is refused
     overwrite : replace what store there is, but not before the first image is committed
+    on_unlocked : called once, if it turns out that the drive cannot lock files, so that images have no sole writer
 
     Raises
     ------
@@ -36,13 +37,20 @@ class StoreWriter:
         while someone writes it.
     """
 
-    def __init__(self, path: Place, schema: Schema, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: Place,
+        schema: Schema,
+        overwrite: bool = False,
+        on_unlocked: Callable[[], None] = lambda: None,
+    ) -> None:
         self.path, self.schema, self.overwrite = path, schema, overwrite
         self.site = open_site(path)
         self.store: Store | None = None
         self._claim = frozenset[int]()
         self._lock: Claim | None = None
         self._opening = Mutex()
+        self._on_unlocked: Callable[[], None] | None = on_unlocked
         self.site.prepare(overwrite)
         if not overwrite and self.site.occupied():
             self.store = self._existing()
@@ -131,6 +139,9 @@ class StoreWriter:
         if not self.store and (self.overwrite or not self.site.occupied()):
             lock = self.site.create(self.schema, images, self.overwrite)
         lock = lock or self._locked_existing(images)
+        if not lock.effective and self._on_unlocked:
+            self._on_unlocked()
+            self._on_unlocked = None
         try:
             self.store = self._existing()
             self.site.sweep(self.store, images, lock)
@@ -145,22 +156,19 @@ class StoreWriter:
         except BusyError as error:
             raise PipeError(
                 f"{self.path}: {error.owner} is writing image {self.schema.images[error.image]!r}, "
-                "which this command would write too; wait for it or stop it, and call this command again"
+                "which this command would write too",
+                "wait-or-stop",
             ) from error
 
     def _require_in_place(self, lock: Claim) -> None:
         if not self.site.guarded(lock):
-            raise PipeError(
-                f"{self.path}: the store was moved or removed while it was written; "
-                "put it back, or remove what is left of it, and call this command again"
-            )
+            raise PipeError(f"{self.path}: the store was moved or removed while it was written", "put-back")
 
     def _existing(self) -> Store:
         store = open_store(self.path)
         if differences := store.schema.differences(self.schema):
             raise PipeError(
-                f"{self.path} holds the logits of another run: {'; '.join(differences)}. "
-                "Choose another --out, or start anew with --overwrite"
+                f"{self.path} holds the logits of another run: {'; '.join(differences)}", "other-out-or-overwrite"
             )
         return store
 
@@ -193,4 +201,4 @@ def _read_back(files: Writable, key: str, encoded: Encoded, chunk: np.ndarray) -
     decoded = decode(encoded, chunk.shape, chunk.dtype)
     same = np.array_equal(decoded.view(np.uint8), chunk.view(np.uint8))  # as bytes: NaN equals nothing, -0 equals 0
     if files.read(key) != encoded.data or not same:
-        raise IntegrityError(f"{files.root}/{key}: what was written does not read back as it was")
+        raise IntegrityError("what was written does not read back as it was", files.root, file=key)

@@ -15,8 +15,8 @@ from logitpipe.cache.files.folder import PARTIAL, Folder, beside, make_folder, m
 from logitpipe.cache.files.steps import step
 from logitpipe.cache.format import records
 from logitpipe.cache.format.chunks import CHUNKS
+from logitpipe.cache.format.keys import METADATA
 from logitpipe.cache.format.schema import FORMAT, Schema, metadata_bytes
-from logitpipe.cache.reading.store import METADATA
 from logitpipe.cache.writing.lock import EVERYTHING, PATIENCE, BusyError, Lock
 
 
@@ -86,7 +86,8 @@ def require_free(path: Path) -> None:
     if taken or path.resolve() == Path.cwd():
         raise PipeError(
             f"{path}: a store can only be made where nothing or an empty folder lies, and not in the working folder "
-            "itself; choose another --out"
+            "itself",
+            "other-out",
         )
 
 
@@ -107,8 +108,7 @@ def lock_all(path: Path, aim: str) -> Lock:
         return Lock(path.resolve(), EVERYTHING, PATIENCE)
     except BusyError as error:
         raise PipeError(
-            f"{path}: {error.owner} is writing this store, so it was not {aim}; "
-            "wait for it or stop it, and call this command again"
+            f"{path}: {error.owner} is writing this store, so it was not {aim}", "wait-or-stop"
         ) from error
 
 

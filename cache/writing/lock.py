@@ -12,11 +12,8 @@ from threading import Lock as Mutex
 from logitpipe.cache.errors import PipeError
 from logitpipe.cache.files.folder import make_folder
 from logitpipe.cache.files.steps import step
-from logitpipe.cache.format.records import FOLDER
+from logitpipe.cache.format.keys import LOCK
 from logitpipe.cache.writing.bytelock import TakenError, holder, lock_bytes, unlock_bytes
-
-LOCK = f"{FOLDER}/lock"
-"""Key of the lock file. It is empty, and there only while someone writes, or after a crash."""
 
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 """A store from elsewhere may have a link in the place of the lock file, which would be made where that leads."""

@@ -10,7 +10,8 @@ from typing import BinaryIO
 from logitpipe.cache.errors import IncompleteError, IntegrityError
 from logitpipe.cache.files.folder import beside, sync_folder
 from logitpipe.cache.files.places import Files
-from logitpipe.cache.reading.store import METADATA, Store
+from logitpipe.cache.format.keys import METADATA
+from logitpipe.cache.reading.store import Store
 from logitpipe.cache.reading.verify import Damage, check_image, check_metadata
 
 UNIX = 3
@@ -94,8 +95,7 @@ class _Kept:
 def _require_sound(store: Store, damages: list[Damage]) -> None:
     if damages:
         first = damages[0]
-        of = "" if first.image is None else f" of image {first.image!r}"
-        raise IntegrityError(f"{store.path}: {first.file}{of} is damaged ({first.kind}), so the store was not packed")
+        raise IntegrityError(f"{first.kind}, so the store was not packed", store.path, first.image, first.file)
 
 
 @contextmanager

@@ -9,9 +9,10 @@ from logitpipe.cache.files.folder import PARTIAL, Folder
 from logitpipe.cache.files.steps import step
 from logitpipe.cache.format import records
 from logitpipe.cache.format.documents import loads
+from logitpipe.cache.format.keys import METADATA
 from logitpipe.cache.format.schema import Schema, metadata_bytes
-from logitpipe.cache.reading.store import METADATA, open_store
-from logitpipe.cache.reading.verify import Damage, check_metadata
+from logitpipe.cache.reading.store import open_store
+from logitpipe.cache.reading.verify import Damage, check_metadata, fault_of
 from logitpipe.cache.writing.create import lock_all
 
 Remedies = list[tuple[Damage, bytes]]
@@ -88,17 +89,22 @@ def _group_remedies(path: Path, schema: Schema) -> Remedies:
     carried = set(_fingerprints(files, schema))
     for candidate in _candidates(files, schema):
         if candidate.attributes()["fingerprint"] in carried:
-            damage = Damage(METADATA, None, str(fault).removeprefix(f"{path}: "))
+            damage = Damage(METADATA, None, fault_of(fault))
             return [(damage, metadata_bytes(candidate.metadata()))]
     if carried:
         raise IntegrityError(
-            f"{fault}. The completion records belong to other metadata than this run would write, so nothing was "
-            "mended: call `pipe infer` as when the store was made, or start anew with --overwrite"
+            f"{fault_of(fault)}. The completion records belong to other metadata than this run would write, so "
+            "nothing was mended",
+            path,
+            file=METADATA,
+            remedy="same-run-or-overwrite",
         )
     if isinstance(fault, IntegrityError):
         raise IntegrityError(
-            f"{fault}. No completion record can be read, so nothing tells what the store was: "
-            "start anew with --overwrite, or remove the folder"
+            f"{fault.fault}. No completion record can be read, so nothing tells what the store was",
+            path,
+            file=METADATA,
+            remedy="overwrite-or-remove",
         )
     return []
 
@@ -115,7 +121,7 @@ def _fingerprints(files: Folder, schema: Schema) -> Iterator[str]:
         data = files.read(records.key(image))
         try:
             if data is not None:
-                yield records.parse(data, "").fingerprint
+                yield records.parse(data).fingerprint
         except IntegrityError:
             continue
 

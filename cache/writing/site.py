@@ -10,12 +10,14 @@ from typing import Any, Protocol, TypeVar
 
 from logitpipe.cache.errors import PipeError
 from logitpipe.cache.files.folder import Folder
-from logitpipe.cache.files.places import Files, Place, is_url, need_cloud
+from logitpipe.cache.files.opening import need_cloud
+from logitpipe.cache.files.places import Files, Place, is_url
 from logitpipe.cache.files.steps import step
 from logitpipe.cache.format import records
 from logitpipe.cache.format.chunks import CHUNKS
+from logitpipe.cache.format.keys import METADATA
 from logitpipe.cache.format.schema import Schema
-from logitpipe.cache.reading.store import METADATA, Store
+from logitpipe.cache.reading.store import Store
 from logitpipe.cache.writing.create import create_store, lock_all, require_free, require_removable, sweep_beside
 from logitpipe.cache.writing.lock import PATIENCE, Lock
 
@@ -32,6 +34,10 @@ class Writable(Files, Protocol):
 
 class Claim(Protocol):
     """Sole use of some images, as far as the site can give that."""
+
+    @property
+    def effective(self) -> bool:
+        """False where it keeps only this process's own threads out, as the drive cannot lock files."""
 
     def release(self) -> None:
         """Let others have the images; a second call does nothing."""

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from logitpipe.cache.errors import IntegrityError, PipeError
-from logitpipe.cache.files.places import Place, below, open_files
+from logitpipe.cache.files.opening import open_files
+from logitpipe.cache.files.places import Place, below
+from logitpipe.cache.format.keys import METADATA
 from logitpipe.cache.format.schema import AMP_CHANGE, Precision, Schema
-from logitpipe.cache.reading.store import METADATA, stored_bytes
+from logitpipe.cache.reading.store import stored_bytes
 from logitpipe.cache.writing.commit import StoreWriter
 from logitpipe.commands.completion import complete_datasets, complete_networks
 from logitpipe.console.messages import detail, note
@@ -23,7 +25,7 @@ from logitpipe.stages.infer.networks import NETWORKS, find_load
 from logitpipe.stages.infer.networks.seam import Source
 from logitpipe.stages.memory import keep_freed_memory
 from logitpipe.stores.repair import find_damaged, open_mended
-from logitpipe.stores.room import warn_of_little_room
+from logitpipe.stores.room import warn_of_little_room, warn_unlocked
 
 if TYPE_CHECKING:
     from logitpipe.stages.infer.data.datasets import DataSet
@@ -219,9 +221,9 @@ def _open_writers(
 
 def _open_writer(path: Place, schema: Schema, overwrite: bool) -> StoreWriter:
     try:
-        return StoreWriter(path, schema, overwrite)
+        return StoreWriter(path, schema, overwrite, lambda: warn_unlocked(path))
     except IntegrityError as error:
-        raise IntegrityError(f"{error}; the same command with --repair may mend it") from error
+        raise IntegrityError(error.fault, error.store, error.image, error.file, "repair") from error
 
 
 def _fill(

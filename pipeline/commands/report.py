@@ -8,6 +8,7 @@ import click
 
 from logitpipe.cache.errors import PipeError
 from logitpipe.cache.files.folder import Folder
+from logitpipe.console.advice import with_advice
 from logitpipe.console.messages import caution
 from logitpipe.console.options import overwrite_option
 from logitpipe.console.output import prepare_folder, refuse_to_replace
@@ -65,6 +66,6 @@ def _galleries(results: "Results") -> "dict[str, Html]":
         try:
             found[store] = gallery(entry, os.cpu_count() or 1)
         except PipeError as error:
-            caution(f"no gallery of {entry.label}: {error}")
-            found[store] = tag("p", f"The gallery is left out: {error}.", class_="note")
+            caution(f"no gallery of {entry.label}: {with_advice(error)}")
+            found[store] = tag("p", f"The gallery is left out: {with_advice(error)}.", class_="note")
     return found

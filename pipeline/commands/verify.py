@@ -8,12 +8,11 @@ from logitpipe.cache.errors import IntegrityError
 from logitpipe.cache.files.places import Place
 from logitpipe.cache.reading.store import open_store
 from logitpipe.cache.reading.verify import ImageCheck, check_metadata, stray_files
+from logitpipe.console.exits import DAMAGED, DONE, INCOMPLETE
 from logitpipe.console.messages import note
 from logitpipe.console.options import STORE
 from logitpipe.console.text import byte_size, counted, listed, printable
 from logitpipe.stores.checking import check_images, damage_line
-
-SOUND, INCOMPLETE, DAMAGED = 0, 3, 4
 
 
 @click.command()
@@ -51,7 +50,7 @@ def _verify(path: Place) -> int:
         note(f"{path}/{stray}: not part of a store; it does no harm")
     missing = [check.name for check in checks if not check.committed]
     click.echo(printable(f"{path}: {_amount(checks)}: {_verdict(len(damages), missing, len(checks))}"))
-    return DAMAGED if damages else INCOMPLETE if missing else SOUND
+    return DAMAGED if damages else INCOMPLETE if missing else DONE
 
 
 def _amount(checks: Sequence[ImageCheck]) -> str:

@@ -15,8 +15,27 @@ ADVICE: Mapping[str, str] = {
     "give-input-size": "give --input-size HxW",
     "weights-key": "say which with --weights-key",
     "save-merged": "merge or dequantise them, and save the state dict of the plain network",
+    "download": "download the store",
+    "finish": "run the same `pipe infer` again to add it",
+    "finish-or-allow": "run the same `pipe infer` again to finish it, or take what is there with --allow-incomplete",
+    "install-cloud": "run pip install 'logitpipe[cloud]'",
+    "make-store": "`pipe infer` makes one",
+    "other-out": "choose another --out",
+    "other-out-or-overwrite": "choose another --out, or start anew with --overwrite",
+    "overwrite-or-remove": "start anew with --overwrite, or remove the folder",
+    "pack-again": "make the zip with `pipe pack`",
+    "put-back": "put it back, or remove what is left of it, and call this command again",
+    "repair": "the same command with --repair may mend it",
+    "repair-image": "the same command with --repair computes the image again",
+    "same-run-or-overwrite": "call `pipe infer` as when the store was made, or start anew with --overwrite",
+    "upgrade": "upgrade logitpipe",
+    "wait-and-repeat": "wait for it, and call the same command again",
+    "wait-or-stop": "wait for it or stop it, and call this command again",
 }
 """Remedy -> words that follow the error, in which an error's `details` stand in braces."""
+
+DAMAGED_ADVICE = "`pipe verify` tells all damage, and the same `pipe infer` with --repair mends it"
+"""What follows damage that a command other than `pipe infer` came upon."""
 
 
 def with_advice(error: PipeError) -> str:

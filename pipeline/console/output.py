@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from logitpipe.cache.errors import PipeError
-from logitpipe.cache.reading.store import METADATA
+from logitpipe.cache.format.keys import METADATA
 
 
 def prepare_folder(folder: Path) -> None:

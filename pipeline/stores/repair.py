@@ -12,6 +12,7 @@ from logitpipe.cache.writing.repair import mend_arrays, mend_group
 from logitpipe.console.messages import caution, note
 from logitpipe.console.text import counted
 from logitpipe.stores.checking import check_images, damage_line
+from logitpipe.stores.room import warn_unlocked
 
 
 def open_mended(path: Place, schema: Schema) -> StoreWriter:
@@ -31,7 +32,7 @@ def open_mended(path: Place, schema: Schema) -> StoreWriter:
         raise UsageError(f"--repair mends stores in folders, and {path} is a URL; copy the store, and mend the copy")
     try:
         _tell(path, mend_group(path, schema))
-        writer = StoreWriter(path, schema)
+        writer = StoreWriter(path, schema, on_unlocked=lambda: warn_unlocked(path))
         _tell(path, mend_arrays(path) if writer.store else [])
     except OSError as error:
         raise PipeError(f"{path}: its metadata cannot be written ({error.strerror}); set that right") from error

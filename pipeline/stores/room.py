@@ -1,12 +1,20 @@
-"""A word about a disk that may become full, before the work begins."""
+"""A word about a drive that may become full, or that cannot lock files."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from logitpipe.cache.files.places import Place
 from logitpipe.cache.writing.commit import StoreWriter
 from logitpipe.cache.writing.space import free_bytes, most_image_bytes, occupied_bytes
 from logitpipe.console.messages import caution
 from logitpipe.console.text import byte_size, counted
+
+
+def warn_unlocked(place: Place) -> None:
+    """Say on stderr that nothing keeps two commands from writing the same images of a store."""
+    caution(
+        f"{place}: files cannot be locked on this drive; take care that no two commands write the same images at once"
+    )
 
 
 def warn_of_little_room(writers: Sequence[StoreWriter], images: Sequence[int]) -> None:

@@ -58,7 +58,7 @@ def _sources(store: Store, image: int, repair: bool) -> Mapping[str, str]:
     except IntegrityError as error:
         if repair:
             return {}
-        raise IntegrityError(f"{error}; the same command with --repair computes the image again") from error
+        raise IntegrityError(error.fault, error.store, error.image, error.file, "repair-image") from error
 
 
 def how_to_go_on(writers: Sequence[StoreWriter]) -> str:

@@ -198,7 +198,8 @@ def test_a_member_that_lies_elsewhere_is_found_when_it_is_read(honest, tmp_path)
     path.write_bytes(data)
     with pytest.raises(IntegrityError) as caught:
         open_store(path).read("logits", 1)
-    assert str(caught.value) == f"{path}/{CHUNK}: the zip does not hold it where its directory says"
+    assert (caught.value.store, caught.value.file, caught.value.image) == (path, CHUNK, "b.png")
+    assert caught.value.fault == "the zip does not hold it where its directory says"
 
 
 def test_a_directory_too_large_for_memory_is_refused(honest, monkeypatch):

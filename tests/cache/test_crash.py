@@ -13,8 +13,8 @@ import pytest
 
 from logitpipe.cache import open_store
 from logitpipe.cache.files.steps import Step
+from logitpipe.cache.format.keys import LOCK
 from logitpipe.cache.reading.verify import check_image, check_metadata
-from logitpipe.cache.writing.lock import LOCK
 from tests.children import Watch, commit, finish, make_data, pipe_infer, taken
 from tests.conftest import content
 

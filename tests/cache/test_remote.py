@@ -19,7 +19,8 @@ from logitpipe.cache import IncompleteError, IntegrityError, open_dataset, open_
 from logitpipe.cache.errors import UnreachableError
 from logitpipe.cache.files import remote
 from logitpipe.cache.reading.verify import check_image, check_metadata, stray_files
-from logitpipe.cli import DAMAGED_ADVICE, cli
+from logitpipe.cli import cli
+from logitpipe.console.advice import DAMAGED_ADVICE
 
 pytestmark = pytest.mark.usefixtures("impatient")
 ADVICE = "run the same `pipe infer` again to finish it, or take what is there with --allow-incomplete"
@@ -115,7 +116,7 @@ def test_a_report_shows_the_images_behind_a_url(folder, url, tmp_path):
 
 def test_open_dataset_takes_urls(folder, url):
     if url.endswith(".zip"):
-        with refused(f"{url}: as a data set, a zip is opened from a path only; download it"):
+        with refused(f"{url}: as a data set, a zip is opened from a path only; download the store"):
             open_dataset(url)
         return
     assert open_dataset(url).equals(open_dataset(folder))
@@ -160,7 +161,8 @@ def test_damage_behind_a_url_is_told_by_file_and_image(s3, tmp_path):
     lines = result.stdout.splitlines()
     assert lines[0].startswith(f"{url}/preview/c/1/0/0/0: image 'b.png': checksum ")
     assert lines[1] == f"{url}/labels/c/2/0/0: image 'c.png': the chunk is missing"
-    fails(call("score", url), f"pipe: {url}: image 'c.png': labels/c/2/0/0 is gone{DAMAGED_ADVICE}", 4)
+    line = f"pipe: {url}: image 'c.png': labels/c/2/0/0: the chunk is missing; {DAMAGED_ADVICE}"
+    fails(call("score", url), line, 4)
 
 
 # Faults that pass, and faults that do not.
@@ -378,5 +380,5 @@ def test_without_the_extra_the_line_says_what_to_install(monkeypatch):
     ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "obstore", None)
-    line = "s3://a/b: URLs need obstore, which is not installed: pip install 'logitpipe[cloud]'"
+    line = "s3://a/b: URLs need obstore, which is not installed; run pip install 'logitpipe[cloud]'"
     fails(call("score", "s3://a/b"), f"pipe: {line}")

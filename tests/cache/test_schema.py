@@ -53,7 +53,7 @@ def test_facts_and_names_may_be_anything(facts, preprocessing, images, dataset):
 def test_a_changed_attribute_does_not_match_the_fingerprint(name):
     metadata = PIXEL.metadata()
     metadata["attributes"][name] = "another"
-    assert damage(metadata) == "here: the attributes in zarr.json do not match their fingerprint"
+    assert damage(metadata) == "here: zarr.json: the attributes do not match their fingerprint"
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Schema)])
@@ -61,7 +61,7 @@ def test_an_attribute_that_lacks_is_named(name):
     metadata = sealed(PIXEL)
     del metadata["attributes"][name], metadata["attributes"]["fingerprint"]
     metadata["attributes"]["fingerprint"] = fingerprint(metadata["attributes"])
-    assert damage(metadata) == f"here: the attributes in zarr.json do not describe a store (KeyError('{name}'))"
+    assert damage(metadata) == f"here: zarr.json: the attributes do not describe a store (KeyError('{name}'))"
 
 
 LIES = {
@@ -93,7 +93,7 @@ LIES = {
 @pytest.mark.parametrize(("name", "lie"), [(name, lie) for name, lies in LIES.items() for lie in lies])
 def test_a_lie_with_a_fingerprint_is_found(name, lie):
     message = damage(sealed(PIXEL, **{name: lie}))
-    assert message.startswith("here: the attributes in zarr.json do not describe a store (")
+    assert message.startswith("here: zarr.json: the attributes do not describe a store (")
 
 
 def test_every_field_has_its_lies():
@@ -116,7 +116,7 @@ def test_numbers_that_json_does_not_have_are_refused(name, number):
 
 def test_another_true_description_of_other_arrays_is_refused():
     assert damage(sealed(PIXEL, label_shape=[13, 16])) == (
-        "here: zarr.json describes other arrays than its attributes imply"
+        "here: zarr.json: describes other arrays than its attributes imply"
     )
 
 
@@ -136,7 +136,7 @@ def test_another_true_description_of_other_arrays_is_refused():
 def test_array_metadata_is_what_the_attributes_imply(name, value):
     metadata = json.loads(json.dumps(PIXEL.metadata()))
     metadata["consolidated_metadata"]["metadata"]["logits"][name] = value
-    assert damage(metadata) == "here: zarr.json describes other arrays than its attributes imply"
+    assert damage(metadata) == "here: zarr.json: describes other arrays than its attributes imply"
 
 
 @pytest.mark.parametrize("version", [2, 10**30])

@@ -53,7 +53,7 @@ def edit(file: Path, **changes: object) -> None:
 def sign_again(store: Path, image: int, **arrays: ArrayRecord) -> None:
     """Change a completion record and give it the digest that it then should have."""
     file = store / records.key(image)
-    record = records.parse(file.read_bytes(), "")
+    record = records.parse(file.read_bytes())
     file.write_bytes(replace(record, arrays={**record.arrays, **arrays}).to_bytes())
 
 
@@ -114,7 +114,7 @@ def nan_logits(store: Path) -> None:
 
 
 def other_digest(store: Path) -> None:
-    committed = records.parse((store / "records/1.json").read_bytes(), "").arrays["preview"]
+    committed = records.parse((store / "records/1.json").read_bytes()).arrays["preview"]
     sign_again(store, 1, preview=replace(committed, sha256="0" * 64))
 
 
@@ -216,7 +216,7 @@ def test_damaged_metadata_of_the_whole_ends_the_check(pixel):
     result = verify(pixel)
     assert result.exit_code == 4
     assert result.stdout.splitlines() == [
-        f"{pixel}: the attributes in zarr.json do not match their fingerprint",
+        f"{pixel}: zarr.json: the attributes do not match their fingerprint",
         f"{pixel}: damaged, and nothing else was checked, as its metadata says what to check",
     ]
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from logitpipe.cache import open_store
+from logitpipe.cache.format.keys import LOCK
 from logitpipe.cache.reading.verify import check_image, check_metadata
-from logitpipe.cache.writing.lock import LOCK
 from tests.campaigns.words import numbers
 from tests.children import Watch, finish, make_data, pipe_infer, start, taken
 from tests.conftest import content

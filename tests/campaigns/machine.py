@@ -33,10 +33,9 @@ from logitpipe.cache import IncompleteError, IntegrityError, Schema, Store, Stor
 from logitpipe.cache.files.steps import EVENT
 from logitpipe.cache.format import records
 from logitpipe.cache.format.chunks import image_chunks
+from logitpipe.cache.format.keys import LOCK, METADATA
 from logitpipe.cache.format.schema import Kind
-from logitpipe.cache.reading.store import METADATA
 from logitpipe.cache.reading.verify import check_image, check_metadata
-from logitpipe.cache.writing.lock import LOCK
 from logitpipe.cache.writing.pack import image_members, metadata_members, write_zip
 from logitpipe.cache.writing.repair import mend_arrays, mend_group
 from logitpipe.stages.score.passes.sweep import tally_store

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from logitpipe.cache.writing.lock import LOCK, PATIENCE
+from logitpipe.cache.format.keys import LOCK
+from logitpipe.cache.writing.lock import PATIENCE
 from tests.campaigns.words import numbers
 from tests.children import Watch, finish, make_data, pipe_infer, start, taken
 from tests.conftest import content

@@ -121,7 +121,7 @@ def test_a_store_of_one_is_not_gone_on_with_by_the_other(run, tmp_path, first, t
     fails(
         run(*then),
         f"pipe: {tmp_path / 'store'} holds the logits of another run: "
-        f"facts: {there} in the store, {asked} asked for. Choose another --out, or start anew with --overwrite",
+        f"facts: {there} in the store, {asked} asked for; choose another --out, or start anew with --overwrite",
     )
     assert content(tmp_path / "store") == before
     assert run(*then, "--overwrite").exit_code == 0

@@ -10,8 +10,9 @@ import pytest
 from conftest import content, fails, refused
 from held import command
 
+from logitpipe.cache.format.keys import LOCK
 from logitpipe.cache.writing import create, repair
-from logitpipe.cache.writing.lock import LOCK, Lock
+from logitpipe.cache.writing.lock import Lock
 from logitpipe.cache.writing.repair import mend_arrays, mend_group
 from tests.children import infer_words, linger, living
 from tests.stores import fill, make_schema

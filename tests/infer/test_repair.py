@@ -178,7 +178,7 @@ def test_a_plain_run_refuses_damaged_metadata_and_names_the_way_out(run, store):
     result = run()
     assert (result.exit_code, result.stdout) == (4, "")
     last = result.stderr.splitlines()[-1]
-    assert last.startswith(f"pipe: {store}: zarr.json cannot be parsed (")
+    assert last.startswith(f"pipe: {store}: zarr.json: cannot be parsed (")
     assert last.endswith("); the same command with --repair may mend it")
 
 
@@ -191,7 +191,7 @@ BEYOND = (
 
 def belong_elsewhere(file: Path) -> None:
     """Make a sound record that of another store."""
-    record = records.parse(file.read_bytes(), "")
+    record = records.parse(file.read_bytes())
     file.write_bytes(replace(record, fingerprint="0" * 64).to_bytes())
 
 
@@ -216,7 +216,7 @@ def test_metadata_that_other_software_wrote_is_mended_where_it_can_be_told(run, 
     run("--repair")
     assert (store / "zarr.json").read_bytes() == whole["zarr.json"]
     (store / "zarr.json").write_bytes(b"")
-    fails(run("--repair"), f"pipe: {store}: zarr.json cannot be parsed ({EMPTY}). {BEYOND}", code=4)
+    fails(run("--repair"), f"pipe: {store}: zarr.json: cannot be parsed ({EMPTY}). {BEYOND}", code=4)
 
 
 @pytest.mark.parametrize("software", ["5", "[1]", '{"torch": NaN}', '{"torch": 1e999}', "[" * 50000 + "]" * 50000])

@@ -15,8 +15,9 @@ from zips import content_of
 
 from logitpipe.cache import open_store
 from logitpipe.cache.writing import pack
-from logitpipe.cli import DAMAGED_ADVICE, cli
+from logitpipe.cli import cli
 from logitpipe.commands.pack import default_zip
+from logitpipe.console.advice import DAMAGED_ADVICE
 
 
 def call(command: str, *words: object) -> Result:
@@ -111,8 +112,8 @@ def test_an_incomplete_store_is_packed_on_demand_only(tmp_path):
 @pytest.mark.parametrize(
     ("key", "what"),
     [
-        ("preview/c/1/0/0/0", "preview/c/1/0/0/0 of image 'b.png'"),
-        ("records/2.json", "records/2.json of image 'c.png'"),
+        ("preview/c/1/0/0/0", "image 'b.png': preview/c/1/0/0/0"),
+        ("records/2.json", "image 'c.png': records/2.json"),
         ("labels/zarr.json", "labels/zarr.json"),
     ],
 )
@@ -123,15 +124,15 @@ def test_a_damaged_store_is_not_packed(store, key, what):
     result = call("pack", store)
     assert (result.exit_code, result.stdout) == (4, "")
     line = result.stderr.splitlines()[-1]
-    assert line.startswith(f"pipe: {store}: {what} is damaged (")
-    assert line.endswith(f"), so the store was not packed{DAMAGED_ADVICE}")
+    assert line.startswith(f"pipe: {store}: {what}: ")
+    assert line.endswith(f", so the store was not packed; {DAMAGED_ADVICE}")
     assert left_behind(store.parent) == []
 
 
 def test_a_missing_chunk_is_not_packed_around(store):
     (store / "preview/c/1/0/0/0").unlink()
-    what = "preview/c/1/0/0/0 of image 'b.png' is damaged (the chunk is missing)"
-    advice = f"so the store was not packed{DAMAGED_ADVICE}"
+    what = "image 'b.png': preview/c/1/0/0/0: the chunk is missing"
+    advice = f"so the store was not packed; {DAMAGED_ADVICE}"
     fails(call("pack", store), f"pipe: {store}: {what}, {advice}", 4)
     assert left_behind(store.parent) == []
 

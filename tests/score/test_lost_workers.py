@@ -147,8 +147,8 @@ def test_a_store_that_disappears_is_an_error(store, monkeypatch):
     result = one_by_one(store)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines()[-1] == (
-        f"pipe: {store}: image 'c.png' was there and is gone: another process removes or replaces the store. "
-        "Wait for it, and call the same command again"
+        f"pipe: {store}: image 'c.png' was there and is gone: another process removes or replaces the store; "
+        "wait for it, and call the same command again"
     )
 
 
@@ -212,8 +212,8 @@ def test_a_pinned_store_reads_each_record_once(store):
     assert np.array_equal(pinned.read("labels", 1), plain.read("labels", 1, record))
     (store / "records" / "2.json").unlink()
     with refused(
-        f"{store}: image 'c.png' was there and is gone: another process removes or replaces the store. "
-        "Wait for it, and call the same command again"
+        f"{store}: image 'c.png' was there and is gone: another process removes or replaces the store; "
+        "wait for it, and call the same command again"
     ):
         pinned.record(2)
     (store / "records" / "3.json").write_text("{}")
