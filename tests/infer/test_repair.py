@@ -184,7 +184,7 @@ def test_a_plain_run_refuses_damaged_metadata_and_names_the_way_out(run, store):
 
 EMPTY = "Expecting value: line 1 column 1 (char 0)"
 BEYOND = (
-    "The completion records belong to other metadata than this run would write, so nothing was mended: "
+    "The completion records belong to other metadata than this run would write, so nothing was mended; "
     "call `pipe infer` as when the store was made, or start anew with --overwrite"
 )
 
@@ -258,7 +258,7 @@ def test_metadata_without_a_record_is_not_mended(run, store):
     result = run("--repair")
     assert result.exit_code == 4
     assert result.stderr.splitlines()[-1].endswith(
-        ". No completion record can be read, so nothing tells what the store was: "
+        ". No completion record can be read, so nothing tells what the store was; "
         "start anew with --overwrite, or remove the folder"
     )
     assert run("--overwrite").exit_code == 0
