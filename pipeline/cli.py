@@ -16,6 +16,7 @@ from logitpipe.commands.completion import PROGRAM, completion
 from logitpipe.commands.demo import demo
 from logitpipe.commands.infer import infer
 from logitpipe.commands.labels import labels
+from logitpipe.commands.list import list_names
 from logitpipe.commands.maps import maps
 from logitpipe.commands.pack import pack
 from logitpipe.commands.report import report
@@ -100,6 +101,7 @@ cli.add_command(infer)
 cli.add_command(score)
 cli.add_command(show)
 cli.add_command(verify)
+cli.add_command(list_names)
 cli.add_command(labels)
 cli.add_command(maps)
 cli.add_command(pack)

@@ -17,7 +17,7 @@ from logitpipe.cache.format.schema import AMP_CHANGE, Precision, Schema
 from logitpipe.cache.reading.store import stored_bytes
 from logitpipe.cache.writing.commit import StoreWriter
 from logitpipe.commands.completion import complete_datasets, complete_networks
-from logitpipe.console.messages import detail, note
+from logitpipe.console.messages import detail, note, word_if_slow
 from logitpipe.console.options import STORE
 from logitpipe.console.progress import Progress
 from logitpipe.console.settings import details
@@ -29,6 +29,7 @@ from logitpipe.stores.room import warn_of_little_room, warn_unlocked
 
 if TYPE_CHECKING:
     from logitpipe.stages.infer.data.datasets import DataSet
+    from logitpipe.stages.infer.data.selection import Selection
     from logitpipe.stages.infer.model import Amp, Model
 
 ALL = "all"
@@ -97,7 +98,18 @@ def parse_shard(_context: click.Context, _option: click.Parameter, text: str | N
 @click.option(
     "--shard", callback=parse_shard, metavar="I/N", help="Every N-th image from the I-th  [default: RANK/WORLD_SIZE]"
 )
+@click.option("--layout", metavar="NAME", help="How the files lie, where that is not clear; see `pipe list layouts`.")
+@click.option("--images", "globs", multiple=True, metavar="GLOB", help="Take only pictures so called; repeatable.")
+@click.option(
+    "--select",
+    "names_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Take the pictures that a file names.",
+)
+@click.option("--labelled-only/--all-pictures", help="Leave out pictures that have no mask.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take only so many images of each data set, for a trial.")
+@click.option("--mask-resize", type=click.Choice(["nearest"]), help="Bring masks of another size to their picture's.")
 @click.option("--overwrite", is_flag=True, help="Start anew where a store exists, instead of going on.")
 @click.option("--repair", is_flag=True, help="Read all of the store first, and compute damaged images again.")
 def infer(
@@ -117,7 +129,12 @@ def infer(
     precision: Precision,
     amp: "Amp",
     shard: tuple[int, int],
+    layout: str | None,
+    globs: tuple[str, ...],
+    names_file: Path | None,
+    labelled_only: bool,
     limit: int | None,
+    mask_resize: str | None,
     overwrite: bool,
     repair: bool,
 ) -> None:
@@ -131,7 +148,10 @@ def infer(
     own = {name: value for name, value in {"config": config}.items() if value is not None}
     source = Source(network, weights, input_size, weights_key, classes, void_class, outlier_class, own)
     _refuse_overwrite(overwrite, shard, repair)
-    datasets = _read_datasets(data_root, names, limit)
+    from logitpipe.stages.infer.data.selection import Selection
+
+    selection = Selection(globs, names_file, labelled_only, limit)
+    datasets = _read_datasets(data_root, names, layout, selection, mask_resize is not None)
     paths = _store_paths(out, datasets, several=len(names) > 1 or ALL in names)
     writers: list[StoreWriter] = []
     with _told_how_to_go_on(writers):
@@ -183,11 +203,24 @@ def _refuse_overwrite(overwrite: bool, shard: tuple[int, int], repair: bool) -> 
         )
 
 
-def _read_datasets(root: Path, names: Sequence[str], limit: int | None) -> "list[DataSet]":
+def _read_datasets(
+    root: Path, names: Sequence[str], layout: str | None, selection: "Selection", mask_resize: bool
+) -> "list[DataSet]":
+    """List and check every data set, and say what is peculiar about its files."""
     from logitpipe.stages.infer.data.datasets import canonical, dataset_names, read_dataset
 
-    wanted = (found for name in names for found in (dataset_names(root) if name == ALL else [canonical(name)]))
-    return [read_dataset(root, name, limit) for name in dict.fromkeys(wanted)]
+    wanted = (name for each in names for name in (dataset_names(root, layout) if each == ALL else [canonical(each)]))
+    datasets = []
+    for name in dict.fromkeys(wanted):
+        with word_if_slow(f"{name}: looking at its files"):
+            dataset = read_dataset(root, name, None, layout, selection, mask_resize)
+        detail(f"{name}: layout {dataset.layout}, label codes {dataset.label_codes}")
+        for remark in dataset.remarks:
+            note(f"{name}: {remark}")
+        if dataset.unlabelled:
+            raise PipeError(f"{name}: {dataset.unlabelled} pictures have no mask", "labelled-only")
+        datasets.append(dataset)
+    return datasets
 
 
 def _store_paths(out: Place, datasets: "Sequence[DataSet]", several: bool) -> list[Place]:
@@ -238,7 +271,8 @@ def _fill(
     from logitpipe.stages.infer.resume import of_shard, refuse_changed, remaining
     from logitpipe.stages.infer.run import infer_images
 
-    refuse_changed(writer, dataset, repair)
+    with word_if_slow(f"{dataset.name}: comparing files with those that the store was made from"):
+        refuse_changed(writer, dataset, repair, shard)
     images = remaining(writer, shard, find_damaged(writer, of_shard(writer, shard)) if repair else ())
     if images:
         batch_size = batch_size or default_batch_size(model.device)

@@ -31,6 +31,19 @@ ADVICE: Mapping[str, str] = {
     "upgrade": "upgrade logitpipe",
     "wait-and-repeat": "wait for it, and call the same command again",
     "wait-or-stop": "wait for it or stop it, and call this command again",
+    "changed-data": "restore the file, choose another --out, or start anew with --overwrite",
+    "csv-names": "give each picture a name of its own in the column `name`",
+    "fishyscapes-pictures": "put the pictures beside the masks, called 0000_NAME_rgb.png or as their own data set "
+    "calls them; an overlay *_rgb.npz has to be added to its picture of Cityscapes first",
+    "labelled-only": "--labelled-only leaves them out",
+    "list-layouts": "`pipe list layouts` draws them; name one with --layout",
+    "mask-resize": "--mask-resize nearest brings masks to their pictures' sizes, as these differ by whole factors",
+    "name-layout": "say with --layout which one it is",
+    "name-masks": "name a folder of masks, or a data set of a known layout (`pipe list layouts`)",
+    "near-miss": "rename them, or name the layout that has such names with --layout",
+    "rename-picture": "rename or remove one",
+    "restore-data": "let the data set be, then retry",
+    "take-out": "take it out",
 }
 """Remedy -> words that follow the error, in which an error's `details` stand in braces."""
 

@@ -6,12 +6,15 @@ import click
 
 from logitpipe.cache.files.places import Place, as_place
 
+PROTOCOL_NAMES = ("standard", "course", "legacy")
+"""The keys of `logitpipe.stages.score.protocols.PROTOCOLS`, repeated here as these load numba."""
+
 LEAST_TEMPERATURE, MOST_TEMPERATURE = 1e-3, 1e3
 
 protocol_option = click.option(
     "--protocol",
     "protocol_name",
-    type=click.Choice(["standard", "course", "legacy"]),
+    type=click.Choice(PROTOCOL_NAMES),
     default="standard",
     show_default=True,
     help="The named choices that turn scores into figures.",

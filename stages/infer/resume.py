@@ -8,8 +8,13 @@ from logitpipe.cache.reading.store import Store
 from logitpipe.cache.writing.commit import StoreWriter
 from logitpipe.cache.writing.space import FULL, free_bytes, most_image_bytes
 from logitpipe.stages.infer.data.datasets import DataSet
-from logitpipe.stages.infer.data.imagefile import read_bytes
+from logitpipe.stages.infer.data.imagefile import file_stamp, read_bytes
+from logitpipe.stages.infer.data.layouts.base import Sample
 from logitpipe.stages.infer.data.preprocess import sha256
+from logitpipe.stages.streams import ahead, thread_pool
+
+CHECKERS = 8
+"""Threads that look at records and files: they wait for the disk, and hashing lets the others run."""
 
 
 def of_shard(writer: StoreWriter, shard: tuple[int, int]) -> list[int]:
@@ -24,12 +29,21 @@ def remaining(writer: StoreWriter, shard: tuple[int, int] = (0, 1), damaged: Col
     return [image for image in of_shard(writer, shard) if image not in sound]
 
 
-def refuse_changed(writer: StoreWriter, dataset: DataSet, repair: bool = False) -> None:
+def refuse_changed(
+    writer: StoreWriter,
+    dataset: DataSet,
+    repair: bool = False,
+    shard: tuple[int, int] = (0, 1),
+) -> None:
     """Refuse to go on with a store of which a committed image came from other files than lie there now.
+
+    A file whose size and time of change are those that the record has is taken to be the same; only of others the
+    content is read. Of a shard only its own images are looked at.
 
     Parameters
     ----------
     repair : pass over records that cannot be read, as their images are to be computed again
+    shard : whose images
 
     Raises
     ------
@@ -40,14 +54,32 @@ def refuse_changed(writer: StoreWriter, dataset: DataSet, repair: bool = False) 
     """
     if writer.store is None:
         return
-    for image in writer.store.completed():
-        committed, sample = _sources(writer.store, image, repair), dataset.samples[image]
-        for source, path in (("image_sha256", sample.image), ("mask_sha256", sample.mask)):
-            if source in committed and sha256(read_bytes(path)) != committed[source]:
-                raise PipeError(
-                    f"{writer.path}: image {sample.name!r} was computed from another {path} than lies there now. "
-                    "Restore the file, choose another --out, or start anew with --overwrite"
-                )
+    store, mine = writer.store, set(of_shard(writer, shard))
+
+    def check(image: int) -> None:
+        _refuse_changed(writer, store, image, dataset.samples[image], repair)
+
+    with thread_pool(CHECKERS) as pool:
+        for _ in ahead(pool, check, (image for image in store.completed() if image in mine), 4 * CHECKERS):
+            pass
+
+
+def _refuse_changed(writer: StoreWriter, store: Store, image: int, sample: Sample, repair: bool) -> None:
+    committed = _sources(store, image, repair)
+    if committed and ("mask_sha256" in committed) != (sample.mask is not None):
+        had, has = ("with", "none lies") if sample.mask is None else ("without", "one lies")
+        raise PipeError(
+            f"{writer.path}: image {sample.name!r} was computed {had} a mask, and {has} there now", "changed-data"
+        )
+    for source, path in (("image", sample.image), ("mask", sample.mask)):
+        digest = committed.get(f"{source}_sha256")
+        if path is None or digest is None or committed.get(f"{source}_stamp") == file_stamp(path):
+            continue
+        if sha256(read_bytes(path)) != digest:
+            raise PipeError(
+                f"{writer.path}: image {sample.name!r} was computed from another {path} than lies there now",
+                "changed-data",
+            )
 
 
 def _sources(store: Store, image: int, repair: bool) -> Mapping[str, str]:

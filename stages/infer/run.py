@@ -61,7 +61,7 @@ def infer_images(
     schema, threads = writer.schema, background_threads(model.device)
 
     def decoded(image: int) -> tuple[int, Prepared]:
-        return image, prepare(dataset.samples[image], schema.input_size)
+        return image, prepare(dataset.samples[image], schema.input_size, dataset.mask_rules)
 
     def commit(computed: Computed) -> None:
         try:

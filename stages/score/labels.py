@@ -28,8 +28,13 @@ class LabelCodes:
     void: frozenset[int]
 
     @classmethod
-    def parse(cls, text: str) -> "LabelCodes":
+    def parse(cls, text: str, needs_anomaly: bool = True) -> "LabelCodes":
         """Read `normal=0,anomaly=1-2,void=255`; several codes or ranges are joined by `+`.
+
+        Parameters
+        ----------
+        text : what stands on the command line, in a protocol or in a store
+        needs_anomaly : whether anomaly must have a code: masks of classes alone have none
 
         Raises
         ------
@@ -42,12 +47,17 @@ class LabelCodes:
             if name not in ("normal", "anomaly", "void") or name in sets:
                 raise UsageError(f"--label-codes: normal=0,anomaly=1-2,void=255 is the form; found {item!r}")
             sets[name] = frozenset(_codes(codes))
-        if not sets.get("normal") or not sets.get("anomaly"):
+        if not sets.get("normal") or (needs_anomaly and not sets.get("anomaly")):
             raise UsageError("--label-codes: both `normal` and `anomaly` need a code")
         every = [code for codes in sets.values() for code in codes]
         if len(every) != len(set(every)):
             raise UsageError(f"--label-codes: a code has two meanings in {text!r}")
-        return cls(sets["normal"], sets["anomaly"], sets.get("void", frozenset()))
+        return cls(sets["normal"], sets.get("anomaly", frozenset()), sets.get("void", frozenset()))
+
+    def text(self) -> str:
+        """Return the text that `parse` reads, such as `normal=0,anomaly=1-2,void=255`."""
+        sets = {"normal": self.normal, "anomaly": self.anomaly, "void": self.void}
+        return ",".join(f"{name}={_ranges(codes)}" for name, codes in sets.items() if codes)
 
     def table(self, void_as_anomaly: bool) -> np.ndarray:
         """Return what each code is: uint8 (256,), NORMAL, ANOMALY, IGNORED or UNKNOWN."""
@@ -93,6 +103,17 @@ def resize_nearest(codes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if codes.shape == size:
         return codes
     return np.asarray(Image.fromarray(codes).resize((size[1], size[0]), Image.Resampling.NEAREST))
+
+
+def _ranges(codes: Iterable[int]) -> str:
+    """Return codes as `1-2+255`."""
+    runs: list[list[int]] = []
+    for code in sorted(codes):
+        if runs and runs[-1][-1] == code - 1:
+            runs[-1].append(code)
+        else:
+            runs.append([code])
+    return "+".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def _codes(text: str) -> Iterable[int]:

@@ -1,7 +1,9 @@
 """Data sets on disk: found, ordered, checked by their headers, and refused in clear words."""
 
+import hashlib
 import os
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from logitpipe.cache import PipeError
 from logitpipe.stages.infer.data.datasets import DataSet, dataset_names, natural_key, read_dataset
+from logitpipe.stages.infer.data.imagefile import Header, read_header
 from logitpipe.stages.infer.data.masks import read_codes
+from logitpipe.stages.infer.data.preprocess import prepare
+from logitpipe.stages.infer.data.selection import Selection
 
 
 def names(dataset: DataSet) -> list[str]:
@@ -94,15 +100,12 @@ def test_a_missing_root_is_named(tmp_path):
 
 
 def test_a_root_without_data_sets_says_what_it_holds(tmp_path):
-    with refused(f"--data-root {tmp_path}: expected data sets NAME/images/ in it, found nothing"):
+    with refused(f"{tmp_path}: expected data sets in it, each of a known layout, found nothing"):
         dataset_names(tmp_path)
 
 
 def test_a_missing_data_set_says_what_is_there(data_root):
-    with refused(
-        f"--dataset tiny: expected the folder {data_root / 'tiny'} with images/ and labels_masks/ in it; "
-        f"{data_root} holds Tiny"
-    ):
+    with refused(f"--dataset tiny: expected the folder {data_root / 'tiny'}; {data_root} holds Tiny"):
         read_dataset(data_root, "tiny")
 
 
@@ -110,12 +113,12 @@ def test_an_empty_data_set_is_refused(tmp_path):
     images = tmp_path / "Empty" / "images"
     images.mkdir(parents=True)
     (images / ".DS_Store").touch()
-    with refused(f"{images}: expected pictures, the folder is empty"):
+    with refused(f"{tmp_path / 'Empty'}: expected pictures in the layout course, there are none"):
         read_dataset(tmp_path, "Empty")
 
 
-def test_a_file_that_is_no_picture_is_named(data_root):
-    notes = data_root / "Tiny" / "images" / "notes.txt"
+def test_a_picture_that_is_none_is_named(data_root):
+    notes = data_root / "Tiny" / "images" / "notes.png"
     notes.write_text("to do")
     with refused(
         f"{notes}: expected an image (PNG, JPEG, WEBP, TIFF, BMP, PPM), and this file is none; "
@@ -124,10 +127,42 @@ def test_a_file_that_is_no_picture_is_named(data_root):
         read_dataset(data_root, "Tiny")
 
 
-def test_a_folder_among_the_pictures_is_named(data_root):
+def test_foreign_files_are_passed_over_and_counted(data_root):
     images = data_root / "Tiny" / "images"
-    (images / "more").mkdir()
-    with refused(f"{images / 'more'}: expected nothing but pictures in {images}, this is no file; take it out"):
+    for name in ("notes.txt", "0.png:Zone.Identifier", "list.json"):
+        (images / name).write_text("to do")
+    (images / "@eaDir").mkdir()
+    (images / "@eaDir" / "0.png").write_text("a thumbnail")
+    dataset = read_dataset(data_root, "Tiny")
+    assert len(dataset.samples) == 5
+    assert dataset.remarks == (
+        "passed over, as they are no pictures: 4 files, images/0.png:Zone.Identifier, images/@eaDir, "
+        "images/list.json, and 1 more",
+    )
+
+
+def test_a_name_is_the_path_below_the_pictures(data_root):
+    folder = data_root / "Tiny"
+    for kind in ("images", "labels_masks"):
+        (folder / kind / "night").mkdir()
+        (folder / kind / "2.png").rename(folder / kind / "night" / "2.png")
+    dataset = read_dataset(data_root, "Tiny")
+    assert names(dataset) == ["0.png", "1.png", "3.png", "10.png", "night/2.png"]
+    assert dataset.samples[4].mask == folder / "labels_masks" / "night" / "2.png"
+
+
+def test_a_folder_with_the_name_of_a_picture_is_refused(data_root):
+    images = data_root / "Tiny" / "images"
+    (images / "more.png").mkdir()
+    with refused(f"{images / 'more.png'}: expected nothing but pictures in {images}, this is no file"):
+        read_dataset(data_root, "Tiny")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege on Windows")
+def test_links_in_a_circle_end(data_root):
+    images = data_root / "Tiny" / "images"
+    (images / "more").symlink_to(images)
+    with refused(f"{images / 'more'}: this link leads back to a folder above it"):
         read_dataset(data_root, "Tiny")
 
 
@@ -139,18 +174,112 @@ def test_two_pictures_may_not_share_a_mask(tmp_path, first, second):
         pytest.skip("this file system ignores case")
     with refused(
         f"{tmp_path / 'Twins' / 'images'}: each picture needs a mask of its own, but {first} and {second} "
-        "differ only in ending, case or Unicode form; rename or remove one"
+        "differ only in ending, case or Unicode form"
     ):
         read_dataset(tmp_path, "Twins")
 
 
-def test_missing_masks_are_counted_and_the_first_named(data_root):
-    folder = data_root / "Tiny"
-    for mask in (folder / "labels_masks").iterdir():
-        mask.unlink()
-    expected = ", ".join(f"images/{i}.png needs {folder / 'labels_masks' / f'{i}.png'}" for i in range(3))
-    with refused(f"{folder}: every picture needs a mask (.png or .webp), 5 lack theirs: {expected}, and 2 more"):
+def test_pictures_without_a_mask_are_counted(data_root):
+    for number in (0, 3):
+        (data_root / "Tiny" / "labels_masks" / f"{number}.png").unlink()
+    dataset = read_dataset(data_root, "Tiny")
+    assert [sample.name for sample in dataset.samples if sample.mask is None] == ["0.png", "3.png"]
+    assert dataset.unlabelled == 2
+    assert dataset.label_shape == (24, 40)
+    assert dataset.remarks == ("2 of 5 pictures have no mask: 0.png, 3.png",)
+
+
+def test_a_data_set_may_have_no_mask_at_all(data_root):
+    shutil.rmtree(data_root / "Tiny" / "labels_masks")
+    dataset = read_dataset(data_root, "Tiny")
+    assert (dataset.unlabelled, dataset.label_shape) == (5, (0, 0))
+
+
+def test_a_mask_of_nearly_the_right_name_is_named(data_root):
+    masks = data_root / "Tiny" / "labels_masks"
+    (masks / "3.png").rename(masks / "3_gt.png")
+    with refused(
+        f"{data_root / 'Tiny'}: masks bear other names than the layout course has, 1 of them: "
+        "3.png has none, and labels_masks/3_gt.png lies there"
+    ):
         read_dataset(data_root, "Tiny")
+
+
+@pytest.mark.parametrize("ending", [".PNG", ".bmp", ".tif", ".TIFF", ".npy"])
+def test_masks_of_any_lossless_kind_are_found(data_root, ending):
+    mask = data_root / "Tiny" / "labels_masks" / "1.png"
+    expected = read_codes(mask)
+    mask.unlink()
+    if ending == ".npy":
+        np.save(mask.with_suffix(ending), expected.astype(np.int64))
+    else:
+        Image.fromarray(expected).save(mask.with_suffix(ending))
+    sample = read_dataset(data_root, "Tiny").samples[1]
+    assert np.array_equal(prepare(sample, (16, 32)).labels, expected)
+
+
+def test_masks_of_half_the_size_are_resampled_only_when_asked(data_root):
+    mask = data_root / "Tiny" / "labels_masks" / "1.png"
+    small = read_codes(mask)[::2, ::2]
+    Image.fromarray(small).save(mask)
+    with pytest.raises(PipeError, match=r"1.png is 20x36, labels_masks/1.png is 10x18$") as refusal:
+        read_dataset(data_root, "Tiny")
+    assert refusal.value.remedy == "mask-resize"
+    dataset = read_dataset(data_root, "Tiny", mask_resize=True)
+    prepared = prepare(dataset.samples[1], (16, 32), dataset.mask_rules)
+    assert np.array_equal(prepared.labels, small.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def test_an_orientation_is_named(data_root):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = data_root / "Tiny" / "images" / "1.png"
+    Image.open(picture).save(picture, exif=exif)
+    assert read_dataset(data_root, "Tiny").remarks == (
+        "an EXIF orientation other than 1 is not applied, neither to picture nor mask: 1.png has 6",
+    )
+
+
+def test_headers_are_read_as_pillow_reads_them(tmp_path):
+    noise = Image.effect_noise((37, 21), 50).convert("RGB")
+    for name, form, options in (
+        ("a", "PNG", {}),
+        ("b", "PNG", {"icc_profile": b"x" * 200}),
+        ("c", "JPEG", {}),
+        ("d", "JPEG", {"progressive": True, "comment": b"x" * 9000}),
+        ("e", "WEBP", {}),
+        ("f", "TIFF", {}),
+        ("g", "PPM", {}),
+    ):
+        noise.save(tmp_path / name, form, **options)
+        assert read_header(tmp_path / name) == Header((21, 37)), name
+
+
+def test_pictures_are_chosen_by_name_list_and_mask(data_root, tmp_path):
+    (data_root / "Tiny" / "labels_masks" / "3.png").unlink()
+    listed = tmp_path / "list.txt"
+    listed.write_text("10.png\n3\n\n1.png\n")
+    chosen = read_dataset(data_root, "Tiny", selection=Selection(globs=("1*", "3*")))
+    assert (names(chosen), chosen.selection, chosen.limit) == (
+        ["1.png", "3.png", "10.png"],
+        "names like 1* or 3*",
+        None,
+    )
+    chosen = read_dataset(data_root, "Tiny", selection=Selection(names_file=listed, labelled_only=True, limit=1))
+    digest = hashlib.sha256(listed.read_bytes()).hexdigest()[:16]
+    assert (names(chosen), chosen.limit) == (["1.png"], 1)
+    assert chosen.selection == f"names in list.txt (sha256 {digest}), with a mask"
+    assert read_dataset(data_root, "Tiny", selection=Selection(limit=9)).limit is None
+
+
+def test_a_choice_of_nothing_is_refused(data_root, tmp_path):
+    folder = data_root / "Tiny"
+    with refused(f"{folder}: no picture is called x*; the names are 0.png, 1.png, 2.png ..."):
+        read_dataset(data_root, "Tiny", selection=Selection(globs=("x*",)))
+    listed = tmp_path / "list.txt"
+    listed.write_text("0.png\n7.png\n")
+    with refused(f"{listed}: 1 of its 2 names are none of {folder}: 7.png"):
+        read_dataset(data_root, "Tiny", selection=Selection(names_file=listed))
 
 
 def test_a_mask_of_another_size_is_refused_with_both_sizes(data_root):
@@ -158,7 +287,7 @@ def test_a_mask_of_another_size_is_refused_with_both_sizes(data_root):
     Image.new("L", (7, 5)).save(folder / "labels_masks" / "2.png")
     with refused(
         f"{folder}: every mask must be of its picture's size (HxW), 1 not so: "
-        "images/2.png is 24x40, labels_masks/2.png is 5x7"
+        "2.png is 24x40, labels_masks/2.png is 5x7"
     ):
         read_dataset(data_root, "Tiny")
 

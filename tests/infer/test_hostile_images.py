@@ -212,23 +212,27 @@ def test_what_is_no_picture_file_is_never_opened(data, picture, mask, kind):
             file.mkdir()
         else:
             file.symlink_to({"device": "/dev/zero", "dangling link": "/nowhere"}.get(kind, file))
-    with refused(f"{picture}: expected nothing but pictures in {data}/images, this is no file; take it out"):
+    with refused(f"{picture}: expected nothing but pictures in {data}/images, this is no file"):
         read_dataset(data.parent, "Tiny")
     reason = {
         "folder": "Is a directory",
         "dangling link": "No such file or directory",
         "link to itself": "Too many levels of symbolic links",
     }.get(kind, "a device, pipe or socket and no file")
-    fails(labels(data), f"pipe: {mask}: cannot be read ({reason})")
+    fails(
+        labels(data), f"pipe: {picture}: expected nothing but pictures in {data}/images, this is no file; take it out"
+    )
+    masks = data / "labels_masks"
+    fails(labels(masks), f"pipe: {mask}: expected nothing but pictures in {masks}, this is no file; take it out")
     with refused(f"{picture}: cannot be read ({reason})"):
         read_bytes(picture)
 
 
 @posix
-def test_a_mask_that_is_no_file_lacks(data, mask):
+def test_a_mask_that_is_no_file_is_refused(data, mask):
     mask.unlink()
     mask.symlink_to("/dev/zero")
-    with refused(f"{data}: every picture needs a mask (.png or .webp), 1 lack theirs: images/0.png needs {mask}"):
+    with refused(f"{mask}: expected nothing but pictures in {data}/labels_masks, this is no file"):
         read_dataset(data.parent, "Tiny")
 
 
@@ -261,10 +265,10 @@ def test_a_file_that_vanishes_after_it_was_listed_is_named(run, data_root, tmp_p
 def vanishing(victim: Path, place: Path):
     """Prepare samples, but move one picture away first."""
 
-    def call(sample, size):
+    def call(sample, *rest):
         if sample.image == victim:
             victim.rename(place)
-        return prepare(sample, size)
+        return prepare(sample, *rest)
 
     return call
 
@@ -296,8 +300,8 @@ def test_a_folder_that_may_not_be_listed_is_one_line(run, data_root, monkeypatch
     def denied(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "iterdir", denied)
-    fails(run(), f"pipe: {data_root}: Permission denied")
+    monkeypatch.setattr(os, "scandir", denied)
+    fails(run(), f"pipe: {data_root}/Tiny/images: Permission denied")
 
 
 def test_a_root_with_too_long_a_name_is_one_line(run):

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 
 from logitpipe.cache import PipeError
 from logitpipe.stages.infer.data.datasets import read_dataset
-from logitpipe.stages.infer.data.masks import read_codes
+from logitpipe.stages.infer.data.masks import MaskRules, read_codes
 from logitpipe.stages.infer.data.preprocess import prepare
 
 
@@ -87,10 +88,40 @@ def test_a_prepared_sample_is_what_pillow_gives(data_root):
     halved = prepared.pixels.reshape(8, 2, 16, 2, 3).mean(axis=(1, 3))
     assert np.abs(prepared.preview - halved).max() <= 0.5
     assert np.array_equal(prepared.labels, np.asarray(Image.open(sample.mask)))
-    assert prepared.sources == {
-        "image_sha256": hashlib.sha256(sample.image.read_bytes()).hexdigest(),
-        "mask_sha256": hashlib.sha256(sample.mask.read_bytes()).hexdigest(),
-    }
+    codes, counts = np.unique(prepared.labels, return_counts=True)
+    status = sample.mask.stat()
+    assert prepared.sources["image_sha256"] == hashlib.sha256(sample.image.read_bytes()).hexdigest()
+    assert prepared.sources["mask_sha256"] == hashlib.sha256(sample.mask.read_bytes()).hexdigest()
+    assert prepared.sources["mask_stamp"] == f"{status.st_size} bytes, {status.st_mtime_ns} ns"
+    assert prepared.sources["mask_codes"] == " ".join(f"{c}:{n}" for c, n in zip(codes, counts, strict=True))
+
+
+def test_a_picture_without_a_mask_has_labels_of_no_size(data_root):
+    sample = replace(read_dataset(data_root, "Tiny").samples[1], mask=None)
+    prepared = prepare(sample, (16, 32))
+    assert prepared.labels.shape == (0, 0)
+    assert set(prepared.sources) == {"image_sha256", "image_stamp"}
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP"])
+def test_masks_with_loss_are_refused_where_it_shows(tmp_path, form):
+    path = tmp_path / "mask.jpg"
+    edges = np.kron(np.indices((8, 8)).sum(axis=0) % 2, np.ones((5, 5))).astype(np.uint8) * 255
+    Image.fromarray(edges).save(path, form, quality=60)
+    rules = MaskRules("normal=0,anomaly=1-2,void=255")
+    with pytest.raises(PipeError, match=r"loses detail, and \d+ of 1600 pixels have codes other than normal=0"):
+        read_codes(path, rules)
+    Image.fromarray(np.full((16, 16), 255, np.uint8)).save(path, form)
+    assert (read_codes(path, rules) == 255).all()
+
+
+def test_coloured_masks_become_codes_by_a_palette(tmp_path):
+    colours = np.array([[[128, 64, 128], [70, 130, 180]], [[0, 0, 0], [128, 64, 128]]], np.uint8)
+    path = saved(tmp_path, Image.fromarray(colours))
+    rules = MaskRules(palette={(128, 64, 128): 0, (70, 130, 180): 10, (0, 0, 0): 255})
+    assert read_codes(path, rules).tolist() == [[0, 10], [255, 0]]
+    with refused(f"{path}: 2 pixels have colours that the layout's palette lacks, such as (128, 64, 128)"):
+        read_codes(path, MaskRules(palette={(70, 130, 180): 10, (0, 0, 0): 255}))
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])

@@ -64,7 +64,7 @@ def test_names_that_differ_in_case_alone_share_a_mask_elsewhere(data_root):
         write_sample(data_root / "Tiny", name, SIZE, seed=1)
     with refused(
         f"{data_root}/Tiny/images: each picture needs a mask of its own, but A.png and a.png "
-        "differ only in ending, case or Unicode form; rename or remove one"
+        "differ only in ending, case or Unicode form"
     ):
         read_dataset(data_root, "Tiny")
 
@@ -77,7 +77,7 @@ def test_names_that_look_the_same_share_a_mask_elsewhere(data_root):
         write_sample(data_root / "Tiny", name, SIZE, seed=1)
     if len(list((data_root / "Tiny/images").iterdir())) < 7:
         pytest.skip("this file system takes both names for one")
-    with pytest.raises(PipeError, match=r"differ only in ending, case or Unicode form; rename or remove one$"):
+    with pytest.raises(PipeError, match=r"differ only in ending, case or Unicode form$"):
         read_dataset(data_root, "Tiny")
 
 
@@ -86,7 +86,7 @@ def test_a_name_of_251_letters_without_a_mask_is_one_line(run, data_root):
     name = "x" * 251
     write_sample(data_root / "Tiny", f"{name}.png", SIZE, seed=9)
     (data_root / "Tiny/labels_masks" / f"{name}.png").unlink()
-    fails(run(), f"pipe: {data_root}/Tiny/labels_masks/{name}.webp: File name too long")
+    fails(run(), "pipe: Tiny: 1 pictures have no mask; --labelled-only leaves them out")
 
 
 @posix

@@ -116,8 +116,8 @@ def test_no_folder(tmp_path):
 def test_no_masks(tmp_path):
     fails(
         labels(tmp_path),
-        f"pipe: {tmp_path}: expected masks (.png or .webp), there are none; "
-        "name a folder of masks, or one with labels_masks/ in it",
+        f"pipe: {tmp_path}: expected masks, there are none; "
+        "name a folder of masks, or a data set of a known layout (`pipe list layouts`)",
     )
 
 
@@ -134,6 +134,35 @@ def test_a_mask_in_colours(tmp_path):
     result = labels(tmp_path)
     assert (result.exit_code, result.stdout) == (1, "")
     assert f"{tmp_path}/0.png: a mask must hold one code per pixel" in result.stderr
+
+
+def test_coloured_and_deep_files_are_passed_over_and_named(tmp_path):
+    folder = masks(tmp_path / "labels_masks", [0, 1])
+    Image.fromarray(np.array([[[1, 2, 3]]], np.uint8)).save(folder / "0_color.png")
+    Image.fromarray(np.array([[700]], np.uint16)).save(folder / "0_depth.png")
+    result = labels(folder, "--json")
+    document = json.loads(result.stdout)
+    assert (document["masks"], document["pixels"], document["skipped"]) == (1, 2, ["0_color.png", "0_depth.png"])
+    line = "passed over, as they hold no codes of 8 bits: 2 files, 0_color.png, 0_depth.png"
+    assert result.stderr.splitlines()[-1] == line
+
+
+def test_codes_are_judged_by_the_layout(tmp_path):
+    name = "01_Street_000000_000080"
+    for kind, end, values in (
+        ("leftImg8bit", "leftImg8bit", [9, 9, 9]),
+        ("gtCoarse", "gtCoarse_labelIds", [0, 1, 30]),
+    ):
+        folder = tmp_path / kind / "test" / "01_Street"
+        folder.mkdir(parents=True)
+        Image.fromarray(np.array([values], np.uint8)).save(folder / f"{name}_{end}.png")
+    assert labels(tmp_path).stdout.splitlines()[3:] == [
+        "   0       1  33.3333%  1 of 1  void",
+        "   1       1  33.3333%  1 of 1  normal",
+        "  30       1  33.3333%  1 of 1  anomaly",
+        "",
+        "These codes are what the layout has (normal=1,anomaly=2-200,void=0+255): no --label-codes needed.",
+    ]
 
 
 def test_torch_is_not_needed(tmp_path):

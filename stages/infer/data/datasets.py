@@ -1,84 +1,135 @@
-"""Data sets as everyone has them: `ROOT/NAME/images/*` and `ROOT/NAME/labels_masks/STEM.png` (or `.webp`)."""
+"""Data sets on disk: found in whatever layout they lie, ordered, and checked by the headers of their files."""
 
 import re
-import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import islice, pairwise
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from logitpipe.cache.errors import PipeError
-from logitpipe.stages.infer.data.imagefile import image_size
+from logitpipe.stages.infer.data.imagefile import Header, quiet_about_bombs, read_header
+from logitpipe.stages.infer.data.layouts import find_layout, fitting_layouts, layout_named
+from logitpipe.stages.infer.data.layouts.base import STANDARD_CODES, Listing, Sample
+from logitpipe.stages.infer.data.layouts.tree import Tree, hidden, stem
+from logitpipe.stages.infer.data.masks import MaskRules, whole_factor
+from logitpipe.stages.infer.data.selection import EVERYTHING, Selection
 
-IMAGES, MASKS = "images", "labels_masks"
-MASK_SUFFIXES = (".png", ".webp")
-SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 SPELLINGS = {"RoadObstacle21": "RoadObsticle21"}
 """Other spellings of a name; the official archive misspells, and the name in a store is the archive's."""
 
+HEADER_THREADS = 8
+FILES_PER_TASK = 256
 
-@dataclass(frozen=True)
-class Sample:
-    """A picture and its ground truth; `name` is the picture's file name."""
-
-    name: str
-    image: Path
-    mask: Path
+__all__ = ["DataSet", "Sample", "canonical", "dataset_names", "natural_key", "read_dataset"]
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Pictures in order, each known to have a mask of its own size.
+    """Pictures in order, each known to have no mask, or one of its own size.
 
     Parameters
     ----------
     name : canonical name
     samples : ordered by name, numbers by value
-    label_shape : largest height and largest width among the masks
+    label_shape : largest height and largest width among the masks, (0, 0) where there are none
+    layout : name of the layout in which the files lie
+    label_codes : what the masks' codes mean, in the form of --label-codes
+    closed_set_codes : code of each known class by its name, empty where masks name no classes
+    selection : which of the data set's pictures these are, in words; None for all
+    limit : how many were taken, where that cut pictures off
+    mask_rules : how mask files become codes
+    remarks : what a user should know about the files, a sentence each
     """
 
     name: str
     samples: tuple[Sample, ...]
     label_shape: tuple[int, int]
+    layout: str = "course"
+    label_codes: str = STANDARD_CODES
+    closed_set_codes: Mapping[str, int] = field(default_factory=dict)
+    selection: str | None = None
+    limit: int | None = None
+    mask_rules: MaskRules = field(default_factory=MaskRules)
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def unlabelled(self) -> int:
+        """How many pictures have no mask."""
+        return sum(sample.mask is None for sample in self.samples)
 
 
-def dataset_names(root: Path) -> list[str]:
+def dataset_names(root: Path, layout: str | None = None) -> list[str]:
     """Return the canonical names of all data sets directly under `root`, or of `root` if it is one itself.
+
+    Parameters
+    ----------
+    root : folder, or a CSV file that is a data set
+    layout : name of the one layout to look for
 
     Raises
     ------
     PipeError
         There is no folder `root`, or no data set in it.
     """
-    if not (names := sorted(_folders(root))):
-        raise PipeError(f"--data-root {root}: expected data sets NAME/{IMAGES}/ in it, found {_content(root)}")
-    return names
+    names = [name for name, place in _places(root).items() if _fits(place, layout)]
+    if not names:
+        found = _content(root)
+        raise PipeError(f"{root}: expected data sets in it, each of a known layout, found {found}", "list-layouts")
+    return sorted(names)
 
 
-def read_dataset(root: Path, name: str, limit: int | None = None) -> DataSet:
-    """Find a data set and check, by the headers alone, that each picture has a mask of its size.
+def read_dataset(
+    root: Path,
+    name: str,
+    limit: int | None = None,
+    layout: str | None = None,
+    selection: Selection = EVERYTHING,
+    mask_resize: bool = False,
+) -> DataSet:
+    """Find a data set and check, by the headers alone, that each mask is of its picture's size.
 
     Parameters
     ----------
     root : folder that holds the data set's folder, or that folder itself
-    name : of the data set; the name of any folder of the right shape will do
+    name : of the data set; the name of any folder that has a layout will do
     limit : take only so many pictures, the first ones
+    layout : name of the layout, where it is not to be found out
+    selection : which pictures to take; its own limit counts where `limit` is None
+    mask_resize : accept masks whose size differs from their picture's by a whole factor
 
     Raises
     ------
     PipeError
-        The data set is not there or is empty; a file is no image; two pictures share a mask; a mask is missing
-        or of another size than its picture.
+        The data set is not there or is empty, or its layout is not clear; a file is no image; two pictures share a
+        mask; a picture's mask lies there under a name that the layout does not have; a mask is of another size.
     """
-    folder = _folder(root, name)
-    pictures = _pictures(folder / IMAGES)[:limit]
-    sizes = [image_size(picture) for picture in pictures]
-    _refuse_shared_masks(folder, pictures)
-    masks = _masks(folder, pictures)
-    _require_same_sizes(folder, pictures, masks, sizes)
-    samples = tuple(Sample(picture.name, picture, mask) for picture, mask in zip(pictures, masks, strict=True))
-    heights, widths = zip(*sizes, strict=True)
-    return DataSet(canonical(name), samples, (max(heights), max(widths)))
+    place = _place(root, name)
+    tree = Tree(place)
+    layout = layout or find_layout(tree)
+    chosen = layout_named(layout)
+    listing = chosen.listing(tree)
+    if not listing.samples:
+        raise PipeError(f"{place}: expected pictures in the layout {layout}, there are none")
+    ordered = sorted(listing.samples, key=lambda sample: natural_key(sample.name))
+    wanted = selection.of(ordered, place)
+    _refuse_near_misses(place, wanted, listing, layout)
+    limit = limit if limit is not None else selection.limit
+    samples = wanted[:limit]
+    sizes, turned = _checked(place, samples, mask_resize)
+    heights, widths = zip(*sizes, strict=True) if sizes else ((0,), (0,))
+    return DataSet(
+        canonical(name),
+        tuple(samples),
+        (max(heights), max(widths)),
+        layout,
+        chosen.codes.labels,
+        chosen.codes.closed_set,
+        selection.words(),
+        limit if len(samples) < len(wanted) else None,
+        MaskRules(chosen.codes.labels, chosen.codes.palette, mask_resize),
+        tuple(_remarks(samples, listing, turned)),
+    )
 
 
 def canonical(name: str) -> str:
@@ -92,82 +143,125 @@ def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
     return tuple(int(part) if odd % 2 else part for odd, part in enumerate(parts)), name
 
 
-def _folders(root: Path) -> dict[str, Path]:
-    """Map canonical names to the folders below `root` that hold images/; names keep the case they have on disk."""
-    if not root.is_dir():
+def _places(root: Path) -> dict[str, Path]:
+    """Map canonical names to what may be a data set: folders and CSV files in `root`, and `root` itself."""
+    if not root.exists():
         raise PipeError(f"--data-root {root}: expected a folder, there is none")
-    candidates = [*sorted(root.iterdir()), root.absolute()]
-    return {canonical(folder.name): folder for folder in candidates if (folder / IMAGES).is_dir()}
+    inside = sorted(root.iterdir()) if root.is_dir() else []
+    candidates = [place for place in inside if not hidden(place.name) and (place.is_dir() or _is_table(place))]
+    return {_name_of(place): place for place in (*candidates, root.absolute())}
 
 
-def _folder(root: Path, name: str) -> Path:
-    folder = _folders(root).get(canonical(name))
-    if folder is None:
-        raise PipeError(
-            f"--dataset {name}: expected the folder {root / name} with {IMAGES}/ and {MASKS}/ in it; "
-            f"{root} holds {_content(root)}"
-        )
-    return folder
+def _name_of(place: Path) -> str:
+    return canonical(place.stem if _is_table(place) else place.name)
+
+
+def _is_table(place: Path) -> bool:
+    return place.suffix.lower() == ".csv" and place.is_file()
+
+
+def _fits(place: Path, layout: str | None) -> bool:
+    tree = Tree(place)
+    return layout_named(layout).recognises(tree) if layout else bool(fitting_layouts(tree))
+
+
+def _place(root: Path, name: str) -> Path:
+    place = _places(root).get(canonical(name))
+    if place is None:
+        raise PipeError(f"--dataset {name}: expected the folder {root / name}; {root} holds {_content(root)}")
+    return place
 
 
 def _content(root: Path) -> str:
-    names = sorted(entry.name for entry in root.iterdir() if not _hidden(entry))
+    names = sorted(entry.name for entry in root.iterdir() if not hidden(entry.name)) if root.is_dir() else []
     return _listed(names) if names else "nothing"
 
 
-def _pictures(folder: Path) -> list[Path]:
-    files = [entry for entry in folder.iterdir() if not _hidden(entry)]
-    if not files:
-        raise PipeError(f"{folder}: expected pictures, the folder is empty")
-    if odd := sorted(str(entry) for entry in files if not entry.is_file()):
-        raise PipeError(f"{odd[0]}: expected nothing but pictures in {folder}, this is no file; take it out")
-    return sorted(files, key=lambda file: natural_key(file.name))
-
-
-def _hidden(entry: Path) -> bool:
-    return entry.name.startswith(".") or entry.name.lower() in SYSTEM_FILES
-
-
-def _refuse_shared_masks(folder: Path, pictures: Iterable[Path]) -> None:
-    """A mask belongs to a stem, and on many file systems to a stem in any case and any form of its letters."""
-    for one, other in pairwise(sorted(pictures, key=_stem)):
-        if _stem(one) == _stem(other):
-            raise PipeError(
-                f"{folder / IMAGES}: each picture needs a mask of its own, but {one.name} and {other.name} "
-                "differ only in ending, case or Unicode form; rename or remove one"
-            )
-
-
-def _stem(picture: Path) -> str:
-    return unicodedata.normalize("NFC", picture.stem.casefold())
-
-
-def _masks(folder: Path, pictures: Iterable[Path]) -> list[Path]:
-    found, missing = [], []
-    for picture in pictures:
-        candidates = [folder / MASKS / f"{picture.stem}{suffix}" for suffix in MASK_SUFFIXES]
-        existing = list(islice((mask for mask in candidates if mask.is_file()), 1))
-        found += existing
-        missing += [] if existing else [f"{IMAGES}/{picture.name} needs {candidates[0]}"]
-    if missing:
+def _refuse_near_misses(place: Path, samples: Sequence[Sample], listing: Listing, layout: str) -> None:
+    """A picture whose mask bears another name than the layout says would pass for one without a mask."""
+    lacking = {_file_stem(sample.name): sample.name for sample in samples if sample.mask is None}
+    if not lacking or not listing.unclaimed:
+        return
+    near = [(lacking[key], mask) for mask in listing.unclaimed if (key := _near(mask, lacking))]
+    if near:
+        words = [f"{picture} has none, and {mask} lies there" for picture, mask in near]
         raise PipeError(
-            f"{folder}: every picture needs a mask (.png or .webp), {len(missing)} lack theirs: {_listed(missing)}"
+            f"{place}: masks bear other names than the layout {layout} has, {len(near)} of them: {_listed(words)}",
+            "near-miss",
         )
-    return found
 
 
-def _require_same_sizes(
-    folder: Path, pictures: Sequence[Path], masks: Sequence[Path], sizes: Sequence[tuple[int, int]]
-) -> None:
-    wrong = [
-        f"{IMAGES}/{picture.name} is {height}x{width}, {MASKS}/{mask.name} is {found[0]}x{found[1]}"
-        for picture, mask, (height, width) in zip(pictures, masks, sizes, strict=True)
-        if (found := image_size(mask)) != (height, width)
+def _near(mask: str, lacking: Mapping[str, str]) -> str | None:
+    """Return the stem of the picture with which a mask's name begins, None where there is none."""
+    name = _file_stem(mask)
+    beginnings = (name[:end] for end in range(len(name), 0, -1) if end == len(name) or not name[end].isalnum())
+    return next((key for key in beginnings if key in lacking), None)
+
+
+def _file_stem(path: str) -> str:
+    return stem(path.rpartition("/")[2])
+
+
+def _checked(
+    place: Path, samples: Sequence[Sample], mask_resize: bool
+) -> tuple[list[tuple[int, int]], dict[str, int]]:
+    """Read every header once; return the sizes that masks will have, and the pictures that EXIF calls turned."""
+    pictures = _headers([sample.image for sample in samples])
+    labelled = [(sample, header) for sample, header in zip(samples, pictures, strict=True) if sample.mask]
+    masks = _headers([sample.mask for sample, _ in labelled if sample.mask])
+    odd = [
+        (f"{sample.name} is {_by(header.size)}, {_relative(sample.mask, place)} is {_by(mask.size)}", header, mask)
+        for (sample, header), mask in zip(labelled, masks, strict=True)
+        if mask.size != header.size
     ]
+    wrong = [words for words, header, mask in odd if not (mask_resize and whole_factor(mask.size, header.size))]
     if wrong:
+        by_factor = all(whole_factor(mask.size, header.size) for _, header, mask in odd)
         raise PipeError(
-            f"{folder}: every mask must be of its picture's size (HxW), {len(wrong)} not so: {_listed(wrong)}"
+            f"{place}: every mask must be of its picture's size (HxW), {len(wrong)} not so: {_listed(wrong)}",
+            "mask-resize" if by_factor else None,
         )
+    turned = {
+        sample.name: header.orientation
+        for sample, header in zip(samples, pictures, strict=True)
+        if header.orientation != 1
+    }
+    return [header.size for _, header in labelled], turned
+
+
+def _headers(paths: Sequence[Path]) -> list[Header]:
+    """Read headers by several threads, which a slow disk needs; each takes many files, so that they seldom meet."""
+    remaining = iter(paths)
+    tasks = iter(lambda: list(islice(remaining, FILES_PER_TASK)), [])
+    with quiet_about_bombs(), ThreadPoolExecutor(HEADER_THREADS) as pool:
+        return [header for part in pool.map(_read_headers, tasks) for header in part]
+
+
+def _read_headers(paths: Iterable[Path]) -> list[Header]:
+    return [read_header(path) for path in paths]
+
+
+def _remarks(samples: Sequence[Sample], listing: Listing, turned: Mapping[str, int]) -> list[str]:
+    remarks = []
+    if listing.foreign:
+        count = len(listing.foreign)
+        remarks.append(f"passed over, as they are no pictures: {count} files, {_listed(listing.foreign)}")
+    if lacking := [sample.name for sample in samples if sample.mask is None]:
+        remarks.append(f"{len(lacking)} of {len(samples)} pictures have no mask: {_listed(lacking)}")
+    if turned:
+        words = [f"{name} has {tag}" for name, tag in turned.items()]
+        remarks.append(
+            f"an EXIF orientation other than 1 is not applied, neither to picture nor mask: {_listed(words)}"
+        )
+    return remarks
+
+
+def _relative(path: Path | None, place: Path) -> str:
+    return path.relative_to(place).as_posix() if path and path.is_relative_to(place) else str(path)
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
 def _listed(items: Sequence[str], most: int = 3) -> str:

@@ -1,11 +1,15 @@
 """One image file: its size from the header, its pixels from the bytes, and errors that name the file."""
 
 import io
+import os
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from logitpipe.cache.errors import PipeError
@@ -17,22 +21,62 @@ FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM")
 MOST_BYTES = 1 << 30
 """Of an image file: the most pixels that Pillow decodes take less, however they are stored."""
 
+HEAD_BYTES = 4096
+ORIENTATION = 0x0112
+"""EXIF's tag for how a camera was held."""
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Return height and width from the header, without decoding any pixel.
+_PNG = b"\x89PNG\r\n\x1a\n"
+_HARMLESS = frozenset(b"PLTE tRNS gAMA cHRM sRGB pHYs sBIT bKGD tIME hIST tEXt".split())
+"""Chunks of a PNG that need no second look before its pixels begin."""
 
-    Not for threads: it turns Pillow's warning about enormous images into an error for the while.
+
+@dataclass(frozen=True)
+class Header:
+    """What the first bytes of an image file say.
+
+    Parameters
+    ----------
+    size : height and width
+    orientation : EXIF's, 1 where the file has none
+    """
+
+    size: tuple[int, int]
+    orientation: int = 1
+
+
+def read_header(path: Path) -> Header:
+    """Return what the header says, without decoding any pixel.
+
+    Of a PNG and a JPEG without peculiarities the first bytes are enough, at a fifth of what Pillow takes; any other
+    file is opened by Pillow. May be called by several threads, within `quiet_about_bombs`.
 
     Raises
     ------
     PipeError
         The file cannot be read, is no image, or has more pixels than Pillow's limit.
     """
-    _require_readable(path)
-    with naming(path), warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path, formats=FORMATS) as image:
-            return image.height, image.width
+    if reason := why_unreadable(path, MOST_BYTES):
+        raise PipeError(f"{path}: cannot be read ({reason})")
+    with naming(path):
+        head = _first_bytes(path)
+        if path.suffix.lower() == ".npy":
+            return Header(_array_size(path))
+        size = _png_size(head) or _jpeg_size(head)
+        header = Header(size) if size else _by_pillow(path)
+        if Image.MAX_IMAGE_PIXELS and header.size[0] * header.size[1] > Image.MAX_IMAGE_PIXELS:
+            raise Image.DecompressionBombError
+    return header
+
+
+@contextmanager
+def quiet_about_bombs() -> Iterator[None]:
+    """Keep Pillow's warning about enormous images down while headers are read: they are refused in any case.
+
+    Filters belong to the process, so one thread sets them around all that read.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
 
 
 def decode(data: bytes, path: Path) -> Image.Image:
@@ -59,16 +103,85 @@ def decode(data: bytes, path: Path) -> Image.Image:
 
 def read_bytes(path: Path) -> bytes:
     """Return the bytes of a file; a PipeError that names it where they cannot be read."""
-    _require_readable(path)
+    if reason := why_unreadable(path, MOST_BYTES):
+        raise PipeError(f"{path}: cannot be read ({reason})")
     try:
         return path.read_bytes()
     except OSError as error:
         raise PipeError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _require_readable(path: Path) -> None:
-    if reason := why_unreadable(path, MOST_BYTES):
-        raise PipeError(f"{path}: cannot be read ({reason})")
+def read_stamped(path: Path) -> tuple[bytes, str]:
+    """Return the bytes of a file and, as it was before they were read, its `file_stamp`."""
+    stamp = file_stamp(path)
+    return read_bytes(path), stamp
+
+
+def file_stamp(path: Path) -> str:
+    """Return size and time of the last change of a file, as text: while they stay, its content is taken to stay."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise PipeError(f"{path}: cannot be read ({error.strerror})") from error
+    return f"{status.st_size} bytes, {status.st_mtime_ns} ns"
+
+
+def _first_bytes(path: Path) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(descriptor, HEAD_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def _png_size(head: bytes) -> tuple[int, int] | None:
+    """Return height and width of a PNG whose chunks up to its pixels are harmless, else None."""
+    if head[:8] != _PNG or head[12:16] != b"IHDR":
+        return None
+    place = 33  # behind the header's own chunk
+    while place + 8 <= len(head):
+        length, kind = struct.unpack_from(">I4s", head, place)
+        if kind == b"IDAT":
+            width, height = struct.unpack_from(">II", head, 16)
+            return (height, width) if width and height else None
+        if kind not in _HARMLESS:
+            return None
+        place += 12 + length
+    return None
+
+
+def _jpeg_size(head: bytes) -> tuple[int, int] | None:
+    """Return height and width of a JPEG without EXIF whose frame begins within its first bytes, else None."""
+    if head[:3] != b"\xff\xd8\xff":
+        return None
+    place = 2
+    while place + 9 <= len(head) and head[place] == 0xFF:
+        marker, length = head[place + 1], int.from_bytes(head[place + 2 : place + 4], "big")
+        if marker in (0xC0, 0xC1, 0xC2):
+            height, width = struct.unpack_from(">HH", head, place + 5)
+            return (height, width) if width and height else None
+        # APP0, and tables and comments up to the frame; APP1 may hold an orientation, APP2 further pictures.
+        if marker not in (0xE0, 0xDB, 0xC4, 0xFE, 0xDD):
+            return None
+        place += 2 + length
+    return None
+
+
+def _by_pillow(path: Path) -> Header:
+    with Image.open(path, formats=FORMATS) as image:
+        has_exif = "exif" in image.info or image.format in ("TIFF", "MPO")
+        orientation = image.getexif().get(ORIENTATION, 1) if has_exif else 1
+        return Header((image.height, image.width), orientation if isinstance(orientation, int) else 1)
+
+
+def _array_size(path: Path) -> tuple[int, int]:
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    if len(shape) != 2 or dtype.kind not in "bui":
+        raise PipeError(f"{path}: a mask must be an array of integers (height, width), found {dtype} {shape}")
+    return shape
 
 
 def _require_still(image: Image.Image, path: Path) -> None:

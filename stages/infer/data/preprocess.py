@@ -9,8 +9,9 @@ from PIL import Image
 
 from logitpipe.cache.errors import PipeError
 from logitpipe.stages.infer.data import masks
-from logitpipe.stages.infer.data.datasets import Sample
-from logitpipe.stages.infer.data.imagefile import decode, read_bytes
+from logitpipe.stages.infer.data.imagefile import decode, read_stamped
+from logitpipe.stages.infer.data.layouts.base import Sample
+from logitpipe.stages.infer.data.masks import AS_THEY_LIE, MaskRules
 
 PREPROCESSING = {
     "colour": "RGB, 8 bits, divided by 255; an alpha channel is dropped, an EXIF orientation is not applied",
@@ -29,8 +30,8 @@ class Prepared:
     ----------
     pixels : uint8 (H, W, 3), the picture at the network's input size
     preview : uint8 (ceil(H / 2), ceil(W / 2), 3), the same at half the size
-    labels : uint8 (height, width), raw codes of the mask at its own size
-    sources : SHA-256 of both files
+    labels : uint8 (height, width), raw codes of the mask at its own size; (0, 0) where there is no mask
+    sources : of each file the SHA-256 and `file_stamp`, of the mask also how often each code occurs
     """
 
     pixels: np.ndarray
@@ -39,33 +40,40 @@ class Prepared:
     sources: dict[str, str]
 
 
-def prepare(sample: Sample, input_size: tuple[int, int]) -> Prepared:
+def prepare(
+    sample: Sample,
+    input_size: tuple[int, int],
+    rules: MaskRules = AS_THEY_LIE,
+) -> Prepared:
     """Read and decode a sample; each file is read once, and hashed as it was decoded.
 
     Parameters
     ----------
     sample : which files
     input_size : height and width of the network's input
+    rules : how the mask's file becomes codes
 
     Raises
     ------
     PipeError
         A file cannot be read or decoded, or does not hold what it should.
     """
-    picture_data, mask_data = read_bytes(sample.image), read_bytes(sample.mask)
-    picture = _as_rgb(decode(picture_data, sample.image), sample.image)
-    mask = decode(mask_data, sample.mask)
-    if mask.size != picture.size:
-        raise PipeError(
-            f"{sample.mask}: the mask is no longer of its picture's size; let the data set be, then retry"
-        )
+    data, stamp = read_stamped(sample.image)
+    picture = _as_rgb(decode(data, sample.image), sample.image)
+    sources = {"image_sha256": sha256(data), "image_stamp": stamp}
+    labels = np.zeros((0, 0), np.uint8)
+    if sample.mask:
+        data, stamp = read_stamped(sample.mask)
+        labels = masks.fitted(masks.codes(data, sample.mask, rules), picture.size[::-1], sample.mask, rules)
+        sources |= {"mask_sha256": sha256(data), "mask_stamp": stamp, "mask_codes": code_counts(labels)}
     seen = picture.resize(input_size[::-1], Image.Resampling.BILINEAR)
-    return Prepared(
-        pixels=np.asarray(seen),
-        preview=np.asarray(seen.reduce(2)),
-        labels=masks.codes(mask, sample.mask),
-        sources={"image_sha256": sha256(picture_data), "mask_sha256": sha256(mask_data)},
-    )
+    return Prepared(np.asarray(seen), np.asarray(seen.reduce(2)), labels, sources)
+
+
+def code_counts(labels: np.ndarray) -> str:
+    """Return how many pixels of a mask have each code, such as `0:7578030 1:1317063`."""
+    counts = Image.fromarray(labels).histogram()  # a tenth of the time of numpy.bincount
+    return " ".join(f"{code}:{count}" for code, count in enumerate(counts) if count)
 
 
 def _as_rgb(picture: Image.Image, path: Path) -> Image.Image:
