@@ -51,6 +51,8 @@ def word_if_slow(what: str) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+        if timer.ident:  # it was started; its thread ends at once
+            timer.join()
     if time.monotonic() - started > SECONDS_BEFORE_WORD:
         note(f"... done in {time.monotonic() - started:.0f} s")
 

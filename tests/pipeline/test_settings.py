@@ -92,7 +92,7 @@ NO_SUCH = (
     "there is no such setting; there are methods, temperatures, protocol, set, label-codes, threshold, exact, "
     "workers, out, format, json, summary"
 )
-COMMANDS = "infer, score, show, verify, labels, maps, pack, report, demo, completion"
+COMMANDS = "infer, score, show, verify, list, labels, maps, pack, report, demo, completion"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -89,46 +88,53 @@ class Paired:
             inside = pair.mask_end.partition("/")[0] + "/"
             pictures = {picture: key for picture, key in pictures.items() if inside not in picture}
         _refuse_shared(tree, pair, pictures)
-        masks = dict(self._masks(tree, pair))
+        masks, strangers = _masks(tree, pair)
         image_root, mask_root = tree.path / pair.images, tree.path / pair.masks
         samples = [
             Sample(picture, image_root / picture, mask_root / masks[key] if key in masks else None)
             for picture, key in self._wanted(pictures)
         ]
         claimed = set(pictures.values())
-        unclaimed = [f"{pair.masks}/{masks[key]}" for key in masks if key not in claimed]
-        unclaimed += self._strangers(tree, pair)
-        strangers = [picture for picture in files.pictures if not _key(picture, pair.image_end)]
-        others = [] if pair.images == pair.masks else files.others
-        return Listing(samples, [f"{pair.images}/{name}" for name in (*others, *strangers)], unclaimed)
+        unclaimed = [*strangers, *(mask for key, mask in masks.items() if key not in claimed)]
+        foreign = [picture for picture in files.pictures if not _key(picture, pair.image_end)]
+        foreign += [] if pair.images == pair.masks else files.others
+        return Listing(
+            samples,
+            [f"{pair.images}/{name}" for name in sorted(foreign)],
+            [f"{pair.masks}/{name}" for name in unclaimed],
+        )
 
     def _pair(self, tree: Tree) -> Pair | None:
         """Return the folders that are there: such as have masks come first."""
         there = [pair for pair in self.pairs if tree.has(pair.images)]
         return next((pair for pair in there if tree.has(pair.masks)), there[0] if there else None)
 
-    def _masks(self, tree: Tree, pair: Pair) -> Iterator[tuple[str, str]]:
-        """Yield the common part of each mask's name and its path, the ending that is preferred last."""
-        found = [mask for mask in self._mask_files(tree, pair) if _key(mask, pair.mask_end)]
-        for mask in sorted(found, key=lambda mask: -MASK_SUFFIXES.index(suffix(mask))):
-            yield _key(mask, pair.mask_end), mask
-
-    def _strangers(self, tree: Tree, pair: Pair) -> list[str]:
-        """Return the masks whose names end otherwise than this layout's."""
-        if pair.images == pair.masks:
-            return []
-        return [f"{pair.masks}/{mask}" for mask in self._mask_files(tree, pair) if not _key(mask, pair.mask_end)]
-
-    def _mask_files(self, tree: Tree, pair: Pair) -> list[str]:
-        if not tree.has(pair.masks):
-            return []
-        files = tree.files(pair.masks)
-        return [mask for mask in (*files.pictures, *files.others) if suffix(mask) in MASK_SUFFIXES]
-
     def _wanted(self, pictures: dict[str, str]) -> list[tuple[str, str]]:
+        if not (self.kept or self.dropped_names or self.dropped_indices):
+            return list(pictures.items())
         kept = sorted((item for item in pictures.items() if re.search(self.kept, item[0])), key=lambda item: item[1])
         counted = [item for index, item in enumerate(kept) if index not in self.dropped_indices]
         return [item for item in counted if not (self.dropped_names and re.search(self.dropped_names, item[0]))]
+
+
+def _masks(tree: Tree, pair: Pair) -> tuple[dict[str, str], list[str]]:
+    """Return the masks by the part of their names that pictures share, and those whose names end otherwise."""
+    if not tree.has(pair.masks):
+        return {}, []
+    files, masks, strangers = tree.files(pair.masks), dict[str, str](), []
+    for mask in (*files.pictures, *files.others):
+        if (ending := suffix(mask)) not in MASK_SUFFIXES:
+            continue
+        key = _key(mask, pair.mask_end)
+        if not key:
+            strangers.append(mask)
+        elif key not in masks or _rank(ending) < _rank(suffix(masks[key])):
+            masks[key] = mask
+    return masks, [] if pair.images == pair.masks else strangers
+
+
+def _rank(ending: str) -> int:
+    return MASK_SUFFIXES.index(ending)
 
 
 def _key(path: str, end: str) -> str:
