@@ -36,7 +36,8 @@ LABEL_IDS = replace(
     drawing=TRAIN_IDS.drawing.replace("labelTrainIds", "labelIds").partition("\n      ")[0],
     pairs=(Pair("leftImg8bit", "gtFine", "_leftImg8bit", "_gtFine_labelIds"),),
     codes=Codes(
-        "normal=7-8+11-13+17+19-28+31-33,void=0-6+9-10+14-16+18+29-30+255", {each.name: each.code for each in CITYSCAPES}
+        "normal=7-8+11-13+17+19-28+31-33,void=0-6+9-10+14-16+18+29-30+255",
+        {each.name: each.code for each in CITYSCAPES},
     ),
     not_beside="_gtFine_labelTrainIds",
 )
