@@ -1,6 +1,6 @@
 """The command `pipe`: its subcommands, and what becomes of an error."""
 
-import io
+import errno
 import os
 import platform
 import signal
@@ -24,11 +24,15 @@ from logitpipe.commands.score import score
 from logitpipe.commands.show import show
 from logitpipe.commands.verify import verify
 from logitpipe.console import exits
-from logitpipe.console.advice import DAMAGED_ADVICE, with_advice
+from logitpipe.console.advice import DAMAGED_ADVICE, LESS_MEMORY, with_advice
 from logitpipe.console.messages import detail, note
 from logitpipe.console.settings import bind_variables, blamed_variable, choose_file, read_settings
+from logitpipe.console.streams import OutputError, guard_streams
 from logitpipe.console.text import abridged, printable
 from logitpipe.results.record import WORDS
+
+GLOBAL_FLAGS = ("-q", "--quiet", "-v", "--verbose")
+"""They may also stand after the name of a command, none of which has a flag or takes a value of that name."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -39,9 +43,11 @@ class ErrorsAsLines(click.Group):
     """A group whose commands end in one clear line and the right exit code, whatever the user did wrong."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keep the command line as it was typed, for the record of a run."""
+        """Keep the command line as it was typed, for the record of a run; `pipe score -q` is `pipe -q score`."""
         ctx.meta[WORDS] = tuple(args)
-        return super().parse_args(ctx, args)
+        end = args.index("--") if "--" in args else len(args)
+        moved = [word for word in args[:end] if word in GLOBAL_FLAGS]
+        return super().parse_args(ctx, moved + [word for word in args[:end] if word not in moved] + args[end:])
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; translate the project's errors into a line on stderr and an exit code."""
@@ -53,13 +59,11 @@ class ErrorsAsLines(click.Group):
             damaged = isinstance(error, IntegrityError) and ctx.invoked_subcommand != "infer"
             line, code = f"{with_advice(error)}{f'; {DAMAGED_ADVICE}' if damaged else ''}", exits.exit_code(error)
         except OSError as error:
-            if error.filename is None:  # standard output, which is no file of the user's
+            if isinstance(error, OutputError):
                 raise
-            line, code = f"{error.filename}: {error.strerror}", exits.FAILED
+            line, code = _of_the_system(error, ctx.invoked_subcommand), exits.FAILED
         except MemoryError as error:
-            cause = f" ({error})" if str(error) else ""
-            line = f"there is too little memory{cause}; fewer --workers, or a smaller --batch-size, need less"
-            code = exits.FAILED
+            line, code = _too_little_memory(str(error), ctx.invoked_subcommand), exits.FAILED
         except KeyboardInterrupt as interruption:
             again = "goes on where it stopped" if ctx.invoked_subcommand == "demo" else "begins anew"
             line = f"interrupted; {str(interruption) or f'the same command again {again}'}"
@@ -71,6 +75,18 @@ class ErrorsAsLines(click.Group):
 def _say(text: str) -> None:
     """Print one line on stderr, whatever the names and paths in it hold."""
     click.echo(abridged(printable(f"pipe: {text}")), err=True)
+
+
+def _of_the_system(error: OSError, command: str | None) -> str:
+    """Return what the system refused, in words; it names no file where memory could not be had."""
+    if error.errno == errno.ENOMEM:
+        return _too_little_memory(str(error.strerror), command)
+    return error.strerror or str(error) if error.filename is None else f"{error.filename}: {error.strerror}"
+
+
+def _too_little_memory(cause: str, command: str | None) -> str:
+    advice = LESS_MEMORY.get(str(command))
+    return f"there is too little memory{f' ({cause})' if cause else ''}{f'; {advice}' if advice else ''}"
 
 
 @click.group(cls=ErrorsAsLines, context_settings={"help_option_names": ["-h", "--help"]})
@@ -121,11 +137,10 @@ def _versions() -> str:
 def main() -> None:
     """Run the command line; where its results cannot be written, say so in a line."""
     signal.signal(signal.SIGTERM, _terminate)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a name may hold letters that the terminal's encoding lacks
-        sys.stdout.reconfigure(errors="backslashreplace")
+    guard_streams()
     try:
         cli(prog_name=PROGRAM)
-    except OSError as error:
+    except OutputError as error:
         click.echo(f"pipe: the results cannot be written to stdout ({error.strerror})", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(exits.FAILED)

@@ -73,8 +73,8 @@ def run(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
     for name, network in FAKES.items():
         monkeypatch.setitem(NETWORKS, name, network)
-    monkeypatch.delenv("RANK", raising=False)
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    for variable in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS"):
+        monkeypatch.delenv(variable, raising=False)
     torch.save({"gain": GAIN}, tmp_path / "weights.pth")
 
     def call(*flags: str, out: str = "store", network: str = "enet", dataset: str = "Tiny") -> Result:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 ALL = "all"
 
+SHARD_VARIABLES = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
+"""Which of how many processes this one is: as torchrun says it, and as srun does."""
+
 
 def parse_size(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int] | None:
     """Read `HxW` as height and width."""
@@ -45,10 +48,15 @@ def parse_size(_context: click.Context, _option: click.Parameter, text: str | No
 
 
 def parse_shard(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int]:
-    """Read `I/N`; without the flag, the variables RANK and WORLD_SIZE, and without these the whole."""
-    rank, world = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
-    where = "" if text or not (rank and world) else " in the variables RANK and WORLD_SIZE"
-    text = text or (f"{rank}/{world}" if where else "0/1")
+    """Read `I/N`; without the flag, the variables of torchrun or Slurm, and without these the whole."""
+    where = ""
+    if text is None:
+        text = "0/1"
+        for variables in SHARD_VARIABLES:
+            values = [os.environ.get(name) for name in variables]
+            if all(values):
+                text, where = "/".join(map(str, values)), f" in the variables {' and '.join(variables)}"
+                break
     match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
     if not (match and int(match[1]) < int(match[2])):
         raise click.BadParameter(f"expected I/N with 0 <= I < N, such as 0/4, and found {text!r}{where}")
@@ -96,7 +104,10 @@ def parse_shard(_context: click.Context, _option: click.Parameter, text: str | N
     help="Mixed precision: bf16 is faster where the device computes in bfloat16, and gives other logits.",
 )
 @click.option(
-    "--shard", callback=parse_shard, metavar="I/N", help="Every N-th image from the I-th  [default: RANK/WORLD_SIZE]"
+    "--shard",
+    callback=parse_shard,
+    metavar="I/N",
+    help="Every N-th image from the I-th  [default: RANK/WORLD_SIZE or SLURM_PROCID/SLURM_NTASKS]",
 )
 @click.option("--layout", metavar="NAME", help="How the files lie, where that is not clear; see `pipe list layouts`.")
 @click.option("--images", "globs", multiple=True, metavar="GLOB", help="Take only pictures so called; repeatable.")

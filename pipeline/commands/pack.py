@@ -1,6 +1,5 @@
 """`pipe pack`: a store as one zip, to carry."""
 
-import os
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -17,6 +16,7 @@ from logitpipe.console.messages import note
 from logitpipe.console.options import STORE
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import byte_size, counted, printable
+from logitpipe.stages.cores import available_cores
 from logitpipe.stages.streams import ahead
 
 
@@ -63,7 +63,7 @@ def _write(store: Store, images: Sequence[int], out: Path) -> int:
 
 
 def _members(store: Store, images: Sequence[int], progress: Progress) -> Generator[Mapping[str, bytes]]:
-    workers = os.cpu_count() or 1
+    workers = available_cores()
     yield metadata_members(store)
     with ThreadPoolExecutor(workers) as pool:
         for members in ahead(pool, partial(image_members, store), images, workers):

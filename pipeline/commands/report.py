@@ -1,6 +1,5 @@
 """`pipe report`: the results of a run as one page that needs nothing else."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from logitpipe.console.messages import caution
 from logitpipe.console.options import overwrite_option
 from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.text import printable
+from logitpipe.stages.cores import available_cores
 
 if TYPE_CHECKING:
     from logitpipe.report.markup import Html
@@ -64,7 +64,7 @@ def _galleries(results: "Results") -> "dict[str, Html]":
     for entry in results.entries:
         store = entry.facts["fingerprint"]
         try:
-            found[store] = gallery(entry, os.cpu_count() or 1)
+            found[store] = gallery(entry, available_cores())
         except PipeError as error:
             caution(f"no gallery of {entry.label}: {with_advice(error)}")
             found[store] = tag("p", f"The gallery is left out: {with_advice(error)}.", class_="note")

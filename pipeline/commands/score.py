@@ -1,7 +1,6 @@
 """`pipe score`: stores in, every method at every temperature out."""
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from logitpipe.console.progress import Progress
 from logitpipe.console.settings import details, resolved
 from logitpipe.console.text import byte_size
 from logitpipe.results.record import describe_run
+from logitpipe.stages.cores import available_cores
 from logitpipe.tables.formats import FORMATS, choose_format, formatted
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def parse_choices(_context: click.Context, _option: click.Parameter, texts: tupl
 @click.option(
     "--workers",
     type=click.IntRange(1, MOST_WORKERS),
-    default=lambda: min(os.cpu_count() or 1, MOST_WORKERS),
+    default=lambda: min(available_cores(), MOST_WORKERS),
     show_default="number of cores",
     help="Threads that score.",
 )
@@ -194,7 +194,7 @@ def _plans(
     from logitpipe.cache.reading.store import open_store
     from logitpipe.stages.score.plan import make_plan, method_names
 
-    wanted = None if methods == "all" else method_names(methods.split(","))
+    wanted = None if methods == "all" else method_names([name.strip() for name in methods.split(",")])
     stores = [open_store(path) for path in dict.fromkeys(paths)]
     plans = [(store, make_plan(store.schema, protocol, wanted, temperatures, thresholds)) for store in stores]
     served = {pair.method for _, plan in plans for pair in plan.pairs}

@@ -50,6 +50,12 @@ ADVICE: Mapping[str, str] = {
 DAMAGED_ADVICE = "`pipe verify` tells all damage, and the same `pipe infer` with --repair mends it"
 """What follows damage that a command other than `pipe infer` came upon."""
 
+LESS_MEMORY: Mapping[str, str] = {
+    "infer": "a smaller --batch-size or --input-size needs less",
+    "score": "fewer --workers need less, and --exact needs the most",
+}
+"""Command -> what makes it need less memory."""
+
 
 def with_advice(error: PipeError) -> str:
     """Return an error as one line: what is wrong and, where it names a remedy, what to do."""

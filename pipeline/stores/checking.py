@@ -1,6 +1,5 @@
 """Every byte of some images, read by several threads, and what that found in words."""
 
-import os
 from collections.abc import Sequence
 from functools import partial
 
@@ -9,12 +8,13 @@ from logitpipe.cache.reading.store import Store
 from logitpipe.cache.reading.verify import Damage, ImageCheck, check_image
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import printable
+from logitpipe.stages.cores import available_cores
 from logitpipe.stages.streams import ahead, thread_pool
 
 
 def check_images(store: Store, images: Sequence[int]) -> list[ImageCheck]:
     """Read all of the images, and return what was found in each."""
-    threads, checks = os.cpu_count() or 1, []
+    threads, checks = available_cores(), []
     with Progress(f"reading {printable(str(store.path))}", len(images)) as progress, thread_pool(threads) as pool:
         for check in ahead(pool, partial(check_image, store), images, threads):
             checks.append(check)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from logitpipe.stages.infer.device import device
 from logitpipe.stages.infer.device.device import (
     MOST_BACKGROUND_THREADS,
     MOST_PASSES,
@@ -15,13 +16,14 @@ CPU = torch.device("cpu")
 
 def test_all_cores_work_beside_the_network(monkeypatch):
     for cores, beside in (1, 1), (6, 6), (64, MOST_BACKGROUND_THREADS):
-        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        monkeypatch.setattr(device, "available_cores", lambda cores=cores: cores)
         assert background_threads(CPU) == beside
         assert background_threads(torch.device("cuda")) == cores
 
 
 @pytest.mark.parametrize(("cores", "passes", "each"), [(1, 1, 1), (2, 2, 1), (3, 3, 1), (8, MOST_PASSES, 2)])
-def test_forward_passes_on_a_cpu_divide_its_cores(cores, passes, each):
+def test_forward_passes_on_a_cpu_divide_its_cores(monkeypatch, cores, passes, each):
+    monkeypatch.setattr(device, "available_cores", lambda: 64)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(cores)

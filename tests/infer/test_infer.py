@@ -82,6 +82,17 @@ def test_the_shard_comes_from_the_environment_where_no_flag_gives_it(run, tmp_pa
     assert open_store(tmp_path / "store").completed() == [0, 1, 2, 3, 4]
 
 
+def test_the_shard_comes_from_slurm_where_nobody_else_tells_it(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_PROCID", "2")
+    monkeypatch.setenv("SLURM_NTASKS", "3")
+    run()
+    assert open_store(tmp_path / "store").completed() == [2]
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    run()
+    assert open_store(tmp_path / "store").completed() == [1, 2, 3]
+
+
 def test_the_same_command_again_does_nothing(run, tmp_path):
     run()
     before = content(tmp_path / "store")

@@ -253,6 +253,12 @@ def test_wrong_usage_names_the_flag(pixel_store, flags, message):
     assert last == f"pipe: Invalid value for {flags[0]!r}: {message}"
 
 
+def test_blanks_after_commas_mean_nothing(pixel_store):
+    spaced = score(pixel_store, "--methods", "msp, entropy ", "--temperatures", "0.5, 1", "--json")
+    assert spaced.exit_code == 0, spaced.stderr
+    assert spaced.stdout == score(pixel_store, "--methods", "msp,entropy", "--temperatures", "0.5,1", "--json").stdout
+
+
 def test_ranges_of_temperatures_include_their_end():
     assert temperature_range("0.1:0.3:0.1") == (0.1, 0.2, 0.3)
     assert temperature_range("0.5:2:0.4") == (0.5, 0.9, 1.3, 1.7)

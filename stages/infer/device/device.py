@@ -1,12 +1,12 @@
 """Where the network runs."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from logitpipe.cache.errors import PipeError, UsageError
+from logitpipe.stages.cores import available_cores
 
 BATCH_ON_ACCELERATOR = 4
 MOST_BACKGROUND_THREADS = 8
@@ -44,7 +44,7 @@ def default_batch_size(device: torch.device) -> int:
 
 def background_threads(device: torch.device) -> int:
     """Return how many threads decode, and how many encode, beside the network: one for each core."""
-    cores = os.cpu_count() or 1
+    cores = available_cores()
     return cores if device.type != "cpu" else min(MOST_BACKGROUND_THREADS, cores)
 
 
@@ -55,13 +55,14 @@ def side_by_side(device: torch.device) -> Iterator[int]:
     A pass that has all cores waits in each layer for the core that a decoder or an encoder has just taken. Passes
     that have a core or a few for themselves do not wait for one another.
     """
-    cores = torch.get_num_threads()
+    before = torch.get_num_threads()
+    cores = min(before, available_cores())
     passes = min(cores, MOST_PASSES) if device.type == "cpu" else 1
     torch.set_num_threads(cores // passes)
     try:
         yield passes
     finally:
-        torch.set_num_threads(cores)
+        torch.set_num_threads(before)
 
 
 def _best() -> torch.device:

@@ -1,0 +1,71 @@
+"""Standard output and standard error, whatever a shell has connected them to: a full disk, a closed pipe, nothing."""
+
+import io
+import os
+import sys
+from contextlib import suppress
+from typing import TextIO
+
+
+class OutputError(OSError):
+    """Standard output cannot be written."""
+
+
+class _Results(io.TextIOWrapper):
+    """Standard output, whose errors are told from those of other files."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            raise OutputError(error.errno, error.strerror) from error
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            raise OutputError(error.errno, error.strerror) from error
+
+
+class _Messages(io.TextIOWrapper):
+    """Standard error; where it cannot be written nobody can be told so, and the work goes on."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError:
+            return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
+
+
+def guard_streams() -> None:
+    """Let a failure to write results be an `OutputError`, and one to write messages nothing.
+
+    Letters that the encoding lacks are escaped: a name may hold any. A stream that the shell has closed is opened
+    on the null device, or the next file would take its number, and what is printed would go there. For results it
+    is opened for reading only: if there are any, they cannot be written, as on a full disk.
+    """
+    if sys.stdout is None:
+        sys.stdout = _reopened(1, os.O_RDONLY)
+    if sys.stderr is None:
+        sys.stderr = _reopened(2, os.O_WRONLY)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = _rewrapped(sys.stdout, _Results)
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = _rewrapped(sys.stderr, _Messages)
+
+
+def _reopened(number: int, flags: int) -> TextIO:
+    null = os.open(os.devnull, flags)
+    if null != number:
+        os.dup2(null, number)
+        os.close(null)
+    return io.TextIOWrapper(io.BufferedWriter(io.FileIO(number, "w", closefd=False)), encoding="utf-8")
+
+
+def _rewrapped(stream: io.TextIOWrapper, kind: type[io.TextIOWrapper]) -> io.TextIOWrapper:
+    encoding, lines = stream.encoding, stream.line_buffering
+    return kind(stream.detach(), encoding=encoding, errors="backslashreplace", line_buffering=lines)
