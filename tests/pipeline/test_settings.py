@@ -75,6 +75,7 @@ def test_the_results_say_what_was_set_and_where(here):
         "exact": {"value": False, "from": "default"},
         "allow-incomplete": {"value": False, "from": "default"},
         "out": {"value": "r", "from": "flag"},
+        "overwrite": {"value": False, "from": "default"},
         "format": {"value": "table", "from": "default"},
         "json": {"value": False, "from": "default"},
         "summary": {"value": False, "from": "default"},
