@@ -77,10 +77,13 @@ def run(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         monkeypatch.delenv(variable, raising=False)
     torch.save({"gain": GAIN}, tmp_path / "weights.pth")
 
-    def call(*flags: str, out: str = "store", network: str = "enet", dataset: str = "Tiny") -> Result:
+    def call(
+        *flags: str, out: str = "store", network: str = "enet", dataset: str = "Tiny", weights: bool = True
+    ) -> Result:
         required = {"--network": network, "--dataset": dataset, "--data-root": data_root, "--out": tmp_path / out}
         words = [str(word) for pair in required.items() for word in pair]
-        return CliRunner().invoke(cli, ["infer", *words, "--weights", str(tmp_path / "weights.pth"), *flags])
+        words += ["--weights", str(tmp_path / "weights.pth")] if weights else []
+        return CliRunner().invoke(cli, ["infer", *words, *flags])
 
     before = set(threading.enumerate())
     yield call

@@ -44,6 +44,7 @@ def fake(kind, network, source: Source) -> Network:
     module = network(checkpoint.tensors["gain"])
     channels = len(module.gain) if kind == "pixel" else module.output_shapes(SIZE)[1][1] - 1
     return Network(
+        name=source.name,
         module=module,
         kind=kind,
         channels=conventional_channels(source, channels),

@@ -1,5 +1,6 @@
 """`pipe infer`: a network over data sets, its logits into stores."""
 
+import ast
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -63,6 +64,20 @@ def parse_shard(_context: click.Context, _option: click.Parameter, text: str | N
     return int(match[1]), int(match[2])
 
 
+def parse_values(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> dict[str, object]:
+    """Read `KEY=VALUE`, each value as Python spells it or as text."""
+    values = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key.isidentifier() and equals):
+            raise click.BadParameter(f"expected KEY=VALUE, and found {text!r}")
+        try:
+            values[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            values[key] = value
+    return values
+
+
 @click.command()
 @click.option(
     "--network",
@@ -89,6 +104,21 @@ def parse_shard(_context: click.Context, _option: click.Parameter, text: str | N
 @click.option(
     "--out", required=True, type=STORE, help="The store; a folder for NAME.zarr of several. A path or s3://..."
 )
+@click.option(
+    "--network-options",
+    multiple=True,
+    callback=parse_values,
+    metavar="KEY=VALUE",
+    help="For FILE.py:NAME, what it is called with; may be repeated.",
+)
+@click.option(
+    "--declare",
+    multiple=True,
+    callback=parse_values,
+    metavar="KEY=VALUE",
+    help="For networks of your own: mean, std, range, multiple, resize or output; may be repeated.",
+)
+@click.option("--trust-model", is_flag=True, help="Read MODEL.pt2, which can run code.")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file to check an EoMT checkpoint against.")
 @click.option("--input-size", callback=parse_size, metavar="HxW", help="Input of the network, if not its default.")
 @click.option(
@@ -133,6 +163,9 @@ def infer(
     names: tuple[str, ...],
     data_root: Path,
     out: Place,
+    network_options: dict[str, object],
+    declare: dict[str, object],
+    trust_model: bool,
     config: Path | None,
     input_size: tuple[int, int] | None,
     device: str,
@@ -156,7 +189,13 @@ def infer(
     """
     details(click.get_current_context())
     find_load(network)  # a name that is none is refused before torch is loaded
-    own = {name: value for name, value in {"config": config}.items() if value is not None}
+    given = {
+        "config": config,
+        "network_options": network_options,
+        "declare": declare,
+        "trust_model": trust_model,
+    }
+    own = {name: value for name, value in given.items() if value}
     source = Source(network, weights, input_size, weights_key, classes, void_class, outlier_class, own)
     _refuse_overwrite(overwrite, shard, repair)
     from logitpipe.stages.infer.data.selection import Selection

@@ -1,6 +1,5 @@
 """A network with its weights on a device, and the shapes that come out of it."""
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +11,7 @@ from logitpipe.cache.format.schema import Kind
 from logitpipe.stages.infer.networks import find_load
 from logitpipe.stages.infer.networks.base import SegmentationNetwork, check_input_size
 from logitpipe.stages.infer.networks.fold import fold_batch_norms
-from logitpipe.stages.infer.networks.seam import Network, Source
+from logitpipe.stages.infer.networks.seam import Network, Source, fixed_size
 
 OUTPUTS: dict[Kind, tuple[str, ...]] = {"pixel": ("logits",), "mask": ("mask_logits", "class_logits")}
 """What the networks of each kind give, in this order, as the store's arrays are called."""
@@ -28,18 +27,21 @@ class Model:
 
     Parameters
     ----------
-    name : of the network, as the user gave it
     network : its module, in evaluation mode and on `device`, and what is known of it
     input_size : height and width of its input
     device : where it runs
     amp : how it computes
     """
 
-    name: str
     network: Network
     input_size: tuple[int, int]
     device: torch.device
     amp: Amp = "none"
+
+    @property
+    def name(self) -> str:
+        """Name of the network."""
+        return self.network.name
 
     @property
     def kind(self) -> Kind:
@@ -97,10 +99,4 @@ def load_model(source: Source, device: torch.device, amp: Amp = "none") -> Model
     fold_batch_norms(network.module)
     # Convolutions are faster with the channels innermost, which is also how pictures arrive.
     network.module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Model(source.name, network, size, device, amp)
-
-
-def fixed_size(resize: str) -> tuple[int, int] | None:
-    """Return the size (H, W) that a resize rule ``HxW`` names, None for every other rule."""
-    match = re.fullmatch(r"(\d+)x(\d+)", resize)
-    return (int(match[1]), int(match[2])) if match else None
+    return Model(network, size, device, amp)

@@ -125,6 +125,7 @@ def test_the_order_of_the_channels_changes_no_figure(run, tmp_path):
 def test_a_network_from_outside(run, tmp_path, monkeypatch):
     def load(_source: Source) -> Network:
         return Network(
+            name="brightness",
             module=Pixelwise(torch.tensor([1.0, 2.0])),
             kind="pixel",
             channels=name_channels(2, ["dark", "bright"], None, None, "as the plug-in says"),

@@ -12,6 +12,7 @@ from PIL import Image
 from logitpipe.cache import StoreWriter, open_store
 from logitpipe.stages.infer import run as infer_run
 from logitpipe.stages.infer.device.device import choose_device, default_batch_size
+from logitpipe.stages.infer.networks import NETWORKS
 
 
 def test_overwrite_and_shards_exclude_each_other(run):
@@ -53,7 +54,8 @@ def test_an_input_size_must_be_two_numbers(run, text):
 
 
 def test_an_unknown_network_is_refused(run):
-    fails(run(network="resnet"), "pipe: a network is one of erfnet, enet, eomt, and 'resnet' is none of them", code=2)
+    line = f"pipe: a network is one of {', '.join(NETWORKS)}, FILE.py:NAME, package.module:NAME or MODEL.pt2, and "
+    fails(run(network="resnet"), f"{line}'resnet' is none of these", code=2)
 
 
 def test_an_unknown_device_is_refused(run):

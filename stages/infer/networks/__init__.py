@@ -22,18 +22,26 @@ NETWORKS: dict[str, Load] = {
     "erfnet": _load_of("erfnet"),
     "enet": _load_of("enet"),
     "eomt": _load_of("eomt.network"),
+    "hf": _load_of("huggingface"),
 }
 """Name of a network -> its `load`. Another network is another entry."""
 
 
 def find_load(name: str) -> Load:
-    """Return what loads the network that a user names.
+    """Return what loads the network that a user names: a key of `NETWORKS`, a factory or an exported program.
 
     Raises
     ------
     UsageError
-        The name is none.
+        The name is none of these.
     """
     if name in NETWORKS:
         return NETWORKS[name]
-    raise UsageError(f"a network is one of {', '.join(NETWORKS)}, and {name!r} is none of them")
+    if ":" in name:
+        return _load_of("factory")
+    if name.endswith(".pt2"):
+        return _load_of("program")
+    raise UsageError(
+        f"a network is one of {', '.join(NETWORKS)}, FILE.py:NAME, package.module:NAME or MODEL.pt2, and {name!r} is "
+        "none of these"
+    )

@@ -78,6 +78,7 @@ def load_pixel_network(source: Source, build: Callable[[Mapping[str, Tensor]], S
     checkpoint = read_checkpoint(source.checkpoint(), source.weights_key)
     module = build(checkpoint.tensors)
     return Network(
+        name=source.name,
         module=module,
         kind="pixel",
         channels=conventional_channels(source, module.facts["channels"]),

@@ -4,6 +4,7 @@ Everything downstream (the loop, the store's schema, what is printed) sees a `Ne
 from. Nothing here loads torch.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,7 @@ class Network:
 
     Parameters
     ----------
+    name : of the network, short, as stores and tables have it
     module : from pictures [B, 3, H, W], RGB in 0..1, to logits. Of kind "pixel": [B, C, h, w]. Of kind "mask": mask
         logits [B, Q, h, w] at the network's own resolution and class logits [B, Q, K + 1], the last "no object"
     kind : "pixel" or "mask"
@@ -79,9 +81,12 @@ class Network:
     preprocessing : what the module does to a picture's values first
     multiple : in pixels, which both sides of its input must be multiples of
     resize : how its authors bring a picture to its input: ``HxW``, ``windows:N``, ``short:N``, ``long:N``, ``native``
+    sigmoid_at : where its authors take the sigmoid of mask logits: ``masks``, their own resolution; ``HxW``, to which
+        they are resampled first; ``window``, that of the input; ``picture``. Pixel networks have none
     notes : lines about it that whoever runs it must see
     """
 
+    name: str
     module: "SegmentationNetwork"
     kind: Kind
     channels: Channels
@@ -89,4 +94,11 @@ class Network:
     preprocessing: Preprocessing
     multiple: int
     resize: str
+    sigmoid_at: str = "masks"
     notes: tuple[str, ...] = ()
+
+
+def fixed_size(resize: str) -> tuple[int, int] | None:
+    """Return the size (H, W) that a resize rule ``HxW`` names, None for every other rule."""
+    match = re.fullmatch(r"(\d+)x(\d+)", resize)
+    return (int(match[1]), int(match[2])) if match else None

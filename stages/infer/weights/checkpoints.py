@@ -1,7 +1,7 @@
 """Checkpoints: from whatever a weight file holds to a state dict, or a clear error."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,11 +92,19 @@ def strip_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     A Lightning module keeps its loss beside its network, so ``criterion.*`` has no say in what "most" is.
     """
-    stripped = _unwrapped_keys(state)
-    for _ in range(NESTED):
-        shorter = (_without(prefix, stripped) for prefix in PREFIXES)
-        stripped = next((state for state in shorter if state), stripped)
+    *_, stripped = without_prefixes(state)
     return stripped
+
+
+def without_prefixes(state: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """Yield a state dict as it is, and then again and again with one prefix less, as `strip_prefixes` takes them."""
+    stripped: dict[str, Tensor] | None = _unwrapped_keys(state)
+    for _ in range(NESTED + 1):
+        if stripped is None:
+            return
+        yield stripped
+        shorter = (_without(prefix, stripped) for prefix in PREFIXES)
+        stripped = next((state for state in shorter if state), None)
 
 
 def _unwrapped_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -165,6 +165,7 @@ def load(source: Source) -> Network:
     module = build(checkpoint.tensors, size, config)
     mean, std = (tuple(value.flatten().tolist()) for value in (module.encoder.pixel_mean, module.encoder.pixel_std))
     return Network(
+        name=source.name,
         module=module,
         kind="mask",
         channels=conventional_channels(source, module.facts["classes"], ("cityscapes", "coco")),

@@ -1,0 +1,173 @@
+"""A network of one's own: `FILE.py:NAME` or `package.module:NAME`, a class, a function or a module.
+
+Nothing of the network is guessed: what it returns tells its kind; its classes, its preprocessing and the sizes that
+it takes are declared by flags, or by a mapping called `logitpipe` on the module or on what makes it.
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from logitpipe.cache.errors import PipeError, UsageError
+from logitpipe.stages.infer.networks.base import check_input_size
+from logitpipe.stages.infer.networks.channels import name_channels
+from logitpipe.stages.infer.networks.foreign import Declaration, Foreign, state_sha256, told
+from logitpipe.stages.infer.networks.seam import Network, Source, fixed_size
+from logitpipe.stages.infer.weights.checkpoints import read_raw, without_prefixes
+from logitpipe.stages.infer.weights.fitting import fit
+from logitpipe.stages.infer.weights.weightfile import weights_sha256
+
+ATTRIBUTE = "logitpipe"
+"""Where a module, or what makes it, declares what must be known of it: a mapping with the keys of `Declaration`."""
+
+
+def load(source: Source) -> Network:
+    """Make a network that a user wrote, with the weights of a checkpoint or with those that it brings.
+
+    Raises
+    ------
+    PipeError
+        It cannot be imported or made, the weights do not fit it, it fails on a picture of its input size, or nothing
+        says which classes its channels are.
+    """
+    source.refuse_all_but("network_options", "declare")
+    place, _, name = source.name.rpartition(":")
+    maker, options = _import(place, name), source.own.get("network_options", {})
+    module = _make(maker, options, source.name)
+    declaration = Declaration()
+    for owner in (maker, module):
+        if isinstance(found := getattr(owner, ATTRIBUTE, None), Mapping):
+            declaration = declaration.with_values(found, source.name)
+    notes: tuple[str, ...] = ()
+    if source.weights is None:
+        module.eval().requires_grad_(False)
+        digest, notes = state_sha256(module), (f"{name}: no --weights, so it runs with those that it was made with",)
+    else:
+        _fill(module, source.weights, source.weights_key)
+        digest = weights_sha256(source.weights)
+    facts = {
+        "factory": f"{Path(place).name}:{name}",
+        "options": {key: str(value) for key, value in options.items()},
+    }
+    return as_network(source, module, name, declaration, digest, facts, notes)
+
+
+def as_network(
+    source: Source,
+    module: nn.Module,
+    name: str,
+    declaration: Declaration,
+    digest: str,
+    facts: dict[str, Any],
+    notes: tuple[str, ...] = (),
+) -> Network:
+    """Run a module once, to see what it returns, and describe it as a network.
+
+    Parameters
+    ----------
+    source : with the user's flags, which override what the module declares
+    module : ready for inference
+    name : of the network
+    declaration : of the module's author
+    digest : SHA-256 of its weights
+    facts : about it, plain enough for JSON
+    notes : as in `Network`
+    """
+    declaration = declaration.with_values(source.own.get("declare", {}), "--declare")
+    size = source.input_size or fixed_size(declaration.resize or "")
+    if size is None:
+        raise UsageError(f"nothing says which input size {name} takes", "give-input-size")
+    check_input_size(size, declaration.multiple)
+    network = Foreign(module, name, declaration.preprocessing, declaration.output, facts)
+    shapes = network.output_shapes(size)
+    count = shapes[0][0] if len(shapes) == 1 else shapes[1][1] - 1
+    return Network(
+        name=name,
+        module=network,
+        kind="pixel" if len(shapes) == 1 else "mask",
+        channels=name_channels(
+            count,
+            source.classes or declaration.classes,
+            source.void_class or declaration.void_class,
+            source.outlier_class or declaration.outlier_class,
+            "as declared",
+        ),
+        weights_sha256=digest,
+        preprocessing=declaration.preprocessing,
+        multiple=declaration.multiple,
+        resize=declaration.resize or f"{size[0]}x{size[1]}",
+        notes=notes,
+    )
+
+
+def _import(place: str, name: str) -> Any:  # noqa: ANN401 (whatever has that name)
+    try:
+        module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
+    except PipeError:
+        raise
+    except (Exception, SystemExit) as error:  # foreign code can raise anything
+        raise PipeError(f"{place} cannot be imported: {told(error)}") from error
+    if not hasattr(module, name):
+        raise UsageError(f"{place} has nothing called {name!r}")
+    return getattr(module, name)
+
+
+def _import_module(name: str) -> ModuleType:
+    _make_importable(Path.cwd())
+    return importlib.import_module(name)
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file as Python would where it lies: from its package, if it is in one, else beside its own imports."""
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such file")
+    folder, names = path.resolve().parent, [path.stem]
+    while (folder / "__init__.py").exists():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    _make_importable(Path.cwd())
+    _make_importable(folder)
+    if len(names) > 1:
+        return importlib.import_module(".".join(names))
+    # Under a name of its own, as `model.py` and the like may be imported already.
+    specification = importlib.util.spec_from_file_location(f"logitpipe_network_{path.stem}", path)
+    assert specification
+    assert specification.loader
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+def _make_importable(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def _make(maker: Any, options: Mapping[str, Any], name: str) -> nn.Module:  # noqa: ANN401 (whatever was named)
+    if isinstance(maker, nn.Module):
+        if options:
+            raise UsageError(f"{name} is a network already and takes no options")
+        return maker
+    if not callable(maker):
+        raise UsageError(f"{name} is a {type(maker).__name__}, and neither a torch module nor what makes one")
+    try:
+        module = maker(**options)
+    except (Exception, SystemExit) as error:
+        raise PipeError(f"{name} cannot be made: {told(error)}") from error
+    if not isinstance(module, nn.Module):
+        raise PipeError(f"{name} gives a {type(module).__name__}, and a torch module is expected")
+    return module
+
+
+def _fill(module: nn.Module, path: Path, key: str | None) -> None:
+    """Load a checkpoint into a module, without those prefixes of wrappers without which it fits best."""
+    raw, _ = read_raw(path, key)
+    expected = module.state_dict().keys()
+    fit(module, max(without_prefixes(raw), key=lambda state: len(expected & state.keys())))

@@ -1,0 +1,162 @@
+"""Networks that were not written for this project: any module becomes one of the seam."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from logitpipe.cache.errors import PipeError, UsageError
+from logitpipe.stages.infer.networks.base import MOST_PIXELS, SegmentationNetwork
+from logitpipe.stages.infer.networks.outputs import logits_of
+from logitpipe.stages.infer.networks.seam import Preprocessing
+
+RESIZES = r"[1-9]\d*x[1-9]\d*|(windows|short|long):[1-9]\d*|native"
+MOST_WORDS = 300
+"""Of what a foreign network says when it fails, in characters."""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What must be known of a foreign network, by the keys under which a module or a flag declares it.
+
+    Parameters
+    ----------
+    mean, std, range : as in `Preprocessing`
+    multiple : in pixels, which both sides of its input must be multiples of
+    resize : as in `Network`; None where a user must say it
+    output : which part of what it returns are its logits, keys or indices with dots between them
+    classes, void_class, outlier_class : as for `channels.name_channels`
+    """
+
+    mean: tuple[float, float, float] = Preprocessing.mean
+    std: tuple[float, float, float] = Preprocessing.std
+    range: float = Preprocessing.range
+    multiple: int = 1
+    resize: str | None = None
+    output: str | int | None = None
+    classes: str | tuple[str, ...] | None = None
+    void_class: str | None = None
+    outlier_class: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            if not (isinstance(value, tuple) and len(value) == 3 and all(isinstance(n, (int, float)) for n in value)):
+                raise UsageError(f"the {name} of a network is three numbers, for red, green and blue, not {value!r}")
+        if not (isinstance(self.range, (int, float)) and self.range > 0 and min(self.std) > 0):
+            raise UsageError(f"range and std of a network are positive, and {self.range!r} and {self.std!r} are not")
+        if not (isinstance(self.multiple, int) and self.multiple > 0):
+            raise UsageError(f"sides of a network's input are multiples of some pixels, not of {self.multiple!r}")
+        if self.resize is not None and not re.fullmatch(RESIZES, str(self.resize)):
+            raise UsageError(
+                f"a rule of resizing is HxW, windows:N, short:N, long:N or native, and {self.resize!r} is none"
+            )
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What the network wants done to a picture's values."""
+        return Preprocessing(self.mean, self.std, self.range)
+
+    def with_values(self, values: Mapping[str, Any], who: str) -> "Declaration":
+        """Return the declaration with what somebody else declares; UsageError for keys that mean nothing.
+
+        Parameters
+        ----------
+        values : by key; lists count as tuples
+        who : declares them, for errors
+        """
+        known = [each.name for each in fields(self)]
+        if unknown := [key for key in values if key not in known]:
+            raise UsageError(f"{who} declares {unknown[0]!r}, and what can be declared is {', '.join(known)}")
+        changed: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return replace(self, **changed)
+
+
+class Foreign(SegmentationNetwork):
+    """A module of someone else's, in evaluation mode, that takes pictures in 0..1 and gives its logits alone.
+
+    Parameters
+    ----------
+    module : the network
+    name : of it, for errors
+    preprocessing : what it wants done to a picture's values
+    output : which part of what it returns are its logits, as in `Declaration`
+    facts : about it, plain enough for JSON
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        module: nn.Module,
+        name: str,
+        preprocessing: Preprocessing,
+        output: str | int | None,
+        facts: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.module, self.name, self.preprocessing, self.output = module, name, preprocessing, output
+        self.facts = facts | asdict(preprocessing)
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1))
+        self.shapes: dict[tuple[int, int], tuple[tuple[int, ...], ...]] = {}
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Images [B, 3, H, W], RGB in 0..1 -> logits as `Network` has them; PipeError for whatever goes wrong."""
+        pictures = (images * self.preprocessing.range - self.mean) / self.std
+        try:
+            outputs = self.module(pictures)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            raise PipeError(f"{self.name} fails on pictures of {_size(images)}: {told(error)}") from error
+        return logits_of(outputs, self.output, self.name)
+
+    def output_shapes(self, input_size: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
+        """Shapes of what `forward` gives for one image of (H, W) pixels; it is run once to see."""
+        if input_size not in self.shapes:
+            if input_size[0] * input_size[1] > MOST_PIXELS:
+                raise UsageError(f"the network's input may have at most {MOST_PIXELS} pixels")
+            with torch.inference_mode():
+                outputs = self(torch.zeros(1, 3, *input_size, device=self.mean.device))
+            each = outputs if isinstance(outputs, tuple) else (outputs,)
+            self.shapes[input_size] = tuple(tuple(output.shape[1:]) for output in each)
+        return self.shapes[input_size]
+
+
+def _size(images: Tensor) -> str:
+    return f"{images.shape[2]}x{images.shape[3]} (HxW), {len(images)} at once"
+
+
+def told(error: BaseException) -> str:
+    """Return what an error of foreign code says, in one line, and where in that code it arose."""
+    words = " ".join(str(error).split())
+    shown = f"{words[:MOST_WORDS]} ..." if len(words) > MOST_WORDS else words
+    return f"{type(error).__name__}{': ' if shown else ''}{shown}{_place(error)}"
+
+
+def _place(error: BaseException) -> str:
+    """File and line of the innermost call that is in no installed package."""
+    place, trace = "", error.__traceback__
+    while trace:
+        file = Path(trace.tb_frame.f_code.co_filename)
+        if file.suffix == ".py" and file.exists() and not {"site-packages", "logitpipe"} & set(file.parts):
+            place = f" ({file.name}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return place
+
+
+def state_sha256(module: nn.Module) -> str:
+    """SHA-256 over the names, kinds, shapes and bytes of a module's weights, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for key, value in sorted(module.state_dict().items()):
+        if isinstance(value, Tensor):
+            digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
+            digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,249 @@
+"""Networks of the transformers library, from a folder as `save_pretrained` writes it or from the hub.
+
+The weights are read as every other checkpoint is, never as code, and the library is told to run none that lies beside
+them. Classes and preprocessing come from the folder's own files.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from logitpipe.cache.errors import PipeError, UsageError
+from logitpipe.stages.infer.networks.base import check_input_size
+from logitpipe.stages.infer.networks.channels import Channels, name_channels
+from logitpipe.stages.infer.networks.foreign import Declaration, Foreign, told
+from logitpipe.stages.infer.networks.seam import Network, Source, fixed_size
+from logitpipe.stages.infer.plainfile import why_unreadable
+from logitpipe.stages.infer.weights.checkpoints import read_raw, some
+from logitpipe.stages.infer.weights.weightfile import weights_sha256
+
+HEADS = {
+    "ForSemanticSegmentation": "pixel",
+    "ForUniversalSegmentation": "mask",
+    "ForInstanceSegmentation": "mask",
+}
+"""End of an architecture's name -> its kind."""
+
+SIGMOID_AT = {"mask2former": "384x384", "eomt": "window", "eomt_dinov3": "window"}
+"""Type of a mask network -> where its authors take the sigmoid; the others do so at the masks' own resolution."""
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+MOST_JSON = 16 << 20
+HUB_NAME = r"[\w.-]+/[\w.-]+"
+BILINEAR = 2
+"""PIL's number for it, as preprocessor_config.json has it."""
+
+
+def load(source: Source) -> Network:
+    """Load a network of the transformers library.
+
+    Raises
+    ------
+    PipeError
+        The library is not installed, the folder cannot be had or lacks a file, its network has no segmentation head,
+        its weights do not fit, or nothing says which classes its channels are.
+    """
+    source.refuse_all_but("declare")
+    folder = _folder(source.checkpoint())
+    config, processing = _json(folder / "config.json"), _json(folder / "preprocessor_config.json", optional=True)
+    architecture = _architecture(config, folder)
+    kind = next(kind for end, kind in HEADS.items() if architecture.endswith(end))
+    files, transformers = _weight_files(folder), _library()
+    model = _model(transformers, architecture, folder, files, source.weights_key)
+    module = _Logits(model, kind, _task_tokens(transformers, model.config, folder))
+    declaration = _declared(module.network.config, processing).with_values(source.own.get("declare", {}), "--declare")
+    size = source.input_size or fixed_size(declaration.resize or "")
+    if size:
+        check_input_size(size, declaration.multiple)
+    digest = hashlib.sha256((folder / "config.json").read_bytes()).hexdigest()
+    facts = {"architecture": architecture, "config_sha256": digest}
+    return Network(
+        name=architecture.removesuffix(next(end for end in HEADS if architecture.endswith(end))).lower(),
+        module=Foreign(module, architecture, declaration.preprocessing, None, facts),
+        kind="pixel" if kind == "pixel" else "mask",
+        channels=_channels(source, module.network.config),
+        weights_sha256=_digest(files),
+        preprocessing=declaration.preprocessing,
+        multiple=declaration.multiple,
+        resize=declaration.resize or "native",
+        sigmoid_at=SIGMOID_AT.get(config.get("model_type", ""), "masks"),
+        notes=_notes(processing),
+    )
+
+
+def _library() -> Any:  # noqa: ANN401 (a module)
+    try:
+        import transformers
+    except ImportError as error:
+        raise PipeError("networks of Hugging Face need transformers, which is not installed", "install-hf") from error
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    return transformers
+
+
+def _folder(path: Path) -> Path:
+    """Return a folder as it is, and what the hub has under a name as a folder in its cache."""
+    if path.is_dir():
+        return path
+    name = path.as_posix()
+    if not re.fullmatch(HUB_NAME, name):
+        raise UsageError(f"{path}: there is no such folder, and it is no name on the Hugging Face hub either")
+    import huggingface_hub
+
+    try:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt"]))
+    except Exception as error:  # the network, the hub, rights, the disk
+        raise PipeError(f"{name} is no folder here, and the hub does not give it: {told(error)}") from error
+
+
+def _json(path: Path, optional: bool = False) -> dict[str, Any]:
+    if optional and not path.exists():
+        return {}
+    if reason := why_unreadable(path, MOST_JSON):
+        raise PipeError(f"a folder that save_pretrained wrote holds {path.name}; {path}: {reason}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise PipeError(f"{path} must be JSON, and is not: {told(error)}") from error
+    if not isinstance(content, dict):
+        raise PipeError(f"{path} must hold a JSON object, and holds a {type(content).__name__}")
+    return content
+
+
+def _architecture(config: Mapping[str, Any], folder: Path) -> str:
+    names = config.get("architectures")
+    name = names[0] if isinstance(names, list) and names else None
+    if not (isinstance(name, str) and name.endswith(tuple(HEADS))):
+        raise PipeError(
+            f"{folder / 'config.json'} names the architecture {name!r}, and one that ends in {', '.join(HEADS)} is "
+            "expected"
+        )
+    return name
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """Return the files that hold a folder's weights: one, or the shards that an index names."""
+    name = next((name for name in WEIGHTS if (folder / name).exists()), None)
+    if name is None:
+        raise PipeError(f"{folder} holds no weights: none of {', '.join(WEIGHTS)}")
+    if not name.endswith(".json"):
+        return [folder / name]
+    shards = _json(folder / name).get("weight_map")
+    names = sorted(set(shards.values())) if isinstance(shards, dict) else []
+    if not names or any(not isinstance(shard, str) or Path(shard).name != shard for shard in names):
+        raise PipeError(f"{folder / name} must name the files of the weights, all beside it")
+    return [folder / shard for shard in names]
+
+
+def _digest(files: list[Path]) -> str:
+    """Digest of one file; of several, the digest of their digests in order."""
+    digests = [weights_sha256(file) for file in files]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _model(transformers: Any, architecture: str, folder: Path, files: list[Path], key: str | None) -> nn.Module:  # noqa: ANN401
+    state = {name: value for file in files for name, value in read_raw(file, key)[0].items()}
+    made = getattr(transformers, architecture, None)
+    if made is None:
+        raise PipeError(f"transformers {transformers.__version__} has no {architecture}")
+    try:
+        config = made.config_class.from_pretrained(folder, local_files_only=True)
+        model, found = made.from_pretrained(
+            None, config=config, state_dict=state, output_loading_info=True, dtype=torch.float32
+        )
+    except Exception as error:  # transformers raises whatever its parts do
+        raise PipeError(f"{folder}: transformers cannot load {architecture}: {told(error)}") from error
+    for fault in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if keys := [str(each) for each in found[fault]]:
+            raise PipeError(
+                f"The weights must fit the network key by key; {folder} has {fault.replace('_', ' ')}: {some(keys)}"
+            )
+    return model.eval().requires_grad_(False)
+
+
+def _task_tokens(transformers: Any, config: Any, folder: Path) -> Tensor | None:  # noqa: ANN401
+    """Tokens [1, N] that tell a OneFormer its task, by the tokenizer in its folder; None for every other network."""
+    if config.model_type != "oneformer":
+        return None
+    length, text = config.task_seq_len, "the task is semantic"
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokens = tokenizer([text], padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    except Exception as error:
+        raise PipeError(f"{folder}: a OneFormer needs the tokenizer of its folder: {told(error)}") from error
+    return tokens["input_ids"] * tokens["attention_mask"]
+
+
+class _Logits(nn.Module):
+    """A model of the library that returns nothing but its logits."""
+
+    task: Tensor | None
+
+    def __init__(self, network: Any, kind: str, task: Tensor | None) -> None:  # noqa: ANN401 (a PreTrainedModel)
+        super().__init__()
+        self.network, self.kind = network, kind
+        self.register_buffer("task", task)
+
+    def forward(self, pictures: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Normalised pictures -> logits, or mask logits and class logits."""
+        task = {} if self.task is None else {"task_inputs": self.task.expand(len(pictures), -1)}
+        outputs = self.network(pixel_values=pictures, **task)
+        if self.kind == "pixel":
+            return outputs.logits
+        return outputs.masks_queries_logits, outputs.class_queries_logits
+
+
+def _declared(config: Any, processing: Mapping[str, Any]) -> Declaration:  # noqa: ANN401 (a PreTrainedConfig)
+    """Read what the folder's files say of preprocessing and sizes."""
+    plain: dict[str, Any] = {"range": 255 * processing.get("rescale_factor", 1 / 255)}
+    if not processing.get("do_rescale", True):
+        plain["range"] = 255.0
+    if processing.get("do_normalize", bool(processing)):
+        plain |= {"mean": processing.get("image_mean", [0.5] * 3), "std": processing.get("image_std", [0.5] * 3)}
+    patch = getattr(config, "patch_size", None)
+    multiple = processing.get("size_divisor") or processing.get("ensure_multiple_of", 1)
+    if multiple == 1:
+        multiple = patch if isinstance(patch, int) else 32
+    return Declaration().with_values(plain | {"multiple": multiple, "resize": _resize(processing)}, "its folder")
+
+
+def _resize(processing: Mapping[str, Any]) -> str | None:
+    """Read the rule of resizing, None where the folder has none."""
+    size = processing.get("size")
+    if not processing.get("do_resize", True):
+        return "native"
+    if isinstance(size, int):
+        return f"{size}x{size}"
+    if not isinstance(size, dict):
+        return None
+    if {"height", "width"} <= size.keys():
+        return f"{size['height']}x{size['width']}"
+    shortest, longest = size.get("shortest_edge"), size.get("longest_edge")
+    if processing.get("do_split_image"):
+        return f"windows:{shortest}"
+    if processing.get("do_pad") and shortest == longest:
+        return f"long:{longest}"
+    return f"short:{shortest}" if shortest else f"long:{longest}" if longest else None
+
+
+def _channels(source: Source, config: Any) -> Channels:  # noqa: ANN401 (a PreTrainedConfig)
+    """Name the channels as the user declares them, else as config.json does, unless its names are mere numbers."""
+    names = [str(config.id2label[index]) for index in range(config.num_labels)]
+    if source.classes or all(re.fullmatch(r"LABEL_\d+", name) for name in names):
+        return name_channels(len(names), source.classes, source.void_class, source.outlier_class, "as declared")
+    unique = [f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names)]
+    return name_channels(len(names), unique, source.void_class, source.outlier_class, "by its config.json")
+
+
+def _notes(processing: Mapping[str, Any]) -> tuple[str, ...]:
+    if not processing:
+        return ("no preprocessor_config.json: pictures go in as they are, in 0..1",)
+    if processing.get("resample", BILINEAR) != BILINEAR:
+        return ("its authors do not resample pictures bilinearly, as is done here",)
+    return ()
