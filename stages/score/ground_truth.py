@@ -1,6 +1,7 @@
 """What each pixel of each image is under a protocol, at the evaluation size."""
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol as TypingProtocol
 
 import numpy as np
 
@@ -11,6 +12,15 @@ from logitpipe.stages.score.protocols import Protocol
 
 KEPT_OF_THINNED = 10
 """Where a protocol thins, it keeps one pixel of so many."""
+
+
+class Truth(TypingProtocol):
+    """What each pixel of the images of a store is."""
+
+    store: Store
+
+    def labels(self, image: int) -> np.ndarray | None:
+        """Return uint8 (H, W) labels at the evaluation size, or None for an image that is not scored."""
 
 
 class GroundTruth:

@@ -8,7 +8,7 @@ import numpy as np
 
 from logitpipe.cache import IntegrityError, Store
 from logitpipe.cache.files.places import Place
-from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.ground_truth import Truth
 from logitpipe.stages.score.kernels.counting import count, count_above
 from logitpipe.stages.score.kernels.counts import Counts
 from logitpipe.stages.score.kinds import KINDS, Logits
@@ -24,7 +24,7 @@ class Picture:
     store : path or URL of its store, for errors
     image, name : its index in the store, and its name
     logits : of its kind
-    labels : uint8 (H, W) at the evaluation size: NORMAL, ANOMALY or IGNORED
+    labels : uint8 (H, W) at the evaluation size: NORMAL, ANOMALY or IGNORED, or classes where these are counted
     """
 
     store: Place
@@ -90,7 +90,7 @@ class Picture:
             raise error.at(self.store, self.name) from error
 
 
-def read_picture(store: Store, truth: GroundTruth, image: int) -> Picture | None:
+def read_picture(store: Store, truth: Truth, image: int) -> Picture | None:
     """Read one image's labels and logits; None, and no logits read, where the protocol skips it.
 
     Raises

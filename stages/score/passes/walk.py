@@ -12,7 +12,7 @@ from typing import Any, Generic
 from threadpoolctl import threadpool_limits
 
 from logitpipe.cache import Store
-from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.ground_truth import GroundTruth, Truth
 from logitpipe.stages.score.picture import Picture, read_picture
 from logitpipe.stages.score.protocols import Protocol
 from logitpipe.stages.score.statistics import Statistic, Sum
@@ -46,7 +46,7 @@ def run_passes(
 
 
 def walk(
-    truth: GroundTruth, images: Sequence[int], statistic: Statistic[Sum], workers: int, advance: Callable[[], None]
+    truth: Truth, images: Sequence[int], statistic: Statistic[Sum], workers: int, advance: Callable[[], None]
 ) -> Sum:
     """Add some images of a store to a statistic, and return the total.
 

@@ -1,0 +1,138 @@
+"""What a network predicts beside what is there: confusion, likelihood and calibration, at each temperature."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from logitpipe.stages.score.figures.closed_set import ClosedSetFigures, closed_set_figures
+from logitpipe.stages.score.kernels.classes import BINS, BRIER, NLL, NLL_UNIT, SUMS, UNIT, count_logits, count_scores
+from logitpipe.stages.score.kernels.resampling import Axis, axis_weights
+from logitpipe.stages.score.kinds.mask import MaskLogits, softmax
+from logitpipe.stages.score.kinds.pixel import PixelLogits
+from logitpipe.stages.score.picture import Picture
+from logitpipe.stages.streams import in_parallel
+
+_HALF = 32
+"""Sums are kept as two int64: over 10**6 images the NLL at low temperatures would overflow one."""
+
+
+@dataclass
+class ClassTotal:
+    """Counts over images (see `statistics.Total`).
+
+    Parameters
+    ----------
+    confusion : int64 (t, K, K), [label, prediction]
+    sums : int64 (t, SUMS, 2), as high * 2**32 + low
+    bins : int64 (t, BINS, 3), of `kernels.classes`
+    images : how many images have been added
+    """
+
+    confusion: np.ndarray
+    sums: np.ndarray
+    bins: np.ndarray
+    images: int = 0
+
+    def add(self, other: "ClassTotal") -> None:
+        """Add those of other images."""
+        self.confusion += other.confusion
+        self.sums += other.sums
+        self.bins += other.bins
+        self.images += other.images
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return all as they are."""
+        return {"confusion": self.confusion, "sums": self.sums, "bins": self.bins, "images": np.array(self.images)}
+
+    def sum(self, temperature: int, which: int) -> int:
+        """Return a sum as one integer."""
+        high, low = (int(part) for part in self.sums[temperature, which])
+        return (high << _HALF) + low
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """Counts at each temperature (see `statistics.Statistic`); the labels of its pictures are classes.
+
+    Parameters
+    ----------
+    channels, groups : int64 (P,), of `LabelSpace.channels`
+    classes : how many classes there are
+    temperatures : positive
+    """
+
+    channels: np.ndarray
+    groups: np.ndarray
+    classes: int
+    temperatures: tuple[float, ...]
+
+    @property
+    def expected_bytes(self) -> int:
+        """See `Statistic`."""
+        return 8 * len(self.temperatures) * self.classes**2 + (64 << 20)
+
+    def zero(self) -> ClassTotal:
+        """See `Statistic`."""
+        t, K = len(self.temperatures), self.classes
+        return ClassTotal(
+            np.zeros((t, K, K), np.int64), np.zeros((t, SUMS, 2), np.int64), np.zeros((t, BINS, 3), np.int64)
+        )
+
+    def of_image(self, picture: Picture, total: ClassTotal, threads: int = 1) -> None:
+        """Count one image; threads share its temperatures."""
+        sums = np.zeros(total.sums.shape[:2], np.int64)
+
+        def count(part: slice) -> None:
+            count_classes(self, picture, part, total.confusion[part], sums[part], total.bins[part])
+
+        step = -(-len(self.temperatures) // threads)
+        parts = [slice(first, first + step) for first in range(0, len(self.temperatures), step)]
+        in_parallel(count, parts, threads)
+        total.sums += np.stack([sums >> _HALF, sums & ((1 << _HALF) - 1)], axis=-1)
+        total.images += 1
+
+    def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> ClassTotal:
+        """See `Statistic`."""
+        zero, found = self.zero(), {name: arrays[name].astype(np.int64) for name in ("confusion", "sums", "bins")}
+        for name, array in found.items():
+            if array.shape != (expected := getattr(zero, name).shape):
+                raise ValueError(f"{name} of {expected} was expected, {array.shape} was found")
+        return ClassTotal(**found, images=int(arrays["images"]))
+
+    def finish(self, total: ClassTotal) -> list[ClosedSetFigures]:
+        """Return the figures at each temperature."""
+        return [
+            closed_set_figures(
+                total.confusion[t], total.sum(t, NLL) * NLL_UNIT, total.sum(t, BRIER) * UNIT, total.bins[t]
+            )
+            for t in range(len(self.temperatures))
+        ]
+
+
+def count_classes(
+    statistic: ClassCounts, picture: Picture, part: slice, confusion: np.ndarray, sums: np.ndarray, bins: np.ndarray
+) -> None:
+    """Add one image at some temperatures to arrays of these, as `kernels.classes` has them."""
+    channels, groups, temperatures = statistic.channels, statistic.groups, statistic.temperatures[part]
+    if isinstance(picture.logits, PixelLogits):
+        values = picture.logits.values
+        axes = _axes(values.shape[1:], picture.labels.shape)
+        count_logits(values, channels, groups, np.array(temperatures), axes, picture.labels, confusion, sums, bins)
+        return
+    logits = cast("MaskLogits", picture.logits)
+    axes, every = _axes(logits.M.shape[1:], picture.labels.shape), np.arange(channels.size)
+    for t, T in enumerate(temperatures):
+        scores = class_scores(logits, channels, T)
+        count_scores(scores, every, groups, axes, picture.labels, confusion[t], sums[t], bins[t])
+
+
+def class_scores(logits: MaskLogits, channels: np.ndarray, T: float) -> np.ndarray:
+    """Return S_k = sum over queries of softmax(c / T)_qk M_q for some classes: float32 (P, h, w)."""
+    P = softmax(logits.class_logits / T)[:, channels].astype(np.float32)
+    return np.ascontiguousarray((P.T @ logits.M.reshape(len(P), -1)).reshape(-1, *logits.M.shape[1:]))
+
+
+def _axes(source: tuple[int, ...], target: tuple[int, ...]) -> tuple[Axis, Axis]:
+    return axis_weights(source[0], target[0]), axis_weights(source[1], target[1])
