@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from logitpipe.cache.errors import IntegrityError, PipeError
+from logitpipe.commands.compare import compare
 from logitpipe.commands.completion import PROGRAM, completion
 from logitpipe.commands.demo import demo
 from logitpipe.commands.infer import infer
@@ -22,6 +23,7 @@ from logitpipe.commands.pack import pack
 from logitpipe.commands.report import report
 from logitpipe.commands.score import score
 from logitpipe.commands.show import show
+from logitpipe.commands.table import table
 from logitpipe.commands.verify import verify
 from logitpipe.console import exits
 from logitpipe.console.advice import DAMAGED_ADVICE, LESS_MEMORY, with_advice
@@ -122,6 +124,8 @@ cli.add_command(labels)
 cli.add_command(maps)
 cli.add_command(pack)
 cli.add_command(report)
+cli.add_command(table)
+cli.add_command(compare)
 cli.add_command(demo)
 cli.add_command(completion)
 bind_variables(cli)

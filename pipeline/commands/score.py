@@ -10,7 +10,7 @@ import click
 from logitpipe.cache.errors import IncompleteError, UsageError
 from logitpipe.commands.completion import complete_methods
 from logitpipe.console.messages import caution, detail, note, word_if_slow
-from logitpipe.console.options import STORE, overwrite_option, protocol_option, require_temperature
+from logitpipe.console.options import STORE, metrics_option, overwrite_option, protocol_option, require_temperature
 from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.progress import Progress
 from logitpipe.console.settings import details, resolved
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from logitpipe.stages.score.figures.rows import Row
     from logitpipe.stages.score.plan import Plan
     from logitpipe.stages.score.protocols import Protocol
+    from logitpipe.tables.metrics import Metric
 
 MOST_TEMPERATURES = 10_000
 WIDE_INTERVAL = 0.005
@@ -107,6 +108,7 @@ def parse_choices(_context: click.Context, _option: click.Parameter, texts: tupl
     help="How to print the results.",
 )
 @click.option("--json/--no-json", "as_json", help="The same as --format json: one JSON object.")
+@metrics_option("auprc,fpr95,auroc")
 @click.option(
     "--summary/--no-summary", help="In tables, of each method only T = 1 and the temperature of the best AuPRC."
 )
@@ -127,12 +129,14 @@ def score(
     overwrite: bool,
     format_name: str,
     as_json: bool,
+    metrics: tuple[str, ...],
     summary: bool,
 ) -> None:
     """Score stores with every method at every temperature."""
     printed_as = choose_format(ctx, format_name, as_json)
     details(ctx)
     _refuse_what_is_no_number(thresholds)
+    shown = _metrics(metrics)
     protocol = _protocol(protocol_name, choices | ({"label-codes": label_codes} if label_codes else {}))
     plans = _plans(stores, methods, temperatures, protocol, thresholds)
     missing = _missing(plans, allow_incomplete)
@@ -147,7 +151,7 @@ def score(
             write_results(out, rows, sketches, _settings(ctx, plans))
     finally:  # hours of work may stand behind the figures: they are shown whatever became of the files
         _warn_of_wide_intervals(rows)
-        click.echo(formatted(rows, printed_as, summary), nl=False)
+        click.echo(formatted(rows, printed_as, summary, shown), nl=False)
     if missing:
         raise IncompleteError(f"{missing} images were missing; the figures are those of the others")
 
@@ -169,6 +173,12 @@ def _warn_of_wide_intervals(rows: "Sequence[Row]") -> None:
                 f"{row.network} on {row.dataset}: AuPRC of {row.method}{at} is only known to lie between "
                 f"{100 * lower:.3f} and {100 * upper:.3f} per cent; --exact resolves it"
             )
+
+
+def _metrics(names: Sequence[str]) -> "tuple[Metric, ...]":
+    from logitpipe.tables.metrics import metrics_named
+
+    return metrics_named(names)
 
 
 def _refuse_what_is_no_number(thresholds: Sequence[float]) -> None:

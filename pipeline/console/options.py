@@ -1,6 +1,9 @@
 """What several commands have in common: the argument STORE, the option `--protocol`, the range of temperatures."""
 
+from collections.abc import Callable
 from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import click
 
@@ -8,6 +11,8 @@ from logitpipe.cache.files.places import Place, as_place
 
 PROTOCOL_NAMES = ("standard", "course", "legacy")
 """The keys of `logitpipe.stages.score.protocols.PROTOCOLS`, repeated here as these load numba."""
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 LEAST_TEMPERATURE, MOST_TEMPERATURE = 1e-3, 1e3
 
@@ -23,6 +28,18 @@ protocol_option = click.option(
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there.")
 
 
+def metrics_option(default: str) -> Callable[[Command], Command]:
+    """Return the option that names the figures of a table."""
+    return click.option(
+        "--metrics",
+        default=default,
+        show_default=True,
+        metavar="NAME,...",
+        callback=lambda _context, _option, text: tuple(name.strip() for name in text.split(",")),
+        help="Figures to show: auprc, fpr95, auroc, and f1 and iou (mean of both classes) at the best threshold.",
+    )
+
+
 class StorePlace(click.Path):
     """A path or a URL; a URL stays text."""
 
@@ -32,6 +49,18 @@ class StorePlace(click.Path):
 
 
 STORE = StorePlace()
+RESULTS = click.Path(path_type=Path)
+"""A folder that `pipe score --out` wrote."""
+
+
+def parse_table_temperature(_context: click.Context, _option: click.Parameter, text: str) -> float | Literal["best"]:
+    """Read a temperature, or `best`."""
+    if text == "best":
+        return "best"
+    try:
+        return require_temperature(float(text))
+    except ValueError:
+        raise click.BadParameter(f"expected a number or `best`, and found {text!r}") from None
 
 
 def require_temperature(T: float) -> float:

@@ -31,9 +31,13 @@ def figures_dataset(rows: Sequence[Row]) -> xarray.Dataset:
 
     No dimension is named `method`, a name that `xarray.DataArray.sel` keeps for an argument of its own.
     """
-    arrays = {name: ("row", _array(values)) for name, values in columns(rows).items()}
-    coordinates = {name: arrays.pop(name) for name in KEYS}
-    return xarray.Dataset(arrays, coordinates, {"format": FORMAT})
+    arrays = {name: ("row", _array(values)) for name, values in columns(rows).items() if name not in KEYS}
+    return xarray.Dataset(arrays, coordinates(rows), {"format": FORMAT})
+
+
+def coordinates(rows: Sequence[Row]) -> dict[str, tuple[str, np.ndarray]]:
+    """Return the keys of rows as coordinates along `row`."""
+    return {name: ("row", _array(values)) for name, values in columns(rows).items() if name in KEYS}
 
 
 def curves_dataset(sketches: Sequence[Sketch]) -> xarray.Dataset:

@@ -9,7 +9,7 @@ from logitpipe.stages.score.figures.rows import Row
 FORMAT = 2
 """Of the results folder; 1 had a grid of stores, methods and temperatures in results.zarr."""
 
-FILES = ("results.json", "results.csv", "results.md", "results.zarr", "settings.json")
+FILES = ("results.json", "results.csv", "results.md", "results.zarr", "per_image.zarr", "settings.json")
 """What the folder holds."""
 
 TEMPERATURES = ("temperature", "map_temperature", "mask_temperature")
@@ -39,6 +39,14 @@ def from_record(document: Mapping[str, Any]) -> Row:
     """
     unknown = {field.name: None for field in fields(Row) if field.default is MISSING}
     return Row(**unknown | dict(document))
+
+
+def method_label(row: Row) -> str:
+    """Return a method with its parameters and with what temperatures it has beside the one that is swept."""
+    parameters = f":{row.parameters}" if row.parameters else ""
+    others = {"T_S": row.map_temperature, "T_m": row.mask_temperature}
+    temperatures = "".join(f", {name} = {value:g}" for name, value in others.items() if value not in (None, 1))
+    return f"{row.method}{parameters}{temperatures}"
 
 
 def columns(rows: Sequence[Row]) -> dict[str, list[Any]]:

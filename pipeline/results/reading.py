@@ -74,7 +74,8 @@ def _read(folder: Path) -> tuple[Run, list[Drawn]]:
     sketches = SKETCHES[document["schema_version"]](folder / "results.zarr", rows)
     for row, sketch in zip(rows, sketches, strict=True):
         _check_sketch(row, sketch)
-    return Run(folder, record, from_document(record["protocol"])), list(zip(rows, sketches, strict=True))
+    places = ((folder, i) for i in range(len(rows)))
+    return Run(folder, record, from_document(record["protocol"])), list(zip(rows, sketches, places, strict=True))
 
 
 def _rows(document: dict[str, Any]) -> list[Row]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from logitpipe.results.columns import method_label
+from logitpipe.results.per_image import Place
 from logitpipe.stages.score.figures.curves import Sketch
 from logitpipe.stages.score.figures.rows import Row
 from logitpipe.stages.score.protocols import Protocol
@@ -35,11 +37,13 @@ class Series:
     ----------
     method : its name, with its parameters and the temperatures that are the same in all rows
     rows, sketches : figures and curves by rising temperature; one where no temperature matters
+    places : where each row lies, for its histograms of single images
     """
 
     method: str
     rows: tuple[Row, ...]
     sketches: tuple[Sketch, ...]
+    places: tuple[Place, ...]
 
     @property
     def tempered(self) -> bool:
@@ -116,8 +120,8 @@ class Results:
         return sorted({row.temperature for row in rows if row.temperature is not None})
 
 
-Drawn = tuple[Row, Sketch]
-"""A row and what is drawn of it."""
+Drawn = tuple[Row, Sketch, Place]
+"""A row, what is drawn of it, and where it lies."""
 
 
 def arranged(parts: Sequence[tuple[Run, Sequence[Drawn]]]) -> Results:
@@ -133,12 +137,12 @@ def arranged(parts: Sequence[tuple[Run, Sequence[Drawn]]]) -> Results:
     facts: dict[tuple[str, str], tuple[Run, dict[str, Any]]] = {}
     for run, drawn in parts:
         stores = {store["store"]: store for store in run.record["stores"]}
-        for row, sketch in drawn:
+        for row, sketch, place in drawn:
             store = stores[row.store]
             name = row.dataset if len(protocols) == 1 else f"{row.dataset}, protocol {row.protocol}"
             at = name, f"{store['fingerprint']} {store['path']}"
             facts[at] = run, store
-            found.setdefault(at, {})[_key(row)] = row, sketch
+            found.setdefault(at, {})[_key(row)] = row, sketch, place
     datasets: dict[str, list[Entry]] = {}
     for (name, store_key), of_store in found.items():
         run, store = facts[name, store_key]
@@ -146,24 +150,15 @@ def arranged(parts: Sequence[tuple[Run, Sequence[Drawn]]]) -> Results:
     return Results(tuple(run for run, _ in parts), {name: _labelled(each) for name, each in datasets.items()})
 
 
-def method_label(row: Row) -> str:
-    """Return a method with its parameters and with what temperatures it has beside the one that is swept."""
-    parameters = f":{row.parameters}" if row.parameters else ""
-    others = {"T_S": row.map_temperature, "T_m": row.mask_temperature}
-    temperatures = "".join(f", {name} = {value:g}" for name, value in others.items() if value not in (None, 1))
-    return f"{row.method}{parameters}{temperatures}"
-
-
 def _key(row: Row) -> tuple[object, ...]:
     return method_label(row), row.temperature
 
 
 def _all_series(drawn: Sequence[Drawn]) -> tuple[Series, ...]:
-    methods: dict[str, list[Drawn]] = {}
-    for row, sketch in sorted(drawn, key=lambda pair: pair[0].temperature or 0.0):
-        methods.setdefault(method_label(row), []).append((row, sketch))
-    order = dict.fromkeys(method_label(row) for row, _ in drawn)
-    return tuple(Series(name, *map(tuple, zip(*methods[name], strict=True))) for name in order)
+    methods: dict[str, list[Drawn]] = {method_label(row): [] for row, _, _ in drawn}
+    for each in sorted(drawn, key=lambda each: each[0].temperature or 0.0):
+        methods[method_label(each[0])].append(each)
+    return tuple(Series(name, *map(tuple, zip(*own, strict=True))) for name, own in methods.items())
 
 
 def _labelled(entries: Sequence[Entry]) -> list[Entry]:

@@ -2,14 +2,16 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from logitpipe.cache.errors import PipeError
 from logitpipe.cache.files.folder import Folder, beside
+from logitpipe.results import per_image
 from logitpipe.results.arrays import write_arrays
 from logitpipe.results.columns import FORMAT
+from logitpipe.results.per_image import ImageCounts
 from logitpipe.results.plain_rows import as_csv, as_document, csv_bytes
 from logitpipe.stages.score.figures.curves import Sketch
 from logitpipe.stages.score.figures.rows import Row
@@ -17,12 +19,19 @@ from logitpipe.tables.comparison import comparison_tables
 from logitpipe.tables.render import markdown
 
 
-def write_results(folder: Path, rows: Sequence[Row], sketches: Sequence[Sketch], settings: Mapping[str, Any]) -> None:
-    """Write results.json, results.csv, results.md, results.zarr and settings.json, each whole or not at all.
+def write_results(
+    folder: Path,
+    rows: Sequence[Row],
+    sketches: Sequence[Sketch],
+    settings: Mapping[str, Any],
+    images: Sequence[ImageCounts] = (),
+) -> None:
+    """Write the files of `columns.FILES`, each whole or not at all.
 
     Parameters
     ----------
-    sketches : one for each row; results.zarr holds them for `pipe report`
+    sketches : one for each row; results.zarr holds them for what is drawn
+    images : histograms of single images for each store, or nothing; per_image.zarr holds them
 
     Raises
     ------
@@ -33,7 +42,11 @@ def write_results(folder: Path, rows: Sequence[Row], sketches: Sequence[Sketch],
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in _files(rows, settings).items():
             Folder(folder).publish(name, data)
-        _publish_arrays(folder / "results.zarr", rows, sketches)
+        _publish_group(folder / "results.zarr", lambda path: write_arrays(path, rows, sketches))
+        if images:
+            _publish_group(folder / per_image.NAME, lambda path: per_image.write_per_image(path, rows, images))
+        else:  # those of replaced results would be of other rows
+            shutil.rmtree(folder / per_image.NAME, ignore_errors=True)
     except OSError as error:
         raise PipeError(f"--out {folder}: the results cannot be written ({error.strerror})") from error
 
@@ -48,10 +61,10 @@ def _files(rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, bytes]
     }
 
 
-def _publish_arrays(path: Path, rows: Sequence[Row], sketches: Sequence[Sketch]) -> None:
+def _publish_group(path: Path, write: Callable[[Path], None]) -> None:
     partial = beside(path)
     try:
-        write_arrays(partial, rows, sketches)
+        write(partial)
         shutil.rmtree(path, ignore_errors=True)
         partial.replace(path)
     finally:

@@ -1,84 +1,52 @@
 """Rows of figures as tables for people: pixel and mask networks side by side, per cent, the best of each column."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from logitpipe.console.text import printable
+from logitpipe.results.columns import method_label
 from logitpipe.stages.score.figures.rows import Row
+from logitpipe.tables.metrics import METRICS, Metric, best_of, printed, value
+from logitpipe.tables.table import Cell, Group, Table
 
-FIGURES: dict[str, Callable[[Iterable[float]], float]] = {"AuPRC": max, "FPR95": min, "AUROC": max}
-"""The figures of a table, and which of two is better."""
-
-
-class Cell(NamedTuple):
-    """What stands in a table, and whether it is the best figure of its column."""
-
-    text: str
-    best: bool = False
+SHOWN = (METRICS["auprc"], METRICS["fpr95"], METRICS["auroc"])
+"""Where nobody asks for others."""
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of text.
-
-    Parameters
-    ----------
-    title : one line
-    stores : a name for each store
-    lines : cells for method, temperature and, store by store, the figures
-    notes : sentences that belong under the table
-    """
-
-    title: str
-    stores: tuple[str, ...]
-    lines: tuple[tuple[Cell, ...], ...]
-    notes: tuple[str, ...]
-
-    @property
-    def header(self) -> tuple[str, ...]:
-        """One heading for each column."""
-        return ("method", "T", *(f"{store} {figure}" for store in self.stores for figure in FIGURES))
-
-    @property
-    def has_best(self) -> bool:
-        """Whether any figure is marked as the best of its column."""
-        return any(cell.best for line in self.lines for cell in line)
-
-
-def comparison_tables(rows: Sequence[Row]) -> list[Table]:
+def comparison_tables(rows: Sequence[Row], metrics: Sequence[Metric] = SHOWN) -> list[Table]:
     """Return one table for each data set and protocol.
 
     It has a line for each method and temperature and a group of columns for each store. In each column with more
     than one figure the best is marked, as are those that equal it as printed.
     """
     groups = dict.fromkeys((row.dataset, row.protocol) for row in rows)
-    return [_comparison([row for row in rows if (row.dataset, row.protocol) == group]) for group in groups]
+    return [_comparison([row for row in rows if (row.dataset, row.protocol) == group], metrics) for group in groups]
 
 
 def summarised(rows: Sequence[Row]) -> list[Row]:
     """Return, of each method on each store, what T = 1 and the temperature of the best AuPRC gave."""
     best: dict[tuple[str, str], Row] = {}
     for row in rows:
-        best[row.store, row.method] = max(best.get((row.store, row.method), row), row, key=_by_auprc)
-    return [row for row in rows if row.temperature in (None, 1) or row is best[row.store, row.method]]
+        at = row.store, method_label(row)
+        best[at] = max(best.get(at, row), row, key=_by_auprc)
+    return [row for row in rows if row.temperature in (None, 1) or row is best[row.store, method_label(row)]]
 
 
 def _by_auprc(row: Row) -> tuple[float, bool]:
     return (-1.0 if row.auprc is None else row.auprc), row.temperature == 1
 
 
-def _comparison(rows: Sequence[Row]) -> Table:
+def _comparison(rows: Sequence[Row], metrics: Sequence[Metric]) -> Table:
     stores = list(dict.fromkeys(row.store for row in rows))
     names = _names(rows, stores)
-    found = {(row.store, row.method, row.temperature): row for row in rows}
-    pairs = _by_method(list(dict.fromkeys((row.method, row.temperature) for row in rows)))
+    found = {(row.store, method_label(row), row.temperature): row for row in rows}
+    pairs = _by_method(list(dict.fromkeys((method_label(row), row.temperature) for row in rows)))
     columns = [
-        _column([found.get((store, *pair)) for pair in pairs], figure) for store in stores for figure in FIGURES
+        _column([found.get((store, *pair)) for pair in pairs], metric) for store in stores for metric in metrics
     ]
     words = [(Cell(method), Cell(_temperature(T))) for method, T in pairs]
     lines = tuple((*word, *cells) for word, cells in zip(words, zip(*columns, strict=True), strict=True))
-    return Table(_title(rows), tuple(names.values()), lines, tuple(_why_none(rows, names)))
+    groups = tuple(Group(name, tuple(metric.title for metric in metrics)) for name in names.values())
+    return Table(_title(rows), ("method", "T"), groups, lines, tuple(_why_none(rows, names)))
 
 
 def _title(rows: Sequence[Row]) -> str:
@@ -102,15 +70,11 @@ def _by_method(pairs: list[tuple[str, float | None]]) -> list[tuple[str, float |
     return sorted(pairs, key=lambda pair: (order.index(pair[0]), pair[1] or 0.0))
 
 
-def _column(rows: Sequence[Row | None], figure: str) -> list[Cell]:
+def _column(rows: Sequence[Row | None], metric: Metric) -> list[Cell]:
     """Return one figure of one store; empty where a method does not serve its kind, `none` where it has no value."""
-    fractions = [None if row is None else getattr(row, figure.lower()) for row in rows]
-    values = [None if fraction is None else round(100 * fraction, 3) for fraction in fractions]
-    known = [value for value in values if value is not None]
-    best = FIGURES[figure](known) if len(known) > 1 else None
+    best = best_of([None if row is None else value(row, metric) for row in rows], metric.better)
     return [
-        Cell(f"{value:.3f}", value == best) if value is not None else Cell("" if row is None else "none")
-        for row, value in zip(rows, values, strict=True)
+        Cell("" if row is None else printed(row, metric), is_best) for row, is_best in zip(rows, best, strict=True)
     ]
 
 

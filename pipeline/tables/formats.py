@@ -13,7 +13,8 @@ from logitpipe.console.terminal import can_bold, columns
 
 if TYPE_CHECKING:
     from logitpipe.stages.score.figures.rows import Row
-    from logitpipe.tables.comparison import Table
+    from logitpipe.tables.metrics import Metric
+    from logitpipe.tables.table import Table
 
 SUMMARY = "summary: T = 1 and, chosen by these labels, the temperature of the best AuPRC of each method"
 
@@ -34,11 +35,11 @@ def choose_format(context: click.Context, name: str, as_json: bool) -> str:
     return "json" if stronger(json_from, name_from) else name
 
 
-def formatted(rows: "Sequence[Row]", name: str, summary: bool) -> str:
+def formatted(rows: "Sequence[Row]", name: str, summary: bool, metrics: "Sequence[Metric]") -> str:
     """Return rows as text in a format, ending in a line break; tables can be of a summary, data never is."""
     if name in DATA_FORMATS:
         return DATA_FORMATS[name](rows)
-    return "\n\n".join(map(TABLE_FORMATS[name], _tables(rows, summary))) + "\n"
+    return "\n\n".join(map(TABLE_FORMATS[name], _tables(rows, summary, metrics))) + "\n"
 
 
 def as_table(table: "Table") -> str:
@@ -62,6 +63,14 @@ def as_latex(table: "Table") -> str:
     return latex(table)
 
 
+def writer(name: str) -> Callable[["Table"], str]:
+    """Return what writes a table of text in a format, without a line break at its end."""
+    from logitpipe.tables import render
+
+    others = {"csv": lambda table: render.as_csv(table).rstrip("\n"), "html": render.html}
+    return {**TABLE_FORMATS, **others}[name]
+
+
 def as_csv(rows: "Sequence[Row]") -> str:
     """Return the text of results.csv."""
     from logitpipe.results import plain_rows
@@ -81,9 +90,10 @@ DATA_FORMATS: dict[str, Callable[["Sequence[Row]"], str]] = {"csv": as_csv, "jso
 FORMATS = (*TABLE_FORMATS, *DATA_FORMATS)
 
 
-def _tables(rows: "Sequence[Row]", summary: bool) -> "list[Table]":
+def _tables(rows: "Sequence[Row]", summary: bool, metrics: "Sequence[Metric]") -> "list[Table]":
     from logitpipe.tables.comparison import comparison_tables, summarised
 
     if not summary:
-        return comparison_tables(rows)
-    return [replace(table, notes=(*table.notes, SUMMARY)) for table in comparison_tables(summarised(rows))]
+        return comparison_tables(rows, metrics)
+    tables = comparison_tables(summarised(rows), metrics)
+    return [replace(table, notes=(*table.notes, SUMMARY)) for table in tables]

@@ -1,11 +1,16 @@
-"""One table as text: aligned for a terminal, Markdown, LaTeX."""
+"""One table as text: aligned for a terminal, Markdown, LaTeX, CSV, HTML."""
 
+import csv
+import io
 from collections.abc import Iterator, Sequence
 
 import click
 
 from logitpipe.console.text import aligned, cells
-from logitpipe.tables.comparison import FIGURES, Cell, Table
+from logitpipe.report.markup import Html, joined, tag
+from logitpipe.results.plain_rows import spreadsheet_text
+from logitpipe.tables.metrics import BETTER
+from logitpipe.tables.table import Cell, Table
 
 RULE = "-"
 ARROWS: dict[object, str] = {max: r"$\uparrow$", min: r"$\downarrow$"}
@@ -26,10 +31,10 @@ def plain(table: Table, bold: bool = False, width: int | None = None) -> str:
     Parameters
     ----------
     bold : mark the best of each column by bold print, not by a star
-    width : cells of the terminal; a table that is wider is split by store. None: it is never split
+    width : cells of the terminal; a table that is wider is split by groups of columns. None: it is never split
     """
-    body = _grid(table.header, table.lines, bold)
-    if width is not None and max(map(cells, body)) > width:
+    body = _grid(table, table.header, table.lines, bold)
+    if width is not None and len(table.groups) > 1 and max(map(cells, body)) > width:
         body = list(_blocks(table, bold))
     legend = [f"{'bold' if bold else '*'}: best of its column"] if table.has_best else []
     foot = [*legend, *table.notes]
@@ -38,9 +43,9 @@ def plain(table: Table, bold: bool = False, width: int | None = None) -> str:
 
 def markdown(table: Table) -> str:
     """Return a table as Markdown, the best of each column in bold."""
-    rule = ("---", *["---:"] * (len(table.header) - 1))
+    rule = ["---"] * table.words + ["---:"] * (len(table.header) - table.words)
     header = [heading.translate(_MARKDOWN) for heading in table.header]
-    body = [[_bold_markdown(cell) for cell in line] for line in table.lines]
+    body = [[_marked_up(cell, _MARKDOWN, "**{}**", "{} {}") for cell in line] for line in table.lines]
     lines = ["| " + " | ".join(line) + " |" for line in (header, rule, *body)]
     notes = [line for note in table.notes for line in ("", note.translate(_MARKDOWN))]
     return "\n".join([f"**{table.title.translate(_MARKDOWN)}**", "", *lines, *notes])
@@ -48,24 +53,22 @@ def markdown(table: Table) -> str:
 
 def latex(table: Table) -> str:
     """Return a table as LaTeX for the package booktabs, the best of each column in bold."""
-    figures = [f"{figure} {ARROWS[better]}" for figure, better in FIGURES.items()] * len(table.stores)
-    span = len(FIGURES)
-    stores = [rf"\multicolumn{{{span}}}{{c}}{{{store.translate(_LATEX)}}}" for store in table.stores]
-    rules = [rf"\cmidrule(lr){{{3 + i * span}-{2 + (i + 1) * span}}}" for i in range(len(stores))]
+    keys = ["$T$" if key == "T" else key.translate(_LATEX) for key in table.keys]
+    columns = [_with_arrow(column) for _, columns in table.groups for column in columns]
     caption = ". ".join([table.title, *(["Bold: best of its column"] if table.has_best else []), *table.notes])
+    figures = "l" * table.words + "r" * (len(keys) - table.words + len(columns))
     return "\n".join(
         [
             r"% needs \usepackage{booktabs}",
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{caption.translate(_LATEX)}.}}",
-            rf"\begin{{tabular}}{{lr{'r' * len(figures)}}}",
+            rf"\begin{{tabular}}{{{figures}}}",
             r"\toprule",
-            rf" & & {' & '.join(stores)} \\",
-            " ".join(rules),
-            rf"{' & '.join(['method', '$T$', *figures])} \\",
+            *_latex_groups(table),
+            rf"{' & '.join([*keys, *columns])} \\",
             r"\midrule",
-            *(rf"{' & '.join(map(_bold_latex, line))} \\" for line in table.lines),
+            *_latex_lines(table),
             r"\bottomrule",
             r"\end{tabular}",
             r"\end{table}",
@@ -73,36 +76,138 @@ def latex(table: Table) -> str:
     )
 
 
+def as_csv(table: Table) -> str:
+    """Return a table as CSV; what stands in smaller print has a column of its own."""
+    noted = [any(line[i].note for line in table.lines) for i in range(len(table.header))]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    heads = [[head, f"{head} interval"] if note else [head] for head, note in zip(table.header, noted, strict=True)]
+    writer.writerow([spreadsheet_text(name) for names in heads for name in names])
+    for line in table.lines:
+        pairs = [[cell.text, cell.note] if note else [cell.text] for cell, note in zip(line, noted, strict=True)]
+        writer.writerow([_csv_cell(text) for texts in pairs for text in texts])
+    return text.getvalue()
+
+
+def html(table: Table) -> Html:
+    """Return a table as an HTML element, the best of each column strong."""
+    top: list[str] = [tag("th", key, scope="col", rowspan=2) for key in table.keys]
+    top += [tag("th", name, scope="colgroup", colspan=len(columns), class_="group") for name, columns in table.groups]
+    second = [
+        tag("th", column, scope="col", class_="first" if i == 0 else None)
+        for _, columns in table.groups
+        for i, column in enumerate(columns)
+    ]
+    firsts = _first_columns(table)
+    body = [
+        tag("tr", *(_html_cell(cell, i, table, i in firsts) for i, cell in enumerate(line))) for line in table.lines
+    ]
+    notes = [tag("p", note, class_="note") for note in table.notes]
+    head = tag("thead", tag("tr", *top), tag("tr", *second))
+    return joined(tag("table", tag("caption", table.title), head, tag("tbody", *body)), *notes)
+
+
+def _first_columns(table: Table) -> set[int]:
+    """Return the indices of the columns with which a group begins."""
+    starts, at = set(), len(table.keys)
+    for _, columns in table.groups:
+        starts.add(at)
+        at += len(columns)
+    return starts
+
+
+def _html_cell(cell: Cell, column: int, table: Table, first: bool) -> Html:
+    text = joined(
+        tag("strong", cell.text) if cell.best else cell.text, tag("small", f" {cell.note}") if cell.note else ""
+    )
+    if column < table.words:
+        return tag("th", text, scope="row", class_="word")
+    return tag("td", text, class_="first" if first else None)
+
+
+def _csv_cell(text: str) -> str:
+    """Return a number as it is, and anything else as a spreadsheet takes it for text."""
+    return text if _is_number(text) else spreadsheet_text(text)
+
+
+def _with_arrow(column: str) -> str:
+    """Return a heading with an arrow that says which figures are better."""
+    arrow = ARROWS.get(BETTER.get(column))
+    return f"{column.translate(_LATEX)} {arrow}" if arrow else column.translate(_LATEX)
+
+
+def _latex_groups(table: Table) -> Iterator[str]:
+    """Yield a line of the headings of groups and one of the rules under them, if there are any."""
+    if not any(name for name, _ in table.groups):
+        return
+    heads, rules, at = [], [], len(table.keys) + 1
+    for name, columns in table.groups:
+        heads.append(rf"\multicolumn{{{len(columns)}}}{{c}}{{{name.translate(_LATEX)}}}")
+        rules.append(rf"\cmidrule(lr){{{at}-{at + len(columns) - 1}}}")
+        at += len(columns)
+    yield rf"{' &' * len(table.keys)} {' & '.join(heads)} \\"
+    yield " ".join(rules)
+
+
+def _latex_lines(table: Table) -> Iterator[str]:
+    """Yield lines of cells; where the first of two words repeats, it is printed once, and a rule ends its block."""
+    before = None
+    for line in table.lines:
+        first = line[0].text
+        texts = [_marked_up(cell, _LATEX, r"\textbf{{{}}}", r"{} {{\scriptsize {}}}") for cell in line]
+        if table.words > 1:
+            if before is not None and first != before:
+                yield r"\midrule"
+            texts[0] = "" if first == before else texts[0]
+        before = first
+        yield rf"{' & '.join(texts)} \\"
+
+
 def _blocks(table: Table, bold: bool) -> Iterator[str]:
-    """Yield the lines of one narrow grid after the other, each under the name of its store."""
-    for i, store in enumerate(table.stores):
-        first = 2 + i * len(FIGURES)
-        lines = [(*line[:2], *line[first : first + len(FIGURES)]) for line in table.lines]
-        yield from ["", store] if i else [store]
-        yield from _grid((*table.header[:2], *FIGURES), [line for line in lines if line[-1].text], bold)
+    """Yield the lines of one narrow grid after the other, each under the name of its group."""
+    keys, at = len(table.keys), len(table.keys)
+    for i, (name, columns) in enumerate(table.groups):
+        lines = [(*line[:keys], *line[at : at + len(columns)]) for line in table.lines]
+        at += len(columns)
+        yield from ["", name] if i else [name]
+        yield from _grid(table, (*table.keys, *columns), [line for line in lines if line[-1].text], bold)
 
 
-def _grid(header: Sequence[str], lines: Sequence[Sequence[Cell]], bold: bool) -> list[str]:
+def _grid(table: Table, header: Sequence[str], lines: Sequence[Sequence[Cell]], bold: bool) -> list[str]:
     """Return a header, a rule and lines of cells, words to the left and numbers to the right."""
+    keys = len(table.keys)
     starred = not bold and any(cell.best for line in lines for cell in line)
-    rows = [[cell.text for cell in line[:2]] + [_marked(cell, bold, starred) for cell in line[2:]] for line in lines]
+    figures = zip(*(_at_one_point([line[i] for line in lines]) for i in range(keys, len(header))), strict=True)
+    rows = [
+        [cell.text for cell in line[:keys]] + [_marked(cell, bold, starred) for cell in own]
+        for line, own in zip(lines, figures, strict=True)
+    ]
     # Where there are stars, a column of figures ends in one place more.
-    rows = [[*header[:2], *(heading + " " * starred for heading in header[2:])], *rows]
+    rows = [[*header[:keys], *(heading + " " * starred for heading in header[keys:])], *rows]
     rules = [RULE * max(map(cells, column)) for column in zip(*rows, strict=True)]
-    return aligned([rows[0], rules, *rows[1:]], right=range(1, len(header)))
+    return aligned([rows[0], rules, *rows[1:]], right=range(table.words, len(header)))
+
+
+def _at_one_point(column: Sequence[Cell]) -> list[Cell]:
+    """Return a column whose numbers have their decimal points at one place, though some have fewer digits."""
+    digits = [len(cell.text.partition(".")[2]) if _is_number(cell.text) else None for cell in column]
+    most = max((each for each in digits if each is not None), default=0)
+    blanks = [0 if each is None else most - each + (most > 0 and each == 0) for each in digits]
+    return [cell._replace(text=cell.text + " " * blank) for cell, blank in zip(column, blanks, strict=True)]
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).lstrip("+-").isdigit()
 
 
 def _marked(cell: Cell, bold: bool, starred: bool) -> str:
-    if bold and cell.best:
-        return click.style(cell.text, bold=True)
-    return cell.text + (" *"[cell.best] if starred else "")
+    text = (
+        click.style(cell.text, bold=True) if bold and cell.best else cell.text + (" *"[cell.best] if starred else "")
+    )
+    return f"{text} {cell.note}" if cell.note else text
 
 
-def _bold_markdown(cell: Cell) -> str:
-    text = cell.text.translate(_MARKDOWN)
-    return f"**{text}**" if cell.best else text
-
-
-def _bold_latex(cell: Cell) -> str:
-    text = cell.text.translate(_LATEX)
-    return rf"\textbf{{{text}}}" if cell.best else text
+def _marked_up(cell: Cell, escapes: dict[int, str], strong: str, noted: str) -> str:
+    text = cell.text.translate(escapes)
+    text = strong.format(text) if cell.best else text
+    return noted.format(text, cell.note.translate(escapes)) if cell.note else text

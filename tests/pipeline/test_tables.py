@@ -7,8 +7,9 @@ import pytest
 
 from logitpipe.console.text import cells, shortened
 from logitpipe.stages.score.figures.rows import Row
-from logitpipe.tables.comparison import Table, comparison_tables, summarised
+from logitpipe.tables.comparison import comparison_tables, summarised
 from logitpipe.tables.render import latex, markdown, plain
+from logitpipe.tables.table import Table
 
 BOLD, END = "\x1b[1m", "\x1b[0m"
 

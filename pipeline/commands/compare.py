@@ -1,0 +1,117 @@
+"""`pipe compare`: which methods and networks differ by more than chance."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from logitpipe.cache.errors import PipeError, UsageError
+from logitpipe.console.messages import word_if_slow
+from logitpipe.console.options import RESULTS, parse_table_temperature
+from logitpipe.console.text import printable
+from logitpipe.tables.formats import writer
+
+if TYPE_CHECKING:
+    from logitpipe.results.sampling import Sampled
+    from logitpipe.results.selection import Temperature
+    from logitpipe.results.series import Results
+    from logitpipe.tables.table import Table
+
+FORMATS = ("table", "markdown", "latex", "csv")
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, metavar="RESULTS...", type=RESULTS)
+@click.option(
+    "--metric", type=click.Choice(["auprc", "fpr95", "auroc"]), default="auprc", show_default=True, help="Compared."
+)
+@click.option(
+    "--temperature",
+    default="1",
+    show_default=True,
+    metavar="T|best",
+    callback=parse_table_temperature,
+    help="A temperature for all methods, or `best`: that of each method's best AuPRC on these labels.",
+)
+@click.option(
+    "--against", metavar="METHOD|NETWORK:METHOD", help="What all are compared with  [default: the best of them]"
+)
+@click.option("--all-pairs", is_flag=True, help="Compare each with each.")
+@click.option("--decimals", type=click.IntRange(0, 5), default=2, show_default=True, help="Of a per cent.")
+@click.option("--format", "format_name", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option(
+    "--per-image", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures of single images as CSV."
+)
+@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+def compare(
+    folders: tuple[Path, ...],
+    metric: str,
+    temperature: "Temperature",
+    against: str | None,
+    all_pairs: bool,
+    decimals: int,
+    format_name: str,
+    per_image: Path | None,
+    overwrite: bool,
+) -> None:
+    r"""Say which methods and networks differ, and by how much.
+
+    RESULTS are folders that `pipe score --out` wrote; several are joined. Differences are paired: the same resamples
+    of the images for all rows of a data set. No store is opened.
+
+    \b
+    Examples:
+      pipe compare results
+      pipe compare results --against enet:msp --metric fpr95
+      pipe compare results --per-image images.csv
+    """
+    if all_pairs and against is not None:
+        raise click.UsageError("--all-pairs compares each with each; leave --against out")
+    from logitpipe.console.output import refuse_to_replace
+    from logitpipe.results.reading import read_results
+
+    results = read_results(folders)
+    if per_image is not None:
+        refuse_to_replace([per_image], overwrite)
+    every = _sampled(results, temperature)
+    with word_if_slow("drawing resamples of the images"):
+        tables = [_table(name, each, metric, against, all_pairs, decimals) for name, each in every.items()]
+    click.echo("\n\n".join(map(writer(format_name), tables)))
+    if per_image is not None:
+        _write_images(per_image, every)
+
+
+def _sampled(results: "Results", temperature: "Temperature") -> "dict[str, Sampled]":
+    from logitpipe.results.sampling import candidates, sampled
+
+    rows = {name: candidates(results, name, temperature) for name in results.datasets}
+    found = {name: sampled(results.datasets[name][0], each) for name, each in rows.items() if each}
+    if not found:
+        raise PipeError("there are no figures at this temperature to compare")
+    return found
+
+
+def _table(
+    dataset: str, sampled: "Sampled", metric: str, against: str | None, all_pairs: bool, decimals: int
+) -> "Table":
+    from logitpipe.tables.differences import best_candidate, comparison_table, find_candidate
+
+    if all_pairs:
+        return comparison_table(dataset, sampled, metric, None, decimals)
+    if against is None:
+        return comparison_table(dataset, sampled, metric, best_candidate(sampled, metric), decimals)
+    row = find_candidate(sampled.candidates, against)
+    if row is None:
+        names = ", ".join(f"{each.network}:{each.method}" for each in sampled.candidates)
+        raise UsageError(printable(f"--against: {against!r} is not one of the rows of {dataset}: {names}"))
+    return comparison_table(dataset, sampled, metric, row, decimals)
+
+
+def _write_images(path: Path, every: "dict[str, Sampled]") -> None:
+    from logitpipe.cache.files.folder import Folder
+    from logitpipe.console.output import prepare_folder
+    from logitpipe.results.image_rows import images_as_csv
+    from logitpipe.results.plain_rows import csv_bytes
+
+    prepare_folder(path.parent)
+    Folder(path.parent).publish(path.name, csv_bytes(images_as_csv(every)))

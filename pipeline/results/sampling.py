@@ -1,0 +1,80 @@
+"""How rows of one data set move with its images: their bootstrap, on the same resamples, and their single images."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from logitpipe.results.per_image import Place, read_per_image
+from logitpipe.results.selection import Temperature, identity, network_names, row_at
+from logitpipe.results.series import Entry, Results
+from logitpipe.stages.score.figures import bootstrap
+from logitpipe.stages.score.figures.rows import Row
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A row that is compared with others of its data set."""
+
+    network: str
+    method: str
+    row: Row
+    place: Place
+
+    @property
+    def label(self) -> str:
+        """Network, method and temperature."""
+        at = "" if self.row.temperature is None else f", T = {self.row.temperature:g}"
+        return f"{self.network} {self.method}{at}"
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Rows of one data set and the histograms of its single images.
+
+    Parameters
+    ----------
+    candidates : the rows
+    images : names
+    counts : int32 (rows, images, 2, bins)
+    rule : where the FPR at 95 % TPR is read off
+    """
+
+    candidates: tuple[Candidate, ...]
+    images: tuple[str, ...]
+    counts: np.ndarray
+    rule: bootstrap.Rule
+
+    @cached_property
+    def moved(self) -> bootstrap.Bootstrap:
+        """Figures over resamples, the same ones for all rows; ValueError where a class occurs in no image."""
+        return bootstrap.bootstrap(self.counts, self.rule, workers=os.cpu_count() or 1)
+
+    @cached_property
+    def figures(self) -> np.ndarray:
+        """Figures of single images: float64 (rows, images, 3)."""
+        return bootstrap.image_figures(self.counts, self.rule)
+
+
+def candidates(results: Results, dataset: str, temperature: Temperature) -> list[Candidate]:
+    """Return the rows of a data set at a temperature that have figures."""
+    names = network_names(results.entries)
+    return [
+        Candidate(names[identity(entry)], series.method, series.rows[index], series.places[index])
+        for entry in results.datasets[dataset]
+        for series in entry.series
+        if (index := row_at(series, temperature)) is not None and series.rows[index].auprc is not None
+    ]
+
+
+def sampled(entry: Entry, rows: Sequence[Candidate]) -> Sampled:
+    """Read the histograms of rows of one data set; raises as `read_per_image`.
+
+    Parameters
+    ----------
+    entry : any of the data set, for what its protocol says of the FPR
+    """
+    found = read_per_image([candidate.place for candidate in rows])
+    return Sampled(tuple(rows), found.images, found.counts, entry.run.protocol.fpr)
