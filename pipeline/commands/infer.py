@@ -25,6 +25,7 @@ from logitpipe.console.settings import details
 from logitpipe.stages.infer.networks import NETWORKS, find_load
 from logitpipe.stages.infer.networks.seam import Source
 from logitpipe.stages.memory import keep_freed_memory
+from logitpipe.stores.data import right_data
 from logitpipe.stores.repair import find_damaged, open_mended
 from logitpipe.stores.room import warn_of_little_room, warn_unlocked
 
@@ -335,6 +336,8 @@ def _fill(
         with Progress(label, total, already=total - len(images)) as progress:
             infer_images(model, dataset, writer, images, batch_size, progress.advance)
     note(_summary(writer, len(images)))
+    if writer.store and (sentence := right_data(writer.store)):
+        note(f"{dataset.name}: {sentence}")
 
 
 def _tell_change(model: "Model", dataset: "DataSet", writer: StoreWriter) -> None:

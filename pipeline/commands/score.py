@@ -84,7 +84,12 @@ def parse_choices(_context: click.Context, _option: click.Parameter, texts: tupl
 @click.option(
     "--set", "choices", multiple=True, callback=parse_choices, metavar="FIELD=VALUE", help="One choice anew."
 )
-@click.option("--label-codes", metavar="normal=0,anomaly=1-2,void=255", help="What the codes of the masks mean.")
+@click.option(
+    "--label-codes",
+    multiple=True,
+    metavar="[DATASET:]normal=0,anomaly=1-2,void=255",
+    help="What the codes of the masks mean, of all data sets or of one; repeatable  [default: as the stores say]",
+)
 @click.option(
     "--threshold", "thresholds", multiple=True, type=float, metavar="X", help="IoU at this score; repeatable."
 )
@@ -120,7 +125,7 @@ def score(
     temperatures: tuple[float, ...],
     protocol_name: str,
     choices: dict[str, str],
-    label_codes: str | None,
+    label_codes: tuple[str, ...],
     thresholds: tuple[float, ...],
     exact: bool,
     workers: int,
@@ -137,8 +142,8 @@ def score(
     details(ctx)
     _refuse_what_is_no_number(thresholds)
     shown = _metrics(metrics)
-    protocol = _protocol(protocol_name, choices | ({"label-codes": label_codes} if label_codes else {}))
-    plans = _plans(stores, methods, temperatures, protocol, thresholds)
+    protocol = _protocol(protocol_name, choices)
+    plans = _plans(stores, methods, temperatures, protocol, label_codes, thresholds)
     missing = _missing(plans, allow_incomplete)
     if out:
         _prepare(out, overwrite)
@@ -198,21 +203,43 @@ def _plans(
     methods: str,
     temperatures: Sequence[float],
     protocol: "Protocol",
+    label_codes: Sequence[str],
     thresholds: Sequence[float],
 ) -> "list[tuple[Store, Plan]]":
     """Open every store and plan its run, so that what is wrong with any is said before the first is scored."""
-    from logitpipe.cache.reading.store import open_store
+    from logitpipe.cache.reading.pinned import PinnedStore
+    from logitpipe.cache.reading.store import Store, open_store
     from logitpipe.stages.score.plan import make_plan, method_names
 
     wanted = None if methods == "all" else method_names([name.strip() for name in methods.split(",")])
-    stores = [open_store(path) for path in dict.fromkeys(paths)]
-    plans = [(store, make_plan(store.schema, protocol, wanted, temperatures, thresholds)) for store in stores]
+    opened = [open_store(path) for path in dict.fromkeys(paths)]
+    stores: list[Store] = [PinnedStore(store.files, store.schema) for store in opened]
+    protocols = _by_dataset(protocol, label_codes, [store.schema.dataset for store in stores])
+    plans = [
+        (store, make_plan(store.schema, protocols[store.schema.dataset], wanted, temperatures, thresholds))
+        for store in stores
+    ]
     served = {pair.method for _, plan in plans for pair in plan.pairs}
     for name in wanted or ():
         if name not in served:
             kinds = " and ".join(sorted({store.schema.kind for store in stores}))
             raise UsageError(f"--methods: {name!r} cannot be computed from these {kinds} stores; leave it out")
     return plans
+
+
+def _by_dataset(protocol: "Protocol", label_codes: Sequence[str], datasets: Sequence[str]) -> "dict[str, Protocol]":
+    """Return the protocol of each data set, with the label codes that the command line gives for it or for all."""
+    from logitpipe.stages.score.protocols import with_choices
+
+    told = {name or None: codes for name, _, codes in (text.rpartition(":") for text in label_codes)}
+    if strange := [name for name in told if name is not None and name not in datasets]:
+        known = ", ".join(dict.fromkeys(datasets))
+        raise UsageError(f"--label-codes: no store is of the data set {strange[0]!r}; there are {known}")
+    own = {name: told.get(name, told.get(None)) for name in datasets}
+    return {
+        name: protocol if codes is None else with_choices(protocol, {"label-codes": codes})
+        for name, codes in own.items()
+    }
 
 
 def _missing(plans: "Sequence[tuple[Store, Plan]]", allow_incomplete: bool) -> int:
@@ -231,11 +258,9 @@ def _score(
     store: "Store", plan: "Plan", workers: int, exact: bool, sketched: bool
 ) -> "tuple[list[Row], list[Sketch]]":
     """Return the figures of each pair and, if wanted, what is drawn of it."""
-    from logitpipe.cache.reading.pinned import PinnedStore
     from logitpipe.cache.reading.store import stored_bytes
     from logitpipe.stages.score.passes.sweep import compile_kernels, sweep, walks
 
-    store = PinnedStore(store.files, store.schema)
     images, name = store.completed(), f"{store.schema.network} on {store.schema.dataset}"
     size = byte_size(stored_bytes(store))
     detail(f"{store.path}: {len(images)} images of {name}, {size}; {len(plan.pairs)} pairs of method and temperature")

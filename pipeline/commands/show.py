@@ -13,6 +13,7 @@ from logitpipe.cache.format.schema import AMP_CHANGE, ArraySpec
 from logitpipe.cache.reading.store import Store, chunk_keys, open_store
 from logitpipe.console.options import STORE
 from logitpipe.console.text import aligned, byte_size, listed, printable
+from logitpipe.stores.data import right_data
 
 SCHEMA_VERSION = 1
 WIDTH = 100
@@ -44,6 +45,7 @@ def describe_store(store: Store) -> dict[str, Any]:
         "images_done": len(completed),
         "images_total": len(store.schema.images),
         "images_missing": [store.schema.images[image] for image in store.missing()],
+        "right_data": right_data(store),
         "arrays": arrays,
         "stored_bytes": sum(array["stored_bytes"] for array in arrays.values()),
         "decoded_bytes": sum(array["decoded_bytes"] for array in arrays.values()),
@@ -82,6 +84,8 @@ def _facts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "amp changes", str(change)
     yield "weights", f"sha256 {document['weights_sha256']}"
     yield "data set", document["dataset"]
+    if sentence := document["right_data"]:
+        yield "right data", sentence
     yield "classes", f"{len(document['classes'])}: {', '.join(document['classes'])}"
     yield "void class", _void(document)
     yield "input", f"{_by(document['input_size'])} pixels"

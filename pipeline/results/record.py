@@ -1,5 +1,7 @@
 """What a run of `pipe score` was: the record that results carry, and that `pipe report` prints."""
 
+import hashlib
+import json
 import platform
 import shlex
 from collections.abc import Sequence
@@ -18,6 +20,9 @@ WORDS = "logitpipe.results.record.words"
 """Under this name a context keeps the words that followed `pipe`."""
 
 PACKAGES = ("logitpipe", "numpy", "numba")
+SOURCES = ("image_sha256", "mask_sha256")
+"""What a completion record says of the files of its image; there is no mask's where there was none."""
+
 OF_STORE = (
     "network",
     "kind",
@@ -43,16 +48,36 @@ def describe_run(context: click.Context, plans: "Sequence[tuple[Store, Plan]]") 
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "exact": context.params["exact"],
         "protocol": to_document(plans[0][1].protocol),
-        "stores": [_describe_store(store) for store, _ in plans],
+        "stores": [_describe_store(store, plan) for store, plan in plans],
     }
 
 
-def _describe_store(store: "Store") -> dict[str, Any]:
+def _describe_store(store: "Store", plan: "Plan") -> dict[str, Any]:
+    from logitpipe.stages.score.labels import codes_for
+
     attributes, missing = store.schema.attributes(), store.missing()
+    codes = codes_for(plan.protocol.label_codes, getattr(store.schema, "label_codes", None))
     return {
         "store": str(store.path),
         "path": str(store.path.absolute() if isinstance(store.path, Path) else store.path),
         **{name: attributes[name] for name in OF_STORE},
         "images": len(store.schema.images) - len(missing),
         "missing": [store.schema.images[image] for image in missing],
+        "label_codes": codes.text(),
+        "dataset_sha256": dataset_digest(store),
     }
+
+
+def dataset_digest(store: "Store") -> str | None:
+    """Return the SHA-256 over the names, pictures and masks that the images in a store came from.
+
+    Two stores of one data set have the same digest, whatever their networks; None where a record does not say what
+    its image came from.
+    """
+    digest = hashlib.sha256()
+    for image in store.completed():
+        record = store.record(image)
+        if "image_sha256" not in record.sources:
+            return None
+        digest.update(json.dumps([record.name, *map(record.sources.get, SOURCES)]).encode())
+    return digest.hexdigest()

@@ -7,7 +7,7 @@ import numpy as np
 
 from logitpipe.cache import Store
 from logitpipe.stages.score.kernels.counting import ANOMALY, IGNORED
-from logitpipe.stages.score.labels import classify, resize_nearest
+from logitpipe.stages.score.labels import classify, codes_for, resize_nearest
 from logitpipe.stages.score.protocols import Protocol
 
 KEPT_OF_THINNED = 10
@@ -35,7 +35,8 @@ class GroundTruth:
     def __init__(self, store: Store, protocol: Protocol, images: Sequence[int]) -> None:
         self.store, self.protocol = store, protocol
         void_as_anomaly = store.schema.dataset in protocol.void_as_anomaly_on
-        self.table = protocol.label_codes.table(void_as_anomaly)
+        codes = codes_for(protocol.label_codes, getattr(store.schema, "label_codes", None))
+        self.table = codes.table(void_as_anomaly)
         self.offsets = dict(self._thinning(images))
 
     def labels(self, image: int) -> np.ndarray | None:
@@ -50,6 +51,8 @@ class GroundTruth:
     def _classified(self, image: int) -> np.ndarray | None:
         schema = self.store.schema
         codes = self.store.labels(image)
+        if codes.size == 0:  # a picture without a mask
+            return None
         if schema.kind == "pixel" and self.protocol.pixel_size == "network":
             codes = resize_nearest(codes, schema.logits_shape[1:])
         labels = classify(codes, self.table, f"{self.store.path}: image {schema.images[image]!r}")

@@ -71,6 +71,17 @@ class LabelCodes:
 STANDARD_CODES = LabelCodes(frozenset({0}), frozenset({1, 2}), frozenset({255}))
 
 
+def codes_for(told: LabelCodes | None, own: str | None) -> LabelCodes:
+    """Return what the masks of a store mean.
+
+    Parameters
+    ----------
+    told : by the command line or a protocol; it comes first
+    own : what the store says of its data set; None where it says nothing
+    """
+    return told or (LabelCodes.parse(own, needs_anomaly=False) if own else STANDARD_CODES)
+
+
 def classify(codes: np.ndarray, table: np.ndarray, where: str) -> np.ndarray:
     """Return what each pixel is, in the shape of `codes`.
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from logitpipe.cache import UsageError
-from logitpipe.stages.score.labels import STANDARD_CODES, LabelCodes
+from logitpipe.stages.score.labels import LabelCodes
 from logitpipe.stages.score.methods import METHOD_NAMES
 
 Size = Literal["mask", "network"]
@@ -18,7 +18,7 @@ class Protocol:
     Parameters
     ----------
     name : as reports print it
-    label_codes : what the codes of a mask mean
+    label_codes : what the codes of a mask mean; None: what the store says, or else the standard codes
     void_as_anomaly_on : data sets on which void counts as anomaly
     skip_without_anomaly : leave out images that show no anomaly at the evaluation size
     pixel_size : evaluation size of pixel stores, the mask's (logits are resampled) or the network's (the mask is)
@@ -30,7 +30,7 @@ class Protocol:
     """
 
     name: str
-    label_codes: LabelCodes = STANDARD_CODES
+    label_codes: LabelCodes | None = None
     void_as_anomaly_on: frozenset[str] = frozenset()
     skip_without_anomaly: bool = False
     pixel_size: Size = "mask"
@@ -87,7 +87,8 @@ def with_choices(protocol: Protocol, choices: Mapping[str, str]) -> Protocol:
 def to_document(protocol: Protocol) -> dict[str, Any]:
     """Return a protocol with all its fields as JSON has it; `from_document` reads it back."""
     plain = asdict(protocol)
-    plain["label_codes"] = {meaning: sorted(codes) for meaning, codes in plain["label_codes"].items()}
+    if protocol.label_codes:
+        plain["label_codes"] = {meaning: sorted(codes) for meaning, codes in plain["label_codes"].items()}
     return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in plain.items()}
 
 
@@ -99,9 +100,9 @@ def from_document(document: Mapping[str, Any]) -> Protocol:
     KeyError, TypeError
         It is not one.
     """
-    codes = {meaning: frozenset(codes) for meaning, codes in document["label_codes"].items()}
+    codes = {meaning: frozenset(codes) for meaning, codes in (document["label_codes"] or {}).items()}
     sets = {name: frozenset(document[name]) for name in ("void_as_anomaly_on", "min_max")}
-    return Protocol(**{**document, **sets, "label_codes": LabelCodes(**codes)})
+    return Protocol(**{**document, **sets, "label_codes": LabelCodes(**codes) if codes else None})
 
 
 def _parse(key: str, text: str) -> object:

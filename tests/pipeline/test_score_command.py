@@ -203,6 +203,32 @@ def test_an_unknown_code_is_named_with_image_and_count(tmp_path):
     assert results(store, "--label-codes", "normal=0,anomaly=1,void=7")[0]["pixels"] < 3 * 12 * 16
 
 
+def test_each_data_set_may_have_codes_of_its_own(tmp_path):
+    schema = make_schema("pixel")
+    found, hazards = replace(schema, dataset="LostAndFound"), replace(schema, dataset="StreetHazards")
+    stores = [
+        fill(tmp_path / "found.zarr", found, codes=(0, 1, 2, 30)),
+        fill(tmp_path / "hazards.zarr", hazards, codes=(1, 7, 13, 14)),
+    ]
+    of_found, of_hazards = "normal=1,anomaly=2-200,void=0+255", "normal=1-13,anomaly=14"
+    alone = [
+        results(store, "--label-codes", codes) for store, codes in zip(stores, (of_found, of_hazards), strict=True)
+    ]
+    # The codes of one data set would pass for those of the other: all of them are known there, too.
+    wrong = results(*stores, "--label-codes", of_found)
+    for flags in (
+        ("--label-codes", f"LostAndFound:{of_found}", "--label-codes", f"StreetHazards:{of_hazards}"),
+        ("--label-codes", of_found, "--label-codes", f"StreetHazards:{of_hazards}"),
+        ("--set", f"label-codes={of_found}", "--label-codes", f"StreetHazards:{of_hazards}"),
+    ):
+        together = results(*stores, *flags)
+        figures = [(row["auprc"], row["pixels"]) for row in together]
+        assert figures == [(row["auprc"], row["pixels"]) for rows in alone for row in rows]
+        assert figures != [(row["auprc"], row["pixels"]) for row in wrong]
+    line = "pipe: --label-codes: no store is of the data set 'x'; there are LostAndFound, StreetHazards"
+    fails(score(*stores, "--label-codes", "x:normal=0,anomaly=1"), line, 2)
+
+
 def test_results_hold_curves_and_distributions_of_every_pair(pixel_store, mask_store, tmp_path):
     rows = results(pixel_store, mask_store, "--temperatures", "0.5,1", "--out", tmp_path / "out")
     with xarray.open_zarr(tmp_path / "out/results.zarr", group="curves") as dataset:

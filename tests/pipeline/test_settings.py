@@ -70,7 +70,7 @@ def test_the_results_say_what_was_set_and_where(here):
         "temperatures": {"value": [0.5, 1.0], "from": "flag"},
         "protocol": {"value": "course", "from": "environment"},
         "set": {"value": {"fpr": "linear"}, "from": "file"},
-        "label-codes": {"value": None, "from": "default"},
+        "label-codes": {"value": [], "from": "default"},
         "threshold": {"value": [0.5, 1.0], "from": "file"},
         "exact": {"value": False, "from": "default"},
         "allow-incomplete": {"value": False, "from": "default"},

@@ -101,8 +101,17 @@ def whole_factor(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     return large[0] % small[0] == 0 and large[0] // small[0] * small[1] == large[1]
 
 
+def meanings(text: str) -> dict[str, frozenset[int]]:
+    """Return the codes of each meaning in a text such as `normal=0,anomaly=1-2,void=255`."""
+    return {name: _codes_in(part) for name, part in (item.split("=") for item in text.split(","))}
+
+
 def known_codes(text: str) -> frozenset[int]:
-    """Return every code that stands in a text such as `normal=0,anomaly=1-2,void=255`."""
+    """Return every code that stands in such a text."""
+    return frozenset().union(*meanings(text).values())
+
+
+def _codes_in(text: str) -> frozenset[int]:
     ranges = [(int(low), int(high or low)) for low, high in re.findall(r"(\d+)(?:-(\d+))?", text)]
     return frozenset(code for low, high in ranges for code in range(low, high + 1))
 

@@ -1,0 +1,24 @@
+"""What a store says of the data set that it was made from."""
+
+from logitpipe.cache.errors import IncompleteError, IntegrityError
+from logitpipe.cache.reading.store import Store
+
+
+def right_data(store: Store) -> str | None:
+    """Say in a sentence whether a store's pictures and masks are those of a published validation set.
+
+    Only completion records are read. None where the store is not complete, its records are damaged or do not count
+    codes, or nothing is known of its data set.
+    """
+    from logitpipe.stages.infer.data.layouts.base import STANDARD_CODES
+    from logitpipe.stages.infer.data.published import MOST_PICTURES, compared, count_pixels, parse_counts
+
+    if len(store.schema.images) > MOST_PICTURES or store.missing():
+        return None
+    try:
+        sources = [store.record(image).sources for image in store.completed()]
+    except (IncompleteError, IntegrityError):  # which others tell
+        return None
+    texts = [each["mask_codes"] for each in sources if "mask_codes" in each]
+    codes = getattr(store.schema, "label_codes", None) or STANDARD_CODES
+    return compared(store.schema.dataset, count_pixels(map(parse_counts, texts), codes)) if texts else None
