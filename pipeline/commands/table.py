@@ -5,11 +5,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from logitpipe.cache.errors import PipeError
+from logitpipe.console.advice import with_advice
+from logitpipe.console.messages import caution, word_if_slow
 from logitpipe.console.options import RESULTS, metrics_option, parse_table_temperature
 from logitpipe.tables.formats import writer
 
 if TYPE_CHECKING:
     from logitpipe.results.selection import Temperature
+    from logitpipe.results.series import Results
+    from logitpipe.tables.paper import Interval
+    from logitpipe.tables.table import Table
 
 FORMATS = ("table", "latex", "markdown", "csv", "html")
 
@@ -38,7 +44,8 @@ def table(
 ) -> None:
     r"""Print results as papers have them: networks and methods down, data sets across.
 
-    RESULTS are folders that `pipe score --out` wrote; several are joined. No store is opened.
+    RESULTS are folders that `pipe score --out` wrote; several are joined. No store is opened. With --temperature best
+    further tables say how much of the choice will not last, and what it gives on the other data sets.
 
     \b
     Examples:
@@ -48,14 +55,33 @@ def table(
     """
     from logitpipe.results.reading import read_results
     from logitpipe.tables.metrics import metrics_named
-    from logitpipe.tables.paper import paper_table
+    from logitpipe.tables.paper import no_interval, paper_table
 
     shown = metrics_named(metrics)
     results = read_results(folders)
-    if not intervals:
-        click.echo(writer(format_name)(paper_table(results, shown, temperature, decimals)))
-        return
+    words = _interval_words(results, temperature, decimals) if intervals else no_interval
+    tables = [paper_table(results, shown, temperature, decimals, words)]
+    if temperature == "best" and format_name != "csv":  # a CSV is one table
+        tables += _behind_the_choice(results, decimals)
+    click.echo("\n\n".join(map(writer(format_name), tables)))
+
+
+def _interval_words(results: "Results", temperature: "Temperature", decimals: int) -> "Interval":
     from logitpipe.tables.intervals import interval_words
 
-    words = interval_words(results, temperature, decimals)
-    click.echo(writer(format_name)(paper_table(results, shown, temperature, decimals, words)))
+    with word_if_slow("drawing resamples of the images"):
+        return interval_words(results, temperature, decimals)
+
+
+def _behind_the_choice(results: "Results", decimals: int) -> "list[Table]":
+    """Return the tables without which temperatures that were chosen on the labels should not be shown."""
+    from logitpipe.tables.choices import optimism_tables, transfer_table
+
+    elsewhere = transfer_table(results, decimals)
+    tables = [elsewhere] if elsewhere else []
+    try:
+        with word_if_slow("choosing temperatures again on resamples of the images"):
+            return optimism_tables(results, decimals) + tables
+    except PipeError as error:
+        caution(f"no optimism of the chosen temperatures: {with_advice(error)}")
+        return tables

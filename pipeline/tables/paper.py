@@ -14,6 +14,12 @@ from logitpipe.tables.table import Cell, Group, Table
 Interval = Callable[[Row, Metric], str]
 """The confidence interval of a figure in words, empty where there is none."""
 
+
+def no_interval(_row: Row, _metric: Metric) -> str:
+    """Return nothing: a table without intervals."""
+    return ""
+
+
 CHOSEN = "best: the temperature of the best AuPRC of each method on each data set, chosen by these labels"
 
 
@@ -31,7 +37,7 @@ def paper_table(
     metrics: Sequence[Metric],
     temperature: Temperature = 1.0,
     decimals: int = 2,
-    interval: Interval = lambda _row, _metric: "",
+    interval: Interval = no_interval,
 ) -> Table:
     """Return one table over all data sets.
 

@@ -18,8 +18,10 @@ from stores import fill, make_schema
 from logitpipe.cli import cli
 from logitpipe.results.columns import from_record
 from logitpipe.results.per_image import ImageCounts, write_per_image
+from logitpipe.results.reading import read_results
 from logitpipe.stages.score.figures import bootstrap
 from logitpipe.stages.score.figures.rows import Row
+from logitpipe.tables.choices import optimism_tables, transfer_table
 from logitpipe.tables.metrics import METRICS, printed
 
 IMAGES = 6
@@ -187,3 +189,33 @@ def test_single_images_open_in_xarray(folder):
         assert dataset["image"].values.tolist() == [f"{i}.png" for i in range(IMAGES)]
         pooled = bootstrap.image_figures(dataset["counts"].values.sum(axis=1, keepdims=True))
     assert pooled.shape[1:] == (1, 3)
+
+
+def test_a_chosen_temperature_never_stands_alone(folder):
+    text = pipe("table", folder, "--temperature", "best").stdout
+    for dataset in ("Tiny", "Other"):
+        assert f"{dataset}: temperatures chosen on its labels, per cent" in text
+    assert "AuPRC at temperatures chosen elsewhere, per cent" in text
+
+
+def test_gain_optimism_and_correction_add_up(folder):
+    (table, *_) = optimism_tables(read_results([folder]), 3)
+    for line in table.lines:
+        plain, _, best, gain, optimism, corrected = (float(cell.text) for cell in line[2:])
+        assert best - plain == pytest.approx(gain, abs=0.6)
+        assert best - optimism == pytest.approx(corrected, abs=0.6)
+        assert gain >= 0
+
+
+def test_the_temperature_of_one_data_set_is_tried_on_the_others(folder):
+    table, rows = transfer_table(read_results([folder]), 3), rows_of(folder)
+    assert table.header == ("network", "method", "T chosen on", "T", "Other", "Tiny")
+    for network, method, source, T, *cells in table.lines:
+        of_method = [row for row in rows if (row.network, row.method) == (network.text, method.text)]
+        if source.text != "nothing":
+            own = [row for row in of_method if row.dataset == source.text]
+            assert float(T.text) == max(own, key=lambda row: row.auprc).temperature
+        for dataset, cell in zip(("Other", "Tiny"), cells, strict=True):
+            row = next(row for row in of_method if (row.dataset, row.temperature) == (dataset, float(T.text)))
+            assert cell.text == printed(row, METRICS["auprc"])
+            assert (cell.note == "own") == (dataset == source.text)
