@@ -9,9 +9,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 Fault = Callable[["Handler"], bool]
 """Called before a request is answered; returns whether it has dealt with it."""
@@ -129,6 +136,25 @@ def closes(request: Handler) -> bool:
 def hangs(request: Handler) -> bool:
     time.sleep(2)  # longer than the tests' patience
     return closes(request)
+
+
+def certify(host: str, certificate: Path, authority: Path) -> None:
+    """Write a server's key and certificate, and the certificate of the unknown authority that signed it."""
+    now = datetime.now(UTC)
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    root = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority of a test")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    signed = []
+    for subject, key, extension in (
+        (root, keys[0], x509.BasicConstraints(ca=True, path_length=None)),
+        (name, keys[1], x509.SubjectAlternativeName([x509.DNSName(host)])),
+    ):
+        builder = x509.CertificateBuilder(root, subject, key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        signed.append(builder.add_extension(extension, critical=True).sign(keys[0], hashes.SHA256()))
+    plain = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    authority.write_bytes(signed[0].public_bytes(Encoding.PEM))
+    certificate.write_bytes(keys[1].private_bytes(*plain) + signed[1].public_bytes(Encoding.PEM))
 
 
 @contextmanager

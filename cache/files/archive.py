@@ -17,6 +17,7 @@ from pathlib import Path
 
 from logitpipe.cache.errors import IntegrityError, PipeError
 from logitpipe.cache.files.folder import require_size
+from logitpipe.cache.format.keys import METADATA
 
 HEADER = struct.Struct("<4s22xHH")
 """What stands before a member's bytes: a signature and, last, the lengths of its name and of its extra field."""
@@ -65,7 +66,7 @@ class Archive:
         self.root, self._size, self._fetch = root, size, fetch
         try:
             with zipfile.ZipFile(_Window(size, fetch)) as directory:
-                self._members = self._checked(directory.infolist(), directory.start_dir)
+                self._members = _below_folder(self._checked(directory.infolist(), directory.start_dir))
         except UNREADABLE as error:
             raise self._unreadable(error) from error
 
@@ -167,6 +168,14 @@ def _require_plain(root: Path | str, info: zipfile.ZipInfo) -> None:
         raise PipeError(f"{root}: {name!r} is compressed once more, and must be stored as it is", "pack-again")
     if info.compress_size != info.file_size:
         raise IntegrityError(f"{name!r} has two sizes, {info.compress_size} and {info.file_size} bytes", root)
+
+
+def _below_folder(members: dict[str, Member]) -> dict[str, Member]:
+    """Return the members by their names in a store, also from a zip of the store's folder instead of its files."""
+    tops = {name.partition("/")[0] for name in members}
+    if METADATA in members or len(tops) != 1 or f"{(top := tops.pop())}/{METADATA}" not in members:
+        return members
+    return {name.removeprefix(f"{top}/"): member for name, member in members.items()}
 
 
 def _member(info: zipfile.ZipInfo, stop: int) -> Member:

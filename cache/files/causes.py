@@ -14,6 +14,8 @@ CAUSES = {
     "NoSuchBucket": "there is no such bucket",
     "dns error": "there is no such host",
     "ConnectionRefused": "the connection was refused",
+    "UnknownIssuer": "its certificate is signed by an authority that this machine does not know; to trust that, "
+    "name a file of the authority's certificate in SSL_CERT_FILE",
     "TimedOut": "there was no answer in time",
     "Timeout": "there was no answer in time",
     "body error": "the answer broke off",
@@ -23,6 +25,7 @@ CAUSES = {
 }
 """What an account means that contains this; the first that fits."""
 
+CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
 STATUS = re.compile(r"status code: (\d{3} [A-Za-z ]+)")
 CODE = re.compile(r"<Code>(\w+)</Code>")
 
@@ -37,6 +40,8 @@ def cause_of(account: str, scheme: str) -> str:
     """
     if LOOKED_FOR_KEYS.search(account):
         return f"no credentials were found; {KEYS_FROM.get(scheme, 'the server asks for some')}"
+    if (fault := CERTIFICATE.search(account)) and fault[1] not in CAUSES:
+        return f"its certificate is not valid ({fault[1]})"
     if known := next((text for sign, text in CAUSES.items() if sign in account), None):
         return known
     if status := STATUS.search(account):

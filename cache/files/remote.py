@@ -5,21 +5,24 @@ that says "not now" (5xx, 429), with growing waits, for `PATIENCE` seconds. Then
 is never taken for absent.
 """
 
+import re
 import time
+import zlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from obstore.exceptions import BaseError
 from obstore.store import from_url
 
-from logitpipe.cache.errors import PipeError, UnreachableError
+from logitpipe.cache.errors import IntegrityError, PipeError, UnreachableError
 from logitpipe.cache.files.archive import Archive
 from logitpipe.cache.files.causes import cause_of, first_line
 from logitpipe.cache.files.folder import require_size
 from logitpipe.cache.files.places import Files
+from logitpipe.cache.format.documents import MAX_JSON_BYTES
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
@@ -28,6 +31,15 @@ PATIENCE = 20.0
 """Seconds after which nothing is tried once more; what is under way then may take its own time-out longer."""
 
 CONNECTIONS = 16
+
+GZIP = b"\x1f\x8b"
+"""How compressed text begins, which a web server may hand out for a JSON document, and no document does."""
+
+NOT_ABSENT = re.compile("NoSuchBucket|status code: 405")
+"""What obstore tells as a file that is not found, and is none."""
+
+NO_HEAD = re.compile("405 Method Not Allowed|501 Not Implemented")
+"""What a server answers that hands out files and does not tell their sizes alone."""
 
 CLIENT: "ClientConfig" = {
     "allow_http": True,  # for whoever writes http://, in the URL or as the endpoint of a bucket
@@ -74,7 +86,17 @@ class Remote:
     def _bytes(self, key: str) -> bytes:
         answer = self.objects.get(key)
         require_size(self.root, key, answer.meta["size"])
-        return bytes(answer.bytes())
+        data = bytes(answer.bytes())
+        return self._unpacked(key, data) if key.endswith(".json") and data.startswith(GZIP) else data
+
+    def _unpacked(self, key: str, data: bytes) -> bytes:
+        """Return a document as it was before a server, or whoever put it there, compressed it."""
+        try:
+            plain = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, MAX_JSON_BYTES + 1)
+        except zlib.error as error:
+            raise IntegrityError(f"cannot be unpacked ({error})", self.root, file=key) from error
+        require_size(self.root, key, len(plain))
+        return plain
 
     def read_all(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the bytes of several objects, asked for at the same time; raises as `read` does."""
@@ -83,7 +105,13 @@ class Remote:
 
     def size(self, key: str) -> int | None:
         """Return the number of bytes of an object, or None if there is none; raises as `read` does."""
-        return self.ask(key, lambda: self.objects.head(key)["size"])
+        try:
+            return self.ask(key, lambda: self.objects.head(key)["size"])
+        except UnreachableError as error:
+            if not NO_HEAD.search(str(error)):
+                raise
+            # The size stands before the bytes, which are not asked for.
+            return self.ask(key, lambda: self.objects.get(key).meta["size"])
 
     def ask(self, key: str, question: Callable[[], Answer]) -> Answer | None:
         """Return the answer to a question about an object, or None if there is no such object.
@@ -96,7 +124,7 @@ class Remote:
                 return question()
             except (FileNotFoundError, BaseError) as error:
                 account = str(error)
-                if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in account:
+                if isinstance(error, FileNotFoundError) and not NOT_ABSENT.search(account):
                     return None
                 if "body error" not in account or time.monotonic() - started > PATIENCE:
                     cause = cause_of(account, urlsplit(self.root).scheme)
@@ -105,7 +133,12 @@ class Remote:
 
 
 class Bucket(Remote):
-    """Objects of a bucket, which can be listed."""
+    """Objects of a bucket, which can be listed; its URL is spelt as the keys are, so that `%20` is three letters."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        super().__init__(f"{parts.scheme}://{parts.netloc}{quote(parts.path)}")
+        self.root = url
 
     def sizes(self, keys: Collection[str]) -> dict[str, int]:
         """Return the number of bytes of those of the objects that exist, by listing the folders they are in."""

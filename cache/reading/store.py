@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from math import prod
+from pathlib import Path
 
 import numpy as np
 
 from logitpipe.cache.errors import IncompleteError, IntegrityError, PipeError
 from logitpipe.cache.files.opening import open_files
-from logitpipe.cache.files.places import Files, Place
+from logitpipe.cache.files.places import Files, Place, is_url
 from logitpipe.cache.format import records
 from logitpipe.cache.format.chunks import image_chunks
 from logitpipe.cache.format.codec import decode_committed
@@ -156,7 +157,8 @@ def open_store(path: Place) -> Store:
     files = open_files(path)
     data = files.read(METADATA)
     if data is None:
-        raise PipeError(f"{path}: expected a logit store, but there is no {METADATA}", "make-store")
+        found = f"there is no {METADATA}" if is_url(path) or Path(path).exists() else "there is nothing at this path"
+        raise PipeError(f"{path}: expected a logit store, but {found}", "make-store")
     try:
         return Store(files, parse(loads(data), path))
     except (ValueError, RecursionError) as error:

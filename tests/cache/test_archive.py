@@ -223,6 +223,26 @@ def test_a_zip_without_a_store_is_refused(tmp_path):
         open_store(tmp_path / "other.zip")
 
 
+def test_a_zip_of_the_folder_itself_reads_as_one_of_its_files(folder):
+    with zipfile.ZipFile(folder.with_name("folder.zip"), "w") as archive:
+        archive.mkdir(folder.name)
+        for key, data in content(folder).items():
+            archive.writestr(f"{folder.name}/{key}", data)
+    in_folder, in_zip = open_store(folder), open_store(folder.with_name("folder.zip"))
+    assert in_zip.schema == in_folder.schema
+    assert {key: in_zip.files.read(key) for key in content(folder)} == content(folder)
+    assert [check_image(in_zip, image) for image in range(3)] == [check_image(in_folder, image) for image in range(3)]
+    assert stray_files(in_zip) == []
+
+
+def test_a_zip_of_several_stores_is_none(folder):
+    with zipfile.ZipFile(folder.with_name("two.zip"), "w") as archive:
+        for name in ("a.zarr", "b.zarr"):
+            archive.write(folder / "zarr.json", f"{name}/zarr.json")
+    with pytest.raises(PipeError, match=r"there is no zarr\.json"):
+        open_store(folder.with_name("two.zip"))
+
+
 def test_every_truncation_is_damage(honest, tmp_path):
     data, path = honest.read_bytes(), tmp_path / "short.zip"
     for size in [*range(4, len(data), 211), len(data) - 1]:

@@ -1,6 +1,8 @@
 """Stores behind URLs: the figures of the folder, or an error that names the URL, the key and the cause."""
 
+import gzip
 import json
+import ssl
 import sys
 import time
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import content, fails, refused
 from pages import report
-from servers import WebServer, answers, breaks_off, closes, first, hangs, web_server
+from servers import Handler, WebServer, answers, breaks_off, certify, closes, first, hangs, web_server
 from stores import fill, make_schema
 
 from logitpipe.cache import IncompleteError, IntegrityError, open_dataset, open_store
@@ -306,6 +308,78 @@ def test_a_zip_that_goes_away_is_an_error(far_zip, tmp_path):
     (tmp_path / "enet.zip").unlink()
     with refused(f"{far_zip}: the zip is gone"):
         store.read("logits", 0)
+
+
+def test_a_server_that_tells_no_size_alone_has_its_files_all_the_same(web, far, tmp_path):
+    for status in (405, 501):
+        web.fault = lambda request, status=status: request.command == "HEAD" and answers(status)(request)
+        store = open_store(far)
+        keys = [*content(tmp_path / "enet.zarr"), "records/3.json"]
+        assert store.completed() == [0, 1, 2]
+        assert store.files.sizes(keys) == open_store(tmp_path / "enet.zarr").files.sizes(keys)
+
+
+def test_a_server_that_allows_no_question_is_not_an_empty_one(web, far):
+    web.fault = answers(405)
+    fails(call("show", far), f"pipe: {far}/zarr.json: the server answered 405 Method Not Allowed")
+
+
+def compressed(request: Handler) -> bool:
+    """Hand out documents as a server does that compresses text."""
+    file = request.server.folder / request.path.lstrip("/")
+    if file.suffix != ".json" or not file.is_file():
+        return False
+    body = gzip.compress(file.read_bytes())
+    request.send_response(200)
+    request.send_header("Content-Encoding", "gzip")
+    request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    request.wfile.write(body if request.command == "GET" else b"")
+    return True
+
+
+def test_documents_may_come_compressed(web, far, tmp_path):
+    web.fault = compressed
+    local, store = open_store(tmp_path / "enet.zarr"), open_store(far)
+    for image in range(3):
+        assert check_image(store, image) == check_image(local, image)
+        for name in local.arrays:
+            assert np.array_equal(store.read(name, image), local.read(name, image))
+
+
+@pytest.mark.parametrize("data", [b"\x1f\x8b and no more", gzip.compress(b" " * (33 << 20))], ids=["cut", "bomb"])
+def test_a_document_that_does_not_unpack_is_damage(far, tmp_path, data):
+    (tmp_path / "enet.zarr/records/1.json").write_bytes(data)
+    with pytest.raises(IntegrityError, match=r"records/1\.json"):
+        open_store(far).record(1)
+
+
+@pytest.mark.usefixtures("far")
+def test_an_unknown_authority_is_named_and_may_be_told(tmp_path, monkeypatch):
+    certificate, authority = tmp_path / "server.pem", tmp_path / "authority.pem"
+    certify("localhost", certificate, authority)
+    with web_server(tmp_path) as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        url = f"https://localhost:{server.server_port}/enet.zarr"
+        with pytest.raises(UnreachableError, match=r"authority that this machine does not know; .* SSL_CERT_FILE$"):
+            open_store(url)
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+        assert open_store(url).schema == open_store(tmp_path / "enet.zarr").schema
+        other = url.replace("localhost", "127.0.0.1")
+        with refused(f"{other}/zarr.json: its certificate is not valid (NotValidForNameContext)"):
+            open_store(other)
+
+
+@pytest.mark.usefixtures("far")
+def test_keys_of_a_bucket_are_spelt_as_they_are(s3, tmp_path):
+    for name in ("a%20b", "a b", "100%", "a%2520b", "a+b"):
+        key = f"{name}/enet.zarr/zarr.json"
+        obstore.put(remote.Bucket(s3).objects, key, (tmp_path / "enet.zarr/zarr.json").read_bytes())
+        assert open_store(f"{s3}/{name}/enet.zarr").schema == open_store(tmp_path / "enet.zarr").schema
+        assert key in remote.Bucket(s3).all_keys()
+        obstore.delete(remote.Bucket(s3).objects, key)
 
 
 # What cannot be reached at all.

@@ -241,8 +241,8 @@ def test_a_mask_size_that_does_not_fit_is_an_error(store, monkeypatch, size):
 
 
 def test_what_is_no_store_is_refused(tmp_path):
-    for path in (tmp_path, tmp_path / "nothing"):
-        with refused(f"{path}: expected a logit store, but there is no zarr.json; `pipe infer` makes one"):
+    for path, found in ((tmp_path, "there is no zarr.json"), (tmp_path / "nothing", "there is nothing at this path")):
+        with refused(f"{path}: expected a logit store, but {found}; `pipe infer` makes one"):
             open_store(path)
 
 

@@ -46,7 +46,7 @@ def damaged(store):
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [
-        (shutil.rmtree, "expected a logit store, but there is no zarr.json; `pipe infer` makes one"),
+        (shutil.rmtree, "expected a logit store, but there is nothing at this path; `pipe infer` makes one"),
         (changed, "another store than the one that was scored; its fingerprint has changed"),
         (lambda store: (store / "records/1.json").unlink(), "images that were scored are no longer in it (b.png)"),
         (damaged, "image 'b.png': logits/c/1/0/0/0: checksum "),
