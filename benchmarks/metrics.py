@@ -33,10 +33,11 @@ def by_histogram(scores: np.ndarray, labels: np.ndarray) -> Figures:
     n = 2 * BINS.count + 1
     counts = Counts(np.zeros(n, np.uint8), np.zeros(n, np.uint32))
     count(scores, labels, BINS.layout, counts)
-    curve = metrics.Curve(*filled(counts, BINS.count))
+    bins, p, negatives = filled(counts, BINS.count)
+    curve = metrics.Curve(bins, p, negatives, p + negatives == 1, BINS.lower_edges(bins))
     area, fpr, roc = metrics.auprc(curve), metrics.fpr_at_95_tpr(curve, "first"), metrics.auroc(curve)
     assert area is not None and fpr is not None and roc is not None
-    return area[0], fpr, roc
+    return area.value, fpr.value, roc.value
 
 
 def by_scikit_learn(scores: np.ndarray, labels: np.ndarray) -> Figures:

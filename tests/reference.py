@@ -206,16 +206,21 @@ def _evaluated(
 
 
 def fpr95(pool: Pool, kind: str) -> float:
-    """FPR at 95 % TPR, by either definition."""
+    """FPR at 95 % TPR, by any definition."""
     return figures(pool, kind)["fpr95"]
 
 
 def figures(pool: Pool, fpr95: str) -> dict[str, float]:
-    """AuPRC, FPR at 95 % TPR ("first" point or "linear" between points) and AUROC."""
+    """AuPRC, FPR at 95 % TPR ("first" point, first "above" it, or "linear" between points) and AUROC."""
     fpr, tpr, _ = roc_curve(pool.anomalous, pool.scores, drop_intermediate=False)
+    at_95 = {
+        "first": lambda: fpr[tpr >= 0.95][0],
+        "above": lambda: fpr[tpr > 0.95][0],
+        "linear": lambda: np.interp(0.95, tpr, fpr),
+    }
     return {
         "auprc": average_precision_score(pool.anomalous, pool.scores),
-        "fpr95": float(fpr[tpr >= 0.95][0] if fpr95 == "first" else np.interp(0.95, tpr, fpr)),
+        "fpr95": float(at_95[fpr95]()),
         "auroc": auc(fpr, tpr),
     }
 

@@ -105,4 +105,5 @@ def whole(counts: Counts) -> np.ndarray:
 def curve_of(histogram: np.ndarray) -> Curve:
     """The curve of integers (2, bins), normal and anomalous pixels."""
     found = np.flatnonzero(histogram.any(axis=0))[::-1]
-    return Curve(found, histogram[1, found].astype(np.int64), histogram[0, found].astype(np.int64))
+    p, n = histogram[1, found].astype(np.int64), histogram[0, found].astype(np.int64)
+    return Curve(found, p, n, p + n == 1, found.astype(np.float32))

@@ -93,6 +93,13 @@ def parse_choices(_context: click.Context, _option: click.Parameter, texts: tupl
 @click.option(
     "--threshold", "thresholds", multiple=True, type=float, metavar="X", help="IoU at this score; repeatable."
 )
+@click.option(
+    "--resolve",
+    type=click.Choice(["summary", "all", "none"]),
+    default="summary",
+    show_default=True,
+    help="Pairs whose digits are made certain: T = 1 and the best temperature of each method, all, or none.",
+)
 @click.option("--exact/--no-exact", help="Let scikit-learn compute the figures from every single score.")
 @click.option(
     "--workers",
@@ -127,6 +134,7 @@ def score(
     choices: dict[str, str],
     label_codes: tuple[str, ...],
     thresholds: tuple[float, ...],
+    resolve: "Resolve",
     exact: bool,
     workers: int,
     allow_incomplete: bool,
@@ -147,7 +155,7 @@ def score(
     missing = _missing(plans, allow_incomplete)
     if out:
         _prepare(out, overwrite)
-    scored = [_score(store, plan, workers, exact, bool(out)) for store, plan in plans]
+    scored = [_score(store, plan, workers, exact, bool(out), resolve) for store, plan in plans]
     rows, sketches = ([one for part in parts for one in part] for parts in zip(*scored, strict=True))
     try:
         if out:
@@ -255,7 +263,7 @@ def _missing(plans: "Sequence[tuple[Store, Plan]]", allow_incomplete: bool) -> i
 
 
 def _score(
-    store: "Store", plan: "Plan", workers: int, exact: bool, sketched: bool
+    store: "Store", plan: "Plan", workers: int, exact: bool, sketched: bool, resolve: "Resolve"
 ) -> "tuple[list[Row], list[Sketch]]":
     """Return the figures of each pair and, if wanted, what is drawn of it."""
     from logitpipe.cache.reading.store import stored_bytes
@@ -268,7 +276,7 @@ def _score(
         compile_kernels(plan)
     times = len(walks(plan))
     with Progress(f"scoring {name}", times * len(images), unit="images" if times == 1 else "readings") as progress:
-        scored = sweep(store, plan, images, workers, progress.advance, sketched)
+        scored = sweep(store, plan, images, workers, progress.advance, sketched, resolve)
     rows, sketches = [each.row for each in scored], [each.sketch for each in scored if each.sketch]
     if not exact:
         return rows, sketches

@@ -79,7 +79,7 @@ class Picture:
         for i, ranks in self.logits.rank_maps(plan, pairs, self._size):
             unit = unit_scores(plan, i, ranks).reshape(-1)
             count(unit, labels, plan.bins(plan.pairs[i]).layout, Counts(counts.low[i], counts.carries[i]))
-            count_above(np.ascontiguousarray(ranks).reshape(-1), labels, plan.threshold_ranks[i], above[i])
+            count_above(unit, labels, plan.threshold_ranks[i], above[i])
 
     @contextmanager
     def _named(self) -> Iterator[None]:

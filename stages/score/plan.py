@@ -33,7 +33,8 @@ class Plan:
     protocol : how it is scored
     temperatures : all of them, in order
     pairs : methods at temperatures; a method without temperature appears once
-    thresholds : in the unit of each method's formula
+    thresholds : in the unit that scores are pooled in: of each method's formula, or 0..1 where the protocol brings
+        them there
     """
 
     schema: Schema
@@ -76,9 +77,10 @@ class Plan:
 
     @cached_property
     def threshold_ranks(self) -> np.ndarray:
-        """The thresholds as ranks of each pair: float32 (pairs, thresholds)."""
+        """The thresholds as each pair's scores are counted: float32 (pairs, thresholds), ranks or shares of 0..1."""
         values = np.array(self.thresholds, np.float64)
-        return np.array([self.rank(pair, values) for pair in self.pairs], np.float32).reshape(len(self.pairs), -1)
+        as_counted = [values if self.min_max(pair.method) else self.rank(pair, values) for pair in self.pairs]
+        return np.array(as_counted, np.float32).reshape(len(self.pairs), -1)
 
 
 def method_names(names: Sequence[str]) -> list[str]:

@@ -26,7 +26,8 @@ class Protocol:
     normalise_first : mask `msp` and `entropy`: divide S by its sum before it is resampled, not after
     min_max : methods whose scores are brought to 0..1 in each image before they are pooled
     thin_above : mask stores with more pixels than this keep every tenth (None: all are kept)
-    fpr : the FPR at 95 % TPR is that of the "first" point with TPR >= 0.95, or "linear" between points
+    fpr : the FPR at 95 % TPR is that of the "first" point with TPR >= 0.95, of the first "above" it, or "linear"
+        between points
     """
 
     name: str
@@ -38,7 +39,7 @@ class Protocol:
     normalise_first: bool = False
     min_max: frozenset[str] = field(default=frozenset())
     thin_above: int | None = None
-    fpr: Literal["first", "linear"] = "first"
+    fpr: Literal["first", "linear", "above"] = "first"
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -111,7 +112,7 @@ def _parse(key: str, text: str) -> object:
         "void_channel": _YES_NO,
         "normalise_first": _YES_NO,
         "pixel_size": {"mask": "mask", "network": "network"},
-        "fpr": {"first": "first", "linear": "linear"},
+        "fpr": {"first": "first", "linear": "linear", "above": "above"},
     }
     if key == "label_codes":
         return LabelCodes.parse(text)

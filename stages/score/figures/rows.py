@@ -1,13 +1,13 @@
 """Counts into rows of figures, one for each store, method and temperature."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from logitpipe.cache.files.places import Place
 from logitpipe.stages.score.figures import metrics
-from logitpipe.stages.score.figures.metrics import Curve
+from logitpipe.stages.score.figures.metrics import Figures
 from logitpipe.stages.score.plan import Plan
 
 
@@ -16,7 +16,9 @@ class Row:
     """The figures of one method at one temperature on one store, fractions from 0 to 1.
 
     A figure that does not exist (no anomalous or no normal pixel) is None. `temperature` is None for a method
-    that temperature does not change; `iou` has one entry for each threshold, in the unit of the formula.
+    that temperature does not change. Thresholds, also those of `iou`, are in the unit that scores are pooled in: that
+    of the formula or, where the protocol brings scores to 0..1 in each image, that. `best_iou` is the best mean of
+    both classes' IoU.
     `parameters` are those of the method, such as `gamma=0.1`; `map_temperature` divides the class map of a mask
     network, `mask_temperature` its mask logits, and either is None for a method that has none.
     """
@@ -32,9 +34,17 @@ class Row:
     auprc_lower: float | None
     auprc_upper: float | None
     fpr95: float | None
+    fpr95_lower: float | None
+    fpr95_upper: float | None
     auroc: float | None
+    auroc_lower: float | None
+    auroc_upper: float | None
     best_f1: float | None
+    best_f1_lower: float | None
+    best_f1_upper: float | None
     best_f1_threshold: float | None
+    best_iou: float | None
+    best_iou_threshold: float | None
     iou: list[dict[str, float | None]]
     images: int
     pixels: int
@@ -64,16 +74,41 @@ def identity(row: Row) -> dict[str, Any]:
     return {name: getattr(row, name) for name in IDENTITY}
 
 
+BOUNDED = ("auprc", "fpr95", "auroc", "best_f1")
+"""Figures of a row that have resolution bounds: `NAME_lower` and `NAME_upper` beside `NAME`."""
+
+THRESHOLDS = ("best_f1_threshold", "best_iou_threshold")
+
+DECIMALS = 3
+"""Of a per cent, in tables."""
+
+
+def printed(fraction: float) -> str:
+    """Return a fraction as tables print it, per cent."""
+    return f"{100 * fraction:.{DECIMALS}f}"
+
+
+def is_open(row: Row, name: str) -> bool:
+    """Return whether the bounds of a figure print otherwise than one another: its last digit is not certain."""
+    lower, upper = getattr(row, f"{name}_lower"), getattr(row, f"{name}_upper")
+    return lower is not None and printed(lower) != printed(upper)
+
+
+def has_open_digit(row: Row) -> bool:
+    """Return whether any figure's last printed digit is not certain."""
+    return any(is_open(row, name) for name in BOUNDED)
+
+
 def make_row(
-    store: Place, plan: Plan, pair: int, curve: Curve, above: np.ndarray, pixels: np.ndarray, images: int
+    store: Place, plan: Plan, pair: int, figures: Figures | None, above: np.ndarray, pixels: np.ndarray, images: int
 ) -> Row:
-    """Return the figures of one pair.
+    """Return the figures of one pair with all that they are of.
 
     Parameters
     ----------
     store : path or URL of what was counted
     plan, pair : the index of the pair in the plan
-    curve : its filled bins
+    figures : what was found; None where there are no anomalous or no normal pixels
     above : int64 (thresholds, 2), normal and anomalous pixels that reach each threshold of the plan
     pixels : int64 (2,), all normal and anomalous pixels
     images : number of images counted
@@ -94,26 +129,30 @@ def make_row(
         images=images,
         pixels=N + P,
         positives=P,
-        **_of_curve(plan, pair, curve),
+        **_columns(plan, pair, figures),
     )
 
 
-def _of_curve(plan: Plan, pair: int, curve: Curve) -> dict[str, Any]:
-    area, f1 = metrics.auprc(curve), metrics.best_f1(curve)
-    figure, lower, upper = area or (None, None, None)
-    return {
-        "auprc": figure,
-        "auprc_lower": lower,
-        "auprc_upper": upper,
-        "fpr95": metrics.fpr_at_95_tpr(curve, plan.protocol.fpr),
-        "auroc": metrics.auroc(curve),
-        "best_f1": f1[0] if f1 else None,
-        "best_f1_threshold": _threshold(plan, pair, f1[1]) if f1 else None,
+def with_figures(row: Row, plan: Plan, pair: int, figures: Figures) -> Row:
+    """Return a row of a pair with other figures, of the same pixels."""
+    return replace(row, **_columns(plan, pair, figures))
+
+
+def _columns(plan: Plan, pair: int, figures: Figures | None) -> dict[str, Any]:
+    """Return figures, bounds and thresholds by the names that they have in a row."""
+    if figures is None:
+        names = (*(f"{name}{end}" for name in BOUNDED for end in ("", "_lower", "_upper")), *THRESHOLDS, "best_iou")
+        return dict.fromkeys(names)
+    bounded = {
+        "auprc": figures.auprc,
+        "fpr95": figures.fpr95,
+        "auroc": figures.auroc,
+        "best_f1": figures.best_f1.value,
     }
-
-
-def _threshold(plan: Plan, pair: int, bin_index: int) -> float | None:
-    """Return the score at a bin's lower edge, in the unit that the pair is pooled in; None if it is not finite."""
-    edge = plan.bins(plan.pairs[pair]).lower_edges(np.array([bin_index]))
-    score = edge if plan.min_max(plan.pairs[pair].method) else plan.formula(plan.pairs[pair], edge)
-    return float(score[0]) if np.isfinite(score[0]) else None
+    columns: dict[str, Any] = {name: figure.value for name, figure in bounded.items()}
+    columns |= {f"{name}_lower": figure.lower for name, figure in bounded.items()}
+    columns |= {f"{name}_upper": figure.upper for name, figure in bounded.items()}
+    ranks = np.array([figures.best_f1.threshold, figures.best_iou.threshold], np.float32)
+    scores = ranks if plan.min_max(plan.pairs[pair].method) else plan.formula(plan.pairs[pair], ranks)
+    thresholds = [float(score) if np.isfinite(score) else None for score in scores]
+    return columns | {"best_iou": figures.best_iou.value.value} | dict(zip(THRESHOLDS, thresholds, strict=True))

@@ -45,31 +45,40 @@ def precision_sum(A: float, B: float, D: float, p: int) -> float:
 
 
 @entry
-def precision_sums(p: Array, n: Array) -> tuple[float, float, float]:
-    """Return the sum of the precisions of all positives: expected, least and greatest (see `metrics.auprc`)."""
+def precision_sums(p: Array, n: Array, tied: Array) -> tuple[float, float, float]:
+    """Return the sum of the precisions of all positives: expected, least and greatest (see `metrics.auprc`).
+
+    `tied`, bool (bins,), says where a bin is known to hold a single score: nothing is open there.
+    """
     expected, least, greatest, TP, FP = 0.0, 0.0, 0.0, 0, 0
     for i in range(p.size):
         if p[i] > 0:
-            mean = precision_sum(TP, TP + FP, 1.0 + n[i] / (p[i] + 1.0), p[i])
-            expected += mean
-            least += mean if n[i] == 0 else precision_sum(TP, TP + FP + n[i], 1.0, p[i])
-            greatest += p[i] * (float(TP + p[i]) / float(TP + p[i] + FP))
+            first = p[i] * (float(TP + p[i]) / float(TP + p[i] + FP))
+            if tied[i]:
+                last = p[i] * (float(TP + p[i]) / float(TP + p[i] + FP + n[i]))
+                expected, least, greatest = expected + last, least + last, greatest + last
+            else:
+                mean = precision_sum(TP, TP + FP, 1.0 + n[i] / (p[i] + 1.0), p[i])
+                expected += mean
+                least += mean if n[i] == 0 else precision_sum(TP, TP + FP + n[i], 1.0, p[i])
+                greatest += first
         TP += p[i]
         FP += n[i]
     return expected, least, greatest
 
 
 @entry
-def roc_area(p: Array, n: Array) -> float:
-    """Return how many pairs of a positive and a negative are in order, ties counted half.
+def roc_area(p: Array, n: Array, tied: Array) -> tuple[float, float, float]:
+    """Return how many pairs of a positive and a negative are in order, ties counted half: expected, least, greatest.
 
     Counts reach 10**10 and their products 10**20: float64 keeps ten digits of what int64 would overflow.
     """
-    area, TP = 0.0, 0
+    expected, opened, TP = 0.0, 0.0, 0
     for i in range(p.size):
-        area += float(n[i]) * (TP + 0.5 * p[i])
+        expected += float(n[i]) * (TP + 0.5 * p[i])
+        opened += 0.0 if tied[i] else 0.5 * float(n[i]) * p[i]
         TP += p[i]
-    return area
+    return expected, expected - opened, expected + opened
 
 
 @entry
@@ -87,13 +96,34 @@ def first_reaching(p: Array, n: Array, needed: float) -> tuple[int, int, int]:
 
 
 @entry
-def best_f1(p: Array, n: Array, P: int) -> tuple[float, int]:
-    """Return the largest F1 = 2 TP / (P + TP + FP) over the bins, and the first bin that has it."""
-    best, at, TP, FP = 0.0, 0, 0, 0
+def best_f1(p: Array, n: Array, tied: Array, P: int) -> tuple[float, int, float]:
+    """Return the best F1 = 2 TP / (P + TP + FP).
+
+    Returns
+    -------
+    the largest over the bins' lower edges, the first bin that has it, and the largest that any threshold within a
+    bin could give
+    """
+    best, at, most, TP, FP = 0.0, 0, 0.0, 0, 0
     for i in range(p.size):
+        if not tied[i]:
+            most = max(most, 2 * (TP + p[i]) / (P + TP + p[i] + FP))
         TP += p[i]
         FP += n[i]
         f1 = 2 * TP / (P + TP + FP)
         if f1 > best:
             best, at = f1, i
+    return best, at, max(best, most)
+
+
+@entry
+def best_mean_iou(p: Array, n: Array, P: int, N: int) -> tuple[float, int]:
+    """Return the largest mean IoU of both classes over the bins' lower edges, and the first bin that has it."""
+    best, at, TP, FP = 0.0, 0, 0, 0
+    for i in range(p.size):
+        TP += p[i]
+        FP += n[i]
+        mean = (TP / (P + FP) + (N - FP) / (N + P - TP)) / 2
+        if mean > best:
+            best, at = mean, i
     return best, at

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
 from logitpipe.cache import Store
-from logitpipe.stages.score.figures.metrics import TPR
 from logitpipe.stages.score.figures.rows import Row
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.counting import ANOMALY, IGNORED
@@ -18,7 +18,7 @@ from logitpipe.stages.score.plan import Plan
 def exact_rows(
     store: Store, plan: Plan, images: Sequence[int], rows: Sequence[Row], advance: Callable[[], None]
 ) -> list[Row]:
-    """Return rows whose AuPRC, FPR95, AUROC and F1 come from scikit-learn; the certified interval stays.
+    """Return rows whose AuPRC, FPR95, AUROC and F1 come from scikit-learn, where nothing is left open.
 
     Memory grows with the pixels of the store times the methods; the store is read once for each temperature.
 
@@ -59,13 +59,18 @@ def _pooled(
 
 def _exact(row: Row, plan: Plan, labels: np.ndarray, scores: np.ndarray) -> Row:
     fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
-    linear = float(np.interp(TPR, tpr, fpr))
+    at_95 = {
+        "first": lambda: fpr[np.argmax(tpr >= 0.95)],
+        "above": lambda: fpr[np.argmax(tpr > 0.95)],
+        "linear": lambda: np.interp(0.95, tpr, fpr),
+    }
     precision, recall, _ = precision_recall_curve(labels, scores)
     total = np.maximum(precision + recall, np.finfo(np.float64).tiny)
-    return replace(
-        row,
-        auprc=float(average_precision_score(labels, scores)),
-        auroc=float(auc(fpr, tpr)),
-        fpr95=linear if plan.protocol.fpr == "linear" else float(fpr[np.argmax(tpr >= TPR)]),
-        best_f1=float((2 * precision * recall / total).max()),
-    )
+    found: dict[str, Any] = {
+        "auprc": float(average_precision_score(labels, scores)),
+        "auroc": float(auc(fpr, tpr)),
+        "fpr95": float(at_95[plan.protocol.fpr]()),
+        "best_f1": float((2 * precision * recall / total).max()),
+    }
+    bounds: dict[str, Any] = {f"{name}_{end}": value for name, value in found.items() for end in ("lower", "upper")}
+    return replace(row, **found, **bounds)

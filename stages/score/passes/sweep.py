@@ -1,17 +1,25 @@
 """The sweep: every method at every temperature of a plan, in as many walks over the store as memory asks for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Literal
 
 import numpy as np
 
 from logitpipe.cache import Store
+from logitpipe.stages.score.figures.rows import Row, has_open_digit, with_figures
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kinds import KINDS
-from logitpipe.stages.score.passes.walk import run_passes, walk
+from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Pair, Plan
 from logitpipe.stages.score.statistics.histograms import PAIR_BYTES, Histograms, Scored, Tally
+from logitpipe.stages.score.statistics.ordered import SCORE_BYTES, Descent, Ordered, Stretch, stretches
+from logitpipe.stages.streams import in_parallel
+
+Resolve = Literal["summary", "all", "none"]
+"""Which pairs are resolved: T = 1 and the best temperature of each method, every pair, or none."""
 
 WALK_BYTES = 768 << 20
 """What the counts of one walk are expected to take up at most. A sweep of more pairs walks over the store again."""
@@ -24,6 +32,7 @@ def sweep(
     workers: int,
     advance: Callable[[], None],
     sketched: bool = False,
+    resolve: Resolve = "none",
 ) -> list[Scored]:
     """Compute the figures of every pair of a plan over some images of a store.
 
@@ -31,8 +40,10 @@ def sweep(
     ----------
     images : indices, all of them committed
     workers : threads that count; as many read ahead of them
-    advance : called `len(walks(plan))` times for each image, in this thread
+    advance : called once for each image of each walk, in this thread: `len(walks(plan))` times, and more where pairs
+        are resolved
     sketched : whether curves and distributions are wanted beside the figures
+    resolve : which pairs are walked over again where a digit is open, until all are certain
 
     Returns
     -------
@@ -45,13 +56,66 @@ def sweep(
     PipeError
         A mask holds a code that the protocol does not know, or counts were lost.
     """
-    parts = walks(plan)
-    passes = [lambda _found, part=part: Histograms(store, part, workers, sketched) for part in parts]
-    found = run_passes(store, plan.protocol, images, passes, workers, advance)
-    by_pair: dict[Pair, Scored] = {}
-    for part, scored in zip(parts, found, strict=True):
-        by_pair |= dict(zip(part.pairs, scored, strict=True))
-    return [by_pair[pair] for pair in plan.pairs]
+    parts, truth = walks(plan), GroundTruth(store, plan.protocol, images)
+    found: dict[Pair, Scored] = {}
+    for part in parts:
+        statistic = Histograms(store, part, workers, sketched, partial(_to_resolve, resolve))
+        scored = statistic.finish(walk(truth, images, statistic, workers, advance))
+        found |= dict(zip(part.pairs, scored, strict=True))
+        if resolve == "all":
+            found |= _resolved(truth, plan, found, images, workers, advance)
+    if resolve == "summary":
+        best = _to_resolve(resolve, [found[pair].row for pair in plan.pairs])
+        chosen = {pair: found[pair] for i, pair in enumerate(plan.pairs) if i in best}
+        found |= _resolved(truth, plan, chosen, images, workers, advance)
+    return [found[pair]._replace(curve=None) for pair in plan.pairs]
+
+
+def _to_resolve(resolve: Resolve, rows: Sequence[Row]) -> set[int]:
+    """Return which rows are to be resolved: of `summary` T = 1 and the best temperature of each method."""
+    if resolve != "summary":
+        return set(range(len(rows))) if resolve == "all" else set()
+    best = {row.method: i for i, row in sorted(enumerate(rows), key=lambda item: item[1].auprc or 0.0)}
+    return {i for i, row in enumerate(rows) if row.temperature in (None, 1)} | set(best.values())
+
+
+def _resolved(
+    truth: GroundTruth,
+    plan: Plan,
+    found: Mapping[Pair, Scored],
+    images: Sequence[int],
+    workers: int,
+    advance: Callable[[], None],
+) -> dict[Pair, Scored]:
+    """Return those of the pairs that have a digit open, with the figures of all scores in order."""
+    opened = {pair: scored.curve for pair, scored in found.items() if scored.curve and has_open_digit(scored.row)}
+    descents = {pair: Descent(curve, plan.protocol.fpr) for pair, curve in opened.items()}
+    parts = [(pair, part) for pair, curve in opened.items() for part in stretches(curve, plan.bins(pair), WALK_BYTES)]
+    for group in _grouped(parts):
+        statistic = Ordered(replace(plan, pairs=tuple(pair for pair, _ in group)), [part for _, part in group])
+        scores = statistic.finish(walk(truth, images, statistic, workers, advance))
+        jobs = [partial(descents[pair].go_on, part, *scores[i]) for i, (pair, part) in enumerate(group)]
+        in_parallel(lambda job: job(), jobs, workers)
+    return {
+        pair: found[pair]._replace(
+            row=with_figures(found[pair].row, replace(plan, pairs=(pair,)), 0, descents[pair].figures())
+        )
+        for pair in opened
+    }
+
+
+def _grouped(parts: Sequence[tuple[Pair, Stretch]]) -> Iterator[list[tuple[Pair, Stretch]]]:
+    """Yield stretches for one walk each: as many as fit memory, none of them of the same pair."""
+    group, size = list[tuple[Pair, Stretch]](), 0
+    for pair, part in parts:
+        needed = sum(part.pixels) * SCORE_BYTES
+        if group and (size + needed > WALK_BYTES or pair == group[-1][0]):
+            yield group
+            group, size = [], 0
+        group.append((pair, part))
+        size += needed
+    if group:
+        yield group
 
 
 def walks(plan: Plan) -> list[Plan]:

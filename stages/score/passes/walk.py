@@ -1,48 +1,24 @@
 """One walk over a store: images are read ahead, counted by several workers, and summed.
 
-A run is a list of passes, each of them one walk. A pass is made with what the passes before it have found: so a
-second one may look closer where the first one saw that scores lie close together.
+A run calls it once for each pass. A statistic of a later pass may be made with what an earlier one has found: so the
+sweep (sweep.py) looks closer where its first pass has left the order of scores open.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Any, Generic
+from typing import Generic
 
 from threadpoolctl import threadpool_limits
 
-from logitpipe.cache import Store
-from logitpipe.stages.score.ground_truth import GroundTruth, Truth
+from logitpipe.stages.score.ground_truth import Truth
 from logitpipe.stages.score.picture import Picture, read_picture
-from logitpipe.stages.score.protocols import Protocol
 from logitpipe.stages.score.statistics import Statistic, Sum
 from logitpipe.stages.score.statistics.histograms import lost
 from logitpipe.stages.streams import ahead, thread_pool
 
 TOTALS_BYTES = 512 << 20
 """What all totals of a walk may take up together; one is made in any case."""
-
-Pass = Callable[[Sequence[Any]], Statistic[Any]]
-"""Makes the statistic of one walk from what the passes before have found."""
-
-
-def run_passes(
-    store: Store,
-    protocol: Protocol,
-    images: Sequence[int],
-    passes: Sequence[Pass],
-    workers: int,
-    advance: Callable[[], None],
-) -> list[Any]:
-    """Walk over a store once for each pass, and return what each has found.
-
-    `advance` is called once for each image of each pass; the rest is as for `walk`.
-    """
-    truth, found = GroundTruth(store, protocol, images), list[Any]()
-    for each in passes:
-        statistic = each(found)
-        found.append(statistic.finish(walk(truth, images, statistic, workers, advance)))
-    return found
 
 
 def walk(

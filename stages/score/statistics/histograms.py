@@ -1,7 +1,7 @@
 """Histograms of scores: for each pair of method and temperature, how many pixels of each class a bin holds."""
 
 import mmap
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -11,7 +11,7 @@ import numpy as np
 
 from logitpipe.cache import PipeError, Store
 from logitpipe.stages.score.figures.curves import Sketch, sketch
-from logitpipe.stages.score.figures.metrics import Curve
+from logitpipe.stages.score.figures.metrics import Curve, all_figures
 from logitpipe.stages.score.figures.rows import Row, make_row
 from logitpipe.stages.score.kernels.counts import Counts, add_counts, fill, filled
 from logitpipe.stages.score.picture import Picture
@@ -48,7 +48,7 @@ class Tally:
     def zero(cls, plan: Plan) -> "Tally":
         """Return the tally of no image."""
         shape = len(plan.pairs), max(2 * plan.bins(pair).count + 1 for pair in plan.pairs)
-        counts = Counts(_untouched(shape, np.dtype(np.uint8)), _untouched(shape, np.dtype(np.uint32)))
+        counts = Counts(untouched(shape, np.dtype(np.uint8)), untouched(shape, np.dtype(np.uint32)))
         above = np.zeros((len(plan.pairs), len(plan.thresholds), 2), np.int64)
         return cls(plan, counts, above, 0, np.zeros(2, np.int64))
 
@@ -70,7 +70,10 @@ class Tally:
 
     def curve(self, pair: int) -> Curve:
         """Return what the figures of a pair are computed from."""
-        return Curve(*filled(self.of_pair(pair), self.plan.bins(self.plan.pairs[pair]).count))
+        bins = self.plan.bins(self.plan.pairs[pair])
+        found, p, n = filled(self.of_pair(pair), bins.count)
+        # Whether the pixels of a bin share one score is not known, unless there is only one of them.
+        return Curve(found, p, n, p + n == 1, bins.lower_edges(found))
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the filled bins alone, the pairs one after the other.
@@ -128,12 +131,14 @@ class Histograms:
     plan : its pairs
     workers : threads that compute the figures
     sketched : whether curves and distributions are wanted beside the figures
+    kept : from the rows of all pairs, the indices of those whose filled bins are wanted too
     """
 
     store: Store
     plan: Plan
     workers: int = 1
     sketched: bool = False
+    kept: Callable[[Sequence[Row]], Collection[int]] = lambda _rows: ()
 
     @cached_property
     def expected_bytes(self) -> int:
@@ -157,17 +162,22 @@ class Histograms:
     def finish(self, total: Tally) -> list["Scored"]:
         """Return the figures of each pair, in the plan's order; raises as `make_rows`."""
         rows = make_rows(self.store, self.plan, total, self.workers)
-        if not self.sketched:
-            return [Scored(row, None) for row in rows]
-        pairs = enumerate(self.plan.pairs)
-        return [Scored(rows[i], sketch(self.plan, pair, total.curve(i))) for i, pair in pairs]
+        kept = self.kept(rows)
+
+        def scored(pair: int) -> Scored:
+            curve = total.curve(pair) if self.sketched or pair in kept else None
+            drawn = sketch(self.plan, self.plan.pairs[pair], curve) if self.sketched and curve else None
+            return Scored(rows[pair], drawn, curve if pair in kept else None)
+
+        return in_parallel(scored, range(len(rows)), self.workers)
 
 
 class Scored(NamedTuple):
-    """What was found of one pair: its figures and, where they were asked for, its curves."""
+    """What was found of one pair: its figures and, where they were asked for, its sketch and its filled bins."""
 
     row: Row
     sketch: Sketch | None
+    curve: Curve | None
 
 
 def make_rows(store: Store, plan: Plan, tally: Tally, workers: int = 1) -> list[Row]:
@@ -183,7 +193,8 @@ def make_rows(store: Store, plan: Plan, tally: Tally, workers: int = 1) -> list[
         curve = tally.curve(pair)
         if [curve.negatives, curve.positives] != tally.pixels.tolist():
             raise lost(store, tally.images)
-        return make_row(store.path, plan, pair, curve, tally.above[pair], tally.pixels, tally.images)
+        figures = all_figures(curve, plan.protocol.fpr)
+        return make_row(store.path, plan, pair, figures, tally.above[pair], tally.pixels, tally.images)
 
     return in_parallel(row, range(len(plan.pairs)), workers)
 
@@ -208,7 +219,7 @@ def _narrow(counts: np.ndarray) -> np.ndarray:
     return counts.astype(np.uint32 if counts.size == 0 or counts.max() < 1 << 32 else np.uint64)
 
 
-def _untouched(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def untouched(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Return zeros that take up memory only where they are written.
 
     A histogram spans all scores that float32 can hold and real scores fill a small part of it. NumPy asks for

@@ -1,0 +1,100 @@
+"""A second walk leaves no digit open: its figures are those of all scores, in order, by scikit-learn."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from reference import Scene
+from scoring import random_values, write_store
+
+from logitpipe.stages.score.figures.rows import BOUNDED, has_open_digit, printed
+from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.methods import METHODS
+from logitpipe.stages.score.passes import sweep as sweep_module
+from logitpipe.stages.score.passes.exact import exact_rows
+from logitpipe.stages.score.passes.sweep import sweep, tally_store
+from logitpipe.stages.score.passes.walk import walk
+from logitpipe.stages.score.plan import make_plan
+from logitpipe.stages.score.protocols import PROTOCOLS
+from logitpipe.stages.score.statistics.ordered import Ordered, stretches
+
+SIZE = (60, 80)
+
+
+def made_scenes(kind: str, change=lambda logits: logits) -> list[Scene]:
+    """Three scenes at the size of their masks, their logits changed by a function."""
+    noise, scenes = np.random.default_rng(0), []
+    for image in range(3):
+        values = {name: change(array) for name, array in random_values(noise, kind, 6, SIZE).items()}
+        codes = noise.choice(np.array([0, 1, 255], np.uint8), SIZE, p=(0.7, 0.2, 0.1))
+        scenes.append(Scene(f"{image}.png", values, codes))
+    return scenes
+
+
+CHANGES = {
+    "as they are": lambda logits: logits,
+    "float16": lambda logits: logits.astype(np.float16).astype(np.float32),
+    "rounded to 1": np.round,
+    "constant": np.zeros_like,
+}
+
+
+@pytest.fixture(scope="module", params=[(kind, change) for kind in METHODS for change in CHANGES], ids=" ".join)
+def store(request, tmp_path_factory):
+    kind, change = request.param
+    void = 5 if kind == "pixel" else None
+    return write_store(tmp_path_factory.mktemp(kind) / "store", made_scenes(kind, CHANGES[change]), void)
+
+
+@pytest.mark.parametrize("rule", ["first", "linear", "above"])
+@pytest.mark.parametrize("protocol", ["standard", "legacy"])
+def test_all_resolved_figures_are_those_of_every_single_score(store, protocol, rule, monkeypatch):
+    """Also where the scores of a pair do not fit memory at once and are walked through in stretches."""
+    chosen = replace(PROTOCOLS[protocol], fpr=rule)
+    plan, images = make_plan(store.schema, chosen, None, [0.5, 2.0]), range(3)
+    monkeypatch.setattr(sweep_module, "WALK_BYTES", sweep_module.PAIR_BYTES * len(plan.pairs))
+    rows = [scored.row for scored in sweep(store, plan, images, 2, lambda: None, resolve="all")]
+    exact = exact_rows(store, plan, images, rows, lambda: None)
+    monkeypatch.setattr(sweep_module, "WALK_BYTES", 9_000)
+    in_stretches = [scored.row for scored in sweep(store, plan, images, 1, lambda: None, resolve="all")]
+    for row, parts, expected in zip(rows, in_stretches, exact, strict=True):
+        assert not has_open_digit(row), (row.method, row.temperature)
+        assert parts == row
+        for name in BOUNDED:  # a row whose digits were certain is not walked over again
+            lower, upper, figure = (getattr(row, f"{name}{end}") for end in ("_lower", "_upper", ""))
+            assert lower - 2e-9 <= getattr(expected, name) <= upper + 2e-9, (row.method, name)
+            assert printed(figure) == printed(getattr(expected, name))
+            assert figure == pytest.approx(getattr(expected, name), abs=2e-9 + upper - lower)
+
+
+def test_only_what_a_summary_shows_is_resolved(tmp_path):
+    store = write_store(tmp_path / "store", made_scenes("pixel"), void=5)
+    plan = make_plan(store.schema, PROTOCOLS["standard"], ["msp", "maxlogit"], [0.5, 1.0, 4.0, 9.0])
+    none = [scored.row for scored in sweep(store, plan, range(3), 1, lambda: None)]
+    some = [scored.row for scored in sweep(store, plan, range(3), 1, lambda: None, resolve="summary")]
+    best = max((row for row in none if row.method == "msp"), key=lambda row: row.auprc)
+    for before, after in zip(none, some, strict=True):
+        shown = before.temperature in (None, 1) or before is best
+        assert has_open_digit(before)
+        assert has_open_digit(after) == (not shown)
+        assert shown or after == before
+        for name in BOUNDED:  # what is found later lies within what was known before
+            lower, upper = getattr(before, f"{name}_lower"), getattr(before, f"{name}_upper")
+            assert lower - 1e-12 <= getattr(after, name) <= upper + 1e-12
+
+
+def test_collected_scores_travel_and_add_up(tmp_path):
+    store = write_store(tmp_path / "store", made_scenes("pixel"))
+    plan = make_plan(store.schema, PROTOCOLS["standard"], ["msp", "maxlogit"], [1.0])
+    tally = tally_store(store, plan, range(3), 1, lambda: None)
+    parts = [stretches(tally.curve(i), plan.bins(pair), 1 << 30)[0] for i, pair in enumerate(plan.pairs)]
+    statistic, truth = Ordered(plan, parts), GroundTruth(store, plan.protocol, range(3))
+    whole = statistic.finish(walk(truth, range(3), statistic, 2, lambda: None))
+    total = statistic.zero()
+    for image in (2, 0, 1):
+        part = walk(truth, [image], statistic, 1, lambda: None)
+        total.add(statistic.from_arrays(part.to_arrays()))
+    for found, expected in zip(statistic.finish(total), whole, strict=True):
+        assert all(np.array_equal(mine, theirs) for mine, theirs in zip(found, expected, strict=True))
+    with pytest.raises(ValueError, match="other scores were collected than were counted"):
+        statistic.finish(statistic.zero())
