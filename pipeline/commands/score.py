@@ -9,7 +9,7 @@ import click
 
 from logitpipe.cache.errors import IncompleteError, UsageError
 from logitpipe.commands.completion import complete_methods
-from logitpipe.console.messages import caution, detail, note, word_if_slow
+from logitpipe.console.messages import detail, note, word_if_slow
 from logitpipe.console.options import STORE, metrics_option, overwrite_option, protocol_option, require_temperature
 from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.progress import Progress
@@ -24,13 +24,11 @@ if TYPE_CHECKING:
     from logitpipe.cache.reading.store import Store
     from logitpipe.stages.score.figures.curves import Sketch
     from logitpipe.stages.score.figures.rows import Row
+    from logitpipe.stages.score.passes.sweep import Resolve
     from logitpipe.stages.score.plan import Plan
     from logitpipe.stages.score.protocols import Protocol
-    from logitpipe.tables.metrics import Metric
 
 MOST_TEMPERATURES = 10_000
-WIDE_INTERVAL = 0.005
-"""A certified interval of AuPRC so wide that the table's digits say more than is known."""
 MOST_WORKERS = 256
 
 
@@ -163,7 +161,6 @@ def score(
 
             write_results(out, rows, sketches, _settings(ctx, plans))
     finally:  # hours of work may stand behind the figures: they are shown whatever became of the files
-        _warn_of_wide_intervals(rows)
         click.echo(formatted(rows, printed_as, summary, shown), nl=False)
     if missing:
         raise IncompleteError(f"{missing} images were missing; the figures are those of the others")
@@ -174,18 +171,6 @@ def _prepare(out: Path, overwrite: bool) -> None:
 
     refuse_to_replace((out / name for name in FILES), overwrite)
     prepare_folder(out)
-
-
-def _warn_of_wide_intervals(rows: "Sequence[Row]") -> None:
-    """Say on stderr where scores lie so close together that the bins do not resolve their order."""
-    for row in rows:
-        lower, upper = row.auprc_lower or 0.0, row.auprc_upper or 0.0
-        if upper - lower > WIDE_INTERVAL:
-            at = "" if row.temperature is None else f" at T = {row.temperature:g}"
-            caution(
-                f"{row.network} on {row.dataset}: AuPRC of {row.method}{at} is only known to lie between "
-                f"{100 * lower:.3f} and {100 * upper:.3f} per cent; --exact resolves it"
-            )
 
 
 def _metrics(names: Sequence[str]) -> "tuple[Metric, ...]":
@@ -274,9 +259,8 @@ def _score(
     detail(f"{store.path}: {len(images)} images of {name}, {size}; {len(plan.pairs)} pairs of method and temperature")
     with word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
         compile_kernels(plan)
-    times = len(walks(plan))
-    with Progress(f"scoring {name}", times * len(images), unit="images" if times == 1 else "readings") as progress:
-        scored = sweep(store, plan, images, workers, progress.advance, sketched, resolve)
+    with Progress(f"scoring {name}", len(walks(plan)) * len(images)) as progress:
+        scored = sweep(store, plan, images, workers, progress.advance, sketched, resolve, progress.extend)
     rows, sketches = [each.row for each in scored], [each.sketch for each in scored if each.sketch]
     if not exact:
         return rows, sketches

@@ -61,6 +61,10 @@ class Progress:
         if self.on_terminal and not self.quiet:
             sys.stderr.write("\n")
 
+    def extend(self, more: int) -> None:
+        """Add things that will be done to those that were foreseen."""
+        self.total += more
+
     def advance(self) -> None:
         """Count one more; show it if the last sign of life is long enough ago."""
         self.done += 1

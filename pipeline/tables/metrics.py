@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from logitpipe.cache.errors import UsageError
-from logitpipe.stages.score.figures.rows import Row
+from logitpipe.stages.score.figures.rows import DECIMALS, Row
 
 Better = Callable[[Iterable[float]], float]
-
-DECIMALS = 3
 
 
 class Metric(NamedTuple):

@@ -81,12 +81,6 @@ def test_quiet_leaves_results_and_errors(store, tmp_path):
           "`pipe infer` makes one")  # fmt: skip
 
 
-def test_quiet_keeps_what_the_figures_mean(tmp_path):
-    flat = fill(tmp_path / "flat.zarr", make_schema("pixel"), scale=0.0)
-    (line,) = pipe("-q", "score", flat, "--methods", "msp").stderr.splitlines()
-    assert line.startswith("enet on Tiny: AuPRC of msp at T = 1 is only known to lie between ")
-
-
 def test_verbose_tells_versions_settings_and_what_is_read(store):
     lines = pipe("-v", "score", store, "--methods", "msp").stderr.splitlines()
     assert re.fullmatch(r"logitpipe \S+, click \S+, numpy \S+, numba \S+, zarr \S+, Python 3\.\d+\.\d+", lines[0])
@@ -106,8 +100,8 @@ def test_infer_tells_with_which_settings(data_root):
 
 
 def test_infer_that_goes_on_counts_what_is_there(run):
-    assert run("--shard", "0/2").stderr.startswith("enet on cpu, Tiny: 0/3 images\n")
-    first, last, summary = run().stderr.splitlines()
+    assert "enet on cpu, Tiny: 0/3 images\n" in run("--shard", "0/2").stderr
+    *_, first, last, summary = run().stderr.splitlines()
     assert first == "enet on cpu, Tiny: 3/5 images, 3 of them already there"
     assert last.startswith("enet on cpu, Tiny: 5/5 images, ")
     assert summary.startswith("Tiny: 5 of 5 images (2 new, 3 already there), ")

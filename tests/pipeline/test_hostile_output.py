@@ -13,6 +13,7 @@ import pytest
 import xarray
 from click.testing import CliRunner, Result
 from hostile import ESCAPES, RAW
+from rows import make_row
 from stores import fill, make_schema
 
 from logitpipe.cache import open_dataset
@@ -115,10 +116,7 @@ def test_no_error_prints_what_a_name_would_do(tmp_path, key, command):
 
 
 def row(**facts: object) -> Row:
-    figures = dict.fromkeys(("auprc", "auprc_lower", "auprc_upper", "fpr95", "auroc", "best_f1"), 0.5)
-    texts = {"store": "s", "network": "n", "kind": "pixel", "dataset": "d", "protocol": "standard", "method": "msp"}
-    counts = {"images": 1, "pixels": 2, "positives": 1}
-    return Row(**texts | figures | counts | {"temperature": 1.0, "best_f1_threshold": -3.5, "iou": []} | facts)
+    return make_row(**{"store": "s", "network": "n", "dataset": "d", "best_f1_threshold": -3.5} | facts)
 
 
 @pytest.fixture(scope="module")

@@ -52,9 +52,9 @@ def test_json_has_every_method_at_every_temperature(pixel_store, mask_store):
         assert row["iou"] == []
 
 
-def test_exact_figures_lie_in_the_certified_interval(pixel_store, mask_store):
+def test_exact_figures_leave_nothing_open(pixel_store, mask_store):
     for row in results(pixel_store, mask_store, "--temperatures", "0.7", "--exact"):
-        assert row["auprc_lower"] - 1e-12 <= row["auprc"] <= row["auprc_upper"] + 1e-12
+        assert row["auprc_lower"] == row["auprc"] == row["auprc_upper"]
 
 
 def test_the_table_puts_networks_side_by_side(pixel_store, mask_store):
@@ -91,7 +91,7 @@ def test_files_agree_with_what_is_printed(pixel_store, mask_store, tmp_path):
     assert [float(line["auprc"]) for line in lines] == [row["auprc"] for row in rows]
     assert [float(line["iou_0_mean"]) for line in lines] == [row["iou"][0]["mean"] for row in rows]
     text = (tmp_path / "out/results.md").read_text()
-    assert f"{100 * rows[0]['auprc']:.3f}" in text
+    assert all(f"{100 * row['auprc']:.3f}" in text for row in rows if row["temperature"] in (None, 1))
     settings = json.loads((tmp_path / "out/settings.json").read_text())["settings"]
     assert settings["temperatures"] == {"value": [0.5, 1.0], "from": "flag"}
 
@@ -252,7 +252,7 @@ def test_single_choices_of_a_protocol_can_be_set(pixel_store):
         (("--methods", "mps"), "pipe: --methods: 'mps' is no method; there are msp, maxlogit, entropy, energy, void, "
          "rba, rba-normalized, mask2anomaly, neg-sum, mask-energy, eam"),
         (("--methods", "msp,rba"), "pipe: --methods: 'rba' cannot be computed from these pixel stores; leave it out"),
-        (("--set", "fpr=best"), "pipe: --set fpr: first or linear is expected, found 'best'"),
+        (("--set", "fpr=best"), "pipe: --set fpr: first or linear or above is expected, found 'best'"),
         (("--label-codes", "normal=0"), "pipe: --label-codes: both `normal` and `anomaly` need a code"),
     ],
 )  # fmt: skip
@@ -302,11 +302,14 @@ def test_results_do_not_go_into_a_store(pixel_store):
     fails(score(pixel_store, "--out", pixel_store), message)
 
 
-def test_scores_that_the_bins_do_not_resolve_are_pointed_out(pixel_store):
-    assert "only known to lie" not in score(pixel_store, "--methods", "msp", "--temperatures", "1").stderr
+def test_a_map_that_says_nothing_has_the_figures_of_one_tie(pixel_store):
     flat = fill(pixel_store.with_name("flat.zarr"), make_schema("pixel"), scale=0.0)
-    line = score(flat, "--methods", "msp").stderr.splitlines()[-1]
-    assert line.startswith("enet on Tiny: AuPRC of msp at T = 1 is only known to lie between ")
+    (row,) = results(flat, "--methods", "msp")
+    assert row["fpr95"] == row["fpr95_lower"] == row["fpr95_upper"] == 1
+    assert row["auprc"] == pytest.approx(row["positives"] / row["pixels"], abs=1e-12)
+    assert row["auroc"] == 0.5
+    (unresolved,) = results(flat, "--methods", "msp", "--resolve", "none")
+    assert unresolved["fpr95_lower"] == 0 and unresolved["fpr95_upper"] == 1
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

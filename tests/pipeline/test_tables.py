@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from rows import make_row
 
 from logitpipe.console.text import cells, shortened
 from logitpipe.stages.score.figures.rows import Row
@@ -17,8 +18,8 @@ BOLD, END = "\x1b[1m", "\x1b[0m"
 def row(method: str, T: float | None, *figures: float | None, store: str = "e.zarr", network: str = "enet") -> Row:
     """A row with AuPRC, FPR95 and AUROC."""
     auprc, fpr95, auroc = figures or (0.5, 0.5, 0.5)
-    facts = (store, network, "pixel", "Tiny", "standard", method, T)
-    return Row(*facts, auprc, auprc, auprc, fpr95, auroc, 0.5, 0.0, [], 3, 90, 9)
+    named = {"method": method, "temperature": T, "auprc": auprc, "fpr95": fpr95, "auroc": auroc}
+    return make_row(**named, store=store, network=network)
 
 
 ROWS = [
@@ -196,3 +197,9 @@ def test_latex_escapes_what_has_a_meaning_there():
         r"\multicolumn{3}{c}{a\_b\%c\&d\#e\$f\{g\}h\textbackslash{}i\textasciicircum{}j\textasciitilde{}k"
         r"\textless{}l\textgreater{}m} \\"
     ) in text
+
+
+def test_no_digit_is_printed_that_the_bounds_leave_open():
+    bounds = {"auprc_lower": 0.123412, "auprc_upper": 0.123448, "fpr95_lower": 0.1, "fpr95_upper": 0.9}
+    (table,) = comparison_tables([make_row(auprc=0.12343, fpr95=0.5, auroc=0.75, **bounds)])
+    assert [cell.text for cell in table.lines[0][2:]] == ["12.34", "10.0 to 90.0", "75.000"]

@@ -57,6 +57,9 @@ def assert_agrees(row, expected: dict[str, float]) -> None:
     assert row.auprc_lower - BIN_EDGE <= expected["auprc"] <= row.auprc_upper + BIN_EDGE
     assert row.auprc == pytest.approx(expected["auprc"], abs=BIN_EDGE + row.auprc_upper - row.auprc_lower)
     assert row.auprc_upper - row.auprc_lower < 2e-3
+    for name in ("auroc", "fpr95"):
+        lower, upper = getattr(row, f"{name}_lower"), getattr(row, f"{name}_upper")
+        assert lower - BIN_EDGE - 4 / N <= expected[name] <= upper + BIN_EDGE + 4 / N
     assert row.auroc == pytest.approx(expected["auroc"], abs=1e-5 + 10 / (P * N))
     assert row.fpr95 == pytest.approx(expected["fpr95"], abs=4 / N)
 

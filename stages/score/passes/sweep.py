@@ -33,6 +33,7 @@ def sweep(
     advance: Callable[[], None],
     sketched: bool = False,
     resolve: Resolve = "none",
+    extend: Callable[[int], None] = lambda _more: None,
 ) -> list[Scored]:
     """Compute the figures of every pair of a plan over some images of a store.
 
@@ -44,6 +45,7 @@ def sweep(
         are resolved
     sketched : whether curves and distributions are wanted beside the figures
     resolve : which pairs are walked over again where a digit is open, until all are certain
+    extend : called with the number of images that each such walk will read besides, before it begins
 
     Returns
     -------
@@ -63,11 +65,11 @@ def sweep(
         scored = statistic.finish(walk(truth, images, statistic, workers, advance))
         found |= dict(zip(part.pairs, scored, strict=True))
         if resolve == "all":
-            found |= _resolved(truth, plan, found, images, workers, advance)
+            found |= _resolved(truth, plan, found, images, workers, advance, extend)
     if resolve == "summary":
         best = _to_resolve(resolve, [found[pair].row for pair in plan.pairs])
         chosen = {pair: found[pair] for i, pair in enumerate(plan.pairs) if i in best}
-        found |= _resolved(truth, plan, chosen, images, workers, advance)
+        found |= _resolved(truth, plan, chosen, images, workers, advance, extend)
     return [found[pair]._replace(curve=None) for pair in plan.pairs]
 
 
@@ -86,6 +88,7 @@ def _resolved(
     images: Sequence[int],
     workers: int,
     advance: Callable[[], None],
+    extend: Callable[[int], None],
 ) -> dict[Pair, Scored]:
     """Return those of the pairs that have a digit open, with the figures of all scores in order."""
     opened = {pair: scored.curve for pair, scored in found.items() if scored.curve and has_open_digit(scored.row)}
@@ -93,6 +96,7 @@ def _resolved(
     parts = [(pair, part) for pair, curve in opened.items() for part in stretches(curve, plan.bins(pair), WALK_BYTES)]
     for group in _grouped(parts):
         statistic = Ordered(replace(plan, pairs=tuple(pair for pair, _ in group)), [part for _, part in group])
+        extend(len(images))
         scores = statistic.finish(walk(truth, images, statistic, workers, advance))
         jobs = [partial(descents[pair].go_on, part, *scores[i]) for i, (pair, part) in enumerate(group)]
         in_parallel(lambda job: job(), jobs, workers)
