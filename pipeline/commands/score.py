@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from logitpipe.stages.score.passes.sweep import Resolve
     from logitpipe.stages.score.plan import Plan
     from logitpipe.stages.score.protocols import Protocol
+    from logitpipe.tables.metrics import Metric
 
 MOST_TEMPERATURES = 10_000
 MOST_WORKERS = 256
