@@ -121,6 +121,14 @@ def parse_values(_context: click.Context, _option: click.Parameter, texts: tuple
 )
 @click.option("--trust-model", is_flag=True, help="Read MODEL.pt2, which can run code.")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file to check an EoMT checkpoint against.")
+@click.option(
+    "--masked-attention",
+    type=click.Choice(["on", "off", "checkpoint"]),
+    help="Of EoMT; checkpoint: as its weights have it  [default: checkpoint]",
+)
+@click.option(
+    "--base-weights", type=click.Path(path_type=Path), help="Backbone to which an EoMT checkpoint is differences."
+)
 @click.option("--input-size", callback=parse_size, metavar="HxW", help="Input of the network, if not its default.")
 @click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]|mps", help="Where to compute."
@@ -168,6 +176,8 @@ def infer(
     declare: dict[str, object],
     trust_model: bool,
     config: Path | None,
+    masked_attention: str | None,
+    base_weights: Path | None,
     input_size: tuple[int, int] | None,
     device: str,
     batch_size: int | None,
@@ -192,6 +202,8 @@ def infer(
     find_load(network)  # a name that is none is refused before torch is loaded
     given = {
         "config": config,
+        "masked_attention": masked_attention,
+        "base_weights": base_weights,
         "network_options": network_options,
         "declare": declare,
         "trust_model": trust_model,

@@ -13,6 +13,10 @@ ADVICE: Mapping[str, str] = {
     "declare-classes": "name the channels with --classes cityscapes|coco|FILE, and say with --void-class and "
     "--outlier-class (first, last, NAME or none) which of them are no classes",
     "give-input-size": "give --input-size HxW",
+    "give-size-eomt": "give --input-size HxW, or the training's yaml or the network's config.json with --config",
+    "base-weights": "give the backbone's own weights, of the same architecture, with --base-weights",
+    "give-masked-attention": "give the training's yaml, or the network's config.json, with --config, and "
+    "--masked-attention on or off",
     "weights-key": "say which with --weights-key",
     "choose-output": "name the part that is meant with --declare output=NAME, or output=INDEX",
     "trust-model": "give --trust-model if you trust who made it",

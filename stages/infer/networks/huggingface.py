@@ -21,7 +21,7 @@ from logitpipe.stages.infer.networks.foreign import Declaration, Foreign, told
 from logitpipe.stages.infer.networks.seam import Network, Source, fixed_size
 from logitpipe.stages.infer.plainfile import why_unreadable
 from logitpipe.stages.infer.weights.checkpoints import read_raw, some
-from logitpipe.stages.infer.weights.weightfile import weights_sha256
+from logitpipe.stages.infer.weights.weightfile import joint_sha256
 
 HEADS = {
     "ForSemanticSegmentation": "pixel",
@@ -68,7 +68,7 @@ def load(source: Source) -> Network:
         module=Foreign(module, architecture, declaration.preprocessing, None, facts),
         kind="pixel" if kind == "pixel" else "mask",
         channels=_channels(source, module.network.config),
-        weights_sha256=_digest(files),
+        weights_sha256=joint_sha256(files),
         preprocessing=declaration.preprocessing,
         multiple=declaration.multiple,
         resize=declaration.resize or "native",
@@ -139,12 +139,6 @@ def _weight_files(folder: Path) -> list[Path]:
     if not names or any(not isinstance(shard, str) or Path(shard).name != shard for shard in names):
         raise PipeError(f"{folder / name} must name the files of the weights, all beside it")
     return [folder / shard for shard in names]
-
-
-def _digest(files: list[Path]) -> str:
-    """Digest of one file; of several, the digest of their digests in order."""
-    digests = [weights_sha256(file) for file in files]
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _model(transformers: Any, architecture: str, folder: Path, files: list[Path], key: str | None) -> nn.Module:  # noqa: ANN401

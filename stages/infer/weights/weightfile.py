@@ -112,6 +112,12 @@ def weights_sha256(path: Path | str) -> str:
         raise _unreadable(path, error.strerror) from error
 
 
+def joint_sha256(paths: Sequence[Path]) -> str:
+    """SHA-256 of one file; of several, that of their digests in order."""
+    digests = [weights_sha256(path) for path in paths]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
 def _head(path: Path) -> bytes:
     """Return the first bytes, once they are not those that downloads leave in place of weights."""
     _require_readable(path)

@@ -1,4 +1,4 @@
-"""The yaml file that an EoMT was trained with, and what it says about the network."""
+"""The yaml file that an EoMT was trained with, or a conversion's config.json, and what it says about the network."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,12 +20,12 @@ ENCODER = f"{NETWORK}.encoder.init_args"
 
 # Fact of the network -> where a config may state it. The training links some settings, so they have several homes.
 PLACES = {
-    "queries": (f"{NETWORK}.num_q",),
-    "query_blocks": (f"{NETWORK}.num_blocks",),
+    "queries": (f"{NETWORK}.num_q", "num_queries"),
+    "query_blocks": (f"{NETWORK}.num_blocks", "num_blocks"),
     "classes": ("data.init_args.num_classes", "model.init_args.num_classes", f"{NETWORK}.num_classes"),
-    "patch_size": (f"{ENCODER}.patch_size",),
+    "patch_size": (f"{ENCODER}.patch_size", "patch_size"),
     "masked_attention": (f"{NETWORK}.masked_attn_enabled",),
-    "img_size": ("data.init_args.img_size", "model.init_args.img_size", f"{ENCODER}.img_size"),
+    "img_size": ("data.init_args.img_size", "model.init_args.img_size", f"{ENCODER}.img_size", "image_size"),
     "backbone": (f"{ENCODER}.backbone_name",),
 }
 
@@ -51,7 +51,7 @@ def load_config(path: Path | str) -> Mapping[str, Any]:
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # a number or date may be none
         reason = " ".join(str(error).split())
         raise PipeError(f"A config must be plain yaml; {path} is not ({reason}). Check --config.") from error
-    if not isinstance(lookup(config, NETWORK), Mapping):
+    if not (isinstance(lookup(config, NETWORK), Mapping) or str(lookup(config, "model_type")).startswith("eomt")):
         raise PipeError(
             f"A config must describe the network under {NETWORK}; {path} has nothing there. "
             "Give --config the yaml file that the EoMT was trained with."
@@ -98,6 +98,8 @@ def stated_size(config: Mapping[str, Any] | None) -> tuple[int, int] | None:
     size = stated(config, "img_size")
     if size is None:
         return None
+    if size == lookup(config, "image_size"):  # of a conversion: one number for both sides
+        size = [size, size]
     if not (
         isinstance(size, list)
         and len(size) == 2

@@ -12,15 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from logitpipe.cache.errors import UsageError
 from logitpipe.stages.infer.networks.base import SegmentationNetwork, check_input_size, conventional_channels
+from logitpipe.stages.infer.networks.eomt.backbone import complete
 from logitpipe.stages.infer.networks.eomt.config import load_config, stated_size
 from logitpipe.stages.infer.networks.eomt.facts import read_facts
-from logitpipe.stages.infer.networks.eomt.keys import POSITIONS, upstream_layout
+from logitpipe.stages.infer.networks.eomt.keys import POSITIONS
 from logitpipe.stages.infer.networks.eomt.vit import NORM_EPS, ViT, embedding_grid, resize_position_embedding
 from logitpipe.stages.infer.networks.seam import Network, Preprocessing, Source
 from logitpipe.stages.infer.weights.checkpoints import read_checkpoint
 from logitpipe.stages.infer.weights.fitting import fit, shape
-from logitpipe.stages.infer.weights.weightfile import weights_sha256
+from logitpipe.stages.infer.weights.weightfile import joint_sha256
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -79,9 +81,7 @@ class EoMT(SegmentationNetwork):
         width = facts["width"]
         self.facts = facts
         self.masked = [prob == 1 for prob in facts["attn_mask_probs"]]
-        self.encoder = Encoder(
-            ViT(width, facts["depth"], facts["mlp_width"], facts["patch_size"], facts["register_tokens"], grid)
-        )
+        self.encoder = Encoder(ViT(facts, grid))
         self.q = Queries(facts["queries"], width)
         self.class_head = nn.Linear(width, facts["classes"] + 1)
         self.mask_head = nn.Sequential(
@@ -95,12 +95,12 @@ class EoMT(SegmentationNetwork):
         """Images [B, 3, H, W], RGB in 0..1 -> mask logits [B, Q, H/4, W/4] and class logits [B, Q, K + 1]."""
         blocks = list(self.encoder.backbone.blocks)
         first = len(blocks) - len(self.masked)
-        x = self.encoder(images)
+        x, rotation = self.encoder(images), self.encoder.backbone.rotation(images.device)
         for block in blocks[:first]:
-            x = block(x)
+            x = block(x, None, rotation)
         x = torch.cat([self.q.weight.expand(len(x), -1, -1), x], dim=1)
         for block, masked in zip(blocks[first:], self.masked, strict=True):
-            x = block(x, self._attention_mask(x) if masked else None)
+            x = block(x, self._attention_mask(x) if masked else None, rotation)
         queries, patches = self._normed(x)
         return self._mask_logits(queries, patches), self.class_head(queries)
 
@@ -130,24 +130,36 @@ class EoMT(SegmentationNetwork):
         return allowed[:, None]
 
 
-def build(state: Mapping[str, Tensor], input_size: tuple[int, int], config: Mapping[str, Any] | None = None) -> EoMT:
+def build(
+    state: Mapping[str, Tensor],
+    input_size: tuple[int, int],
+    config: Mapping[str, Any] | None = None,
+    masked_attention: str = "checkpoint",
+    base: Mapping[str, Tensor] | None = None,
+) -> EoMT:
     """EoMT with these weights, its position embedding resized to the grid of `input_size` (H, W) in pixels.
 
-    The architecture is read off the weights, in the authors' key layout or Hugging Face's, and checked against
-    `config`, the parsed yaml of the training, where there is one.
+    Parameters
+    ----------
+    state : weights in the authors' key layout or Hugging Face's; the architecture is read off them
+    input_size : in pixels
+    config : parsed yaml of the training, against which the weights are checked, where there is one
+    masked_attention : "on", "off" or, as the weights have it, "checkpoint"
+    base : weights of the backbone that those of `state` are differences to, None where they are whole
 
     Raises
     ------
     PipeError
         Where weights, config or input size do not fit each other.
     """
-    weights = upstream_layout(state)
-    facts = read_facts(weights, config)
+    weights = complete(state, base)
+    facts = read_facts(weights, config, masked_attention)
     patch_size = facts["patch_size"]
     check_input_size(input_size, patch_size)
     grid = (input_size[0] // patch_size, input_size[1] // patch_size)
-    old = embedding_grid(shape(weights, POSITIONS, rank=3)[1], grid, _stated_grid(config, patch_size))
-    weights[POSITIONS] = resize_position_embedding(weights[POSITIONS], old, grid)
+    if POSITIONS in weights:
+        old = embedding_grid(shape(weights, POSITIONS, rank=3)[1], grid, _stated_grid(config, patch_size))
+        weights[POSITIONS] = resize_position_embedding(weights[POSITIONS], old, grid)
     with torch.device("meta"):
         module = EoMT(facts, grid)
     return fit(module, weights, unused=("attn_mask_probs",))
@@ -155,26 +167,40 @@ def build(state: Mapping[str, Tensor], input_size: tuple[int, int], config: Mapp
 
 def load(source: Source) -> Network:
     """EoMT as a user names it; 19 classes are Cityscapes' and 133 COCO's by convention."""
-    source.refuse_all_but("config")
-    config = load_config(source.own["config"]) if "config" in source.own else None
+    source.refuse_all_but("config", "masked_attention", "base_weights")
+    own = source.own
+    config = load_config(own["config"]) if "config" in own else None
     checkpoint = read_checkpoint(source.checkpoint(), source.weights_key)
+    base = read_checkpoint(own["base_weights"]).tensors if "base_weights" in own else None
     if size := source.input_size:
         resize = f"{size[0]}x{size[1]}"
     else:
-        resize, size = _trained_size(checkpoint.tensors, config)
-    module = build(checkpoint.tensors, size, config)
+        resize, size = _trained_size(complete(checkpoint.tensors, base), config)
+    masked_attention = own.get("masked_attention", "checkpoint")
+    module = build(checkpoint.tensors, size, config, masked_attention, base)
     mean, std = (tuple(value.flatten().tolist()) for value in (module.encoder.pixel_mean, module.encoder.pixel_std))
+    files = [source.checkpoint(), *([own["base_weights"]] if base else [])]
     return Network(
         name=source.name,
         module=module,
         kind="mask",
         channels=conventional_channels(source, module.facts["classes"], ("cityscapes", "coco")),
-        weights_sha256=weights_sha256(source.checkpoint()),
+        weights_sha256=joint_sha256(files),
         preprocessing=Preprocessing(mean, std),
         multiple=module.facts["patch_size"],
         resize=resize,
-        notes=checkpoint.notes,
+        sigmoid_at="window" if resize.startswith("windows") else "masks",
+        notes=(*checkpoint.notes, *_attention_notes(checkpoint.tensors, masked_attention)),
     )
+
+
+def _attention_notes(state: Mapping[str, Tensor], masked_attention: str) -> tuple[str, ...]:
+    """Say where masks are off although the weights have some of them on."""
+    probs = state.get("attn_mask_probs", torch.zeros(0)).tolist()
+    if masked_attention != "checkpoint" or set(probs) <= {0.0, 1.0}:
+        return ()
+    shown = ", ".join(f"{prob:.3g}" for prob in probs)
+    return (f"attn_mask_probs are {shown}: their annealing was not finished, so masked attention is off",)
 
 
 def _stated_grid(config: Mapping[str, Any] | None, patch_size: int) -> tuple[int, int] | None:
@@ -183,14 +209,18 @@ def _stated_grid(config: Mapping[str, Any] | None, patch_size: int) -> tuple[int
     return trained and (trained[0] // patch_size, trained[1] // patch_size)
 
 
-def _trained_size(state: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> tuple[str, tuple[int, int]]:
+def _trained_size(weights: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> tuple[str, tuple[int, int]]:
     """How the authors resize for a network of these weights, and the size of its input.
 
     That is windows of its size where that is square, as upstream trains and evaluates; else its own size, squashed.
+    The config says the size, or the position embedding does; with a rotary one only the config can.
     """
-    weights = upstream_layout(state)
     patch_size = shape(weights, "encoder.backbone.patch_embed.proj.weight", rank=4)[2]
-    tokens = shape(weights, POSITIONS, rank=3)[1]
-    h, w = embedding_grid(tokens, (1, 2), _stated_grid(config, patch_size))
-    size = (h * patch_size, w * patch_size)
-    return f"windows:{size[0]}" if h == w else f"{size[0]}x{size[1]}", size
+    if size := stated_size(config):
+        h, w = size
+    elif POSITIONS in weights:
+        grid = embedding_grid(shape(weights, POSITIONS, rank=3)[1], (1, 2), None)
+        h, w = grid[0] * patch_size, grid[1] * patch_size
+    else:
+        raise UsageError("weights without a position embedding tell no size of the input", "give-size-eomt")
+    return f"windows:{h}" if h == w else f"{h}x{w}", (h, w)
