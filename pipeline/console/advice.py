@@ -6,6 +6,7 @@ from logitpipe.cache.errors import PipeError
 
 ADVICE: Mapping[str, str] = {
     "overwrite": "name another place with --out, or replace it with --overwrite",
+    "install plot": "`pip install matplotlib` brings it",
     "score": "`pipe score --out {folder}` makes it",
     "score again": "run `pipe score --out {folder} --overwrite` again",
     "give-weights": "give the checkpoint with --weights",

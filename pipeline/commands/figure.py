@@ -1,0 +1,86 @@
+"""`pipe figure`: plots for papers, from results alone."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from logitpipe.cache.errors import PipeError
+from logitpipe.cache.files.folder import Folder
+from logitpipe.console.options import RESULTS, overwrite_option, parse_table_temperature
+from logitpipe.console.output import prepare_folder, refuse_to_replace
+from logitpipe.console.text import printable
+
+if TYPE_CHECKING:
+    from logitpipe.results.selection import Temperature
+
+KINDS = ("sweep", "pr", "roc", "scores", "ranking")
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, metavar="RESULTS...", type=RESULTS)
+@click.option("--kind", type=click.Choice(KINDS), default="sweep", show_default=True)
+@click.option("--format", "file_format", type=click.Choice(["svg", "pdf", "png"]), default="svg", show_default=True)
+@click.option(
+    "--temperature",
+    default="1",
+    show_default=True,
+    metavar="T|best",
+    callback=parse_table_temperature,
+    help="Of all kinds but sweep: one for all methods, or `best`, that of each method's best AuPRC on these labels.",
+)
+@click.option(
+    "--size", type=click.Choice(["column", "page"]), default="page", show_default=True, help="88 or 180 mm wide."
+)
+@click.option("--font", type=click.Choice(["serif", "sans"]), default="serif", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder  [default: figures in RESULTS]")
+@overwrite_option
+def figure(
+    folders: tuple[Path, ...],
+    kind: str,
+    file_format: str,
+    temperature: "Temperature",
+    size: str,
+    font: str,
+    out: Path | None,
+    overwrite: bool,
+) -> None:
+    r"""Draw results as papers print them, and say which files were written.
+
+    RESULTS are folders that `pipe score --out` wrote; several are joined. No store is opened. sweep: AuPRC and FPR95
+    over temperature. pr, roc: curves. scores: how normal and anomalous pixels are spread. ranking: all methods of all
+    networks on every data set.
+
+    \b
+    Examples:
+      pipe figure results
+      pipe figure results --kind pr --temperature best --format pdf --size column
+    """
+    from logitpipe.results.reading import read_results
+
+    try:
+        from logitpipe.pictures import plots
+    except ModuleNotFoundError as error:
+        raise PipeError(
+            f"figures are drawn by matplotlib, which is not installed ({error})", "install plot"
+        ) from error
+
+    results, target = read_results(folders), out or folders[0] / "figures"
+    at = "" if kind == "sweep" else f"_T{temperature}" if temperature == "best" else f"_T{temperature:g}"
+    with plots.in_print(font):
+        drawn = {
+            _safe(f"{kind}_{name}{at}") + f".{file_format}": plots.as_bytes(each, file_format)
+            for name, each in plots.KINDS[kind](results, plots.WIDTHS[size], temperature)
+        }
+    if not drawn:
+        raise PipeError(f"there is nothing to draw: no figures at this temperature, or none of several for {kind}")
+    refuse_to_replace((target / name for name in drawn), overwrite)
+    prepare_folder(target)
+    for name, data in drawn.items():
+        Folder(target).publish(name, data)
+        click.echo(printable(str(target / name)))
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", name).strip("_")[:120]
