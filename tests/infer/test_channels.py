@@ -122,6 +122,27 @@ def test_the_order_of_the_channels_changes_no_figure(run, tmp_path):
             assert one[column] == pytest.approx(other[column], abs=1e-9)
 
 
+@pytest.mark.slow
+def test_a_real_enet_with_its_void_channel_first(real_data, tmp_path):
+    weights = real_data / "weights" / "enet_cityscapes_void.pth"
+    state = {key.removeprefix("module."): v for key, v in torch.load(weights, "cpu", weights_only=True).items()}
+    state["transposed_conv.weight"] = torch.roll(state["transposed_conv.weight"], 1, 1)
+    torch.save(state, tmp_path / "unlabelled_first.pth")
+    data = ["--dataset", "RoadAnomaly21", "--data-root", str(real_data), "--limit", "1", "--input-size", "256x512"]
+    for name, path, flags in (
+        ("last", weights, []),
+        ("first", tmp_path / "unlabelled_first.pth", ["--void-class", "first"]),
+        ("shifted", tmp_path / "unlabelled_first.pth", []),
+    ):
+        words = ["infer", "--network", "enet", "--weights", str(path), *data, "--out", str(tmp_path / name), *flags]
+        result = CliRunner().invoke(cli, words)
+        assert result.exit_code == 0, result.stderr
+    last, first, shifted = (figures(tmp_path / name) for name in ("last", "first", "shifted"))
+    for one, other in zip(last, first, strict=True):
+        assert one["auprc"] == pytest.approx(other["auprc"], abs=1e-6)
+    assert abs(last[0]["auprc"] - shifted[0]["auprc"]) > 1e-3
+
+
 def test_a_network_from_outside(run, tmp_path, monkeypatch):
     def load(_source: Source) -> Network:
         return Network(
