@@ -271,13 +271,15 @@ def _read_datasets(
 ) -> "list[DataSet]":
     """List and check every data set, and say what is peculiar about its files."""
     from logitpipe.stages.infer.data.datasets import canonical, dataset_names, read_dataset
+    from logitpipe.stages.infer.data.layouts import LAYOUTS
 
     wanted = (name for each in names for name in (dataset_names(root, layout) if each == ALL else [canonical(each)]))
     datasets = []
     for name in dict.fromkeys(wanted):
         with word_if_slow(f"{name}: looking at its files"):
             dataset = read_dataset(root, name, None, layout, selection, mask_resize)
-        detail(f"{name}: layout {dataset.layout}, label codes {dataset.label_codes}")
+        found = f"{name}: layout {dataset.layout}, label codes {dataset.label_codes}"
+        (detail if LAYOUTS[dataset.layout].general else note)(found)
         for remark in dataset.remarks:
             note(f"{name}: {remark}")
         if dataset.unlabelled:

@@ -14,9 +14,10 @@ from logitpipe.console.options import STORE, metrics_option, overwrite_option, p
 from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.progress import Progress
 from logitpipe.console.settings import details, resolved
-from logitpipe.console.text import byte_size
+from logitpipe.console.text import byte_size, listed
 from logitpipe.results.record import describe_run
 from logitpipe.stages.cores import available_cores
+from logitpipe.stores.data import unlabelled
 from logitpipe.tables.formats import FORMATS, choose_format, formatted
 
 if TYPE_CHECKING:
@@ -262,6 +263,11 @@ def _score(
         compile_kernels(plan)
     with Progress(f"scoring {name}", len(walks(plan)) * len(images)) as progress:
         scored = sweep(store, plan, images, workers, progress.advance, sketched, resolve, progress.extend)
+    if lacking := unlabelled(store):
+        caution(
+            f"{store.path}: {len(lacking)} of {len(images)} pictures have no mask and are left out of the figures: "
+            f"{listed(lacking)}"
+        )
     rows, sketches = [each.row for each in scored], [each.sketch for each in scored if each.sketch]
     if not exact:
         return rows, sketches

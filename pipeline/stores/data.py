@@ -4,6 +4,16 @@ from logitpipe.cache.errors import IncompleteError, IntegrityError
 from logitpipe.cache.reading.store import Store
 
 
+def unlabelled(store: Store) -> list[str]:
+    """Return the names of the images in a store that came from pictures without a mask."""
+    sources = {image: store.record(image).sources for image in store.completed()}
+    return [
+        store.schema.images[image]
+        for image, of in sources.items()
+        if "image_sha256" in of and "mask_sha256" not in of
+    ]
+
+
 def right_data(store: Store) -> str | None:
     """Say in a sentence whether a store's pictures and masks are those of a published validation set.
 

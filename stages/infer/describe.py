@@ -34,7 +34,7 @@ def describe(model: Model, dataset: DataSet, precision: Precision) -> Schema:
             input_size=model.input_size,
             logits_shape=(channels, height, width),
             precision=precision,
-            preprocessing=PREPROCESSING,
+            preprocessing=PREPROCESSING | ({"mask_resize": "nearest"} if dataset.mask_rules.resize else {}),
             images=tuple(sample.name for sample in dataset.samples),
             label_shape=dataset.label_shape,
             software=software(model.device),
