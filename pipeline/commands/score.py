@@ -9,7 +9,7 @@ import click
 
 from logitpipe.cache.errors import IncompleteError, UsageError
 from logitpipe.commands.completion import complete_methods
-from logitpipe.console.messages import detail, note, word_if_slow
+from logitpipe.console.messages import caution, detail, note, word_if_slow
 from logitpipe.console.options import STORE, metrics_option, overwrite_option, protocol_option, require_temperature
 from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.progress import Progress
