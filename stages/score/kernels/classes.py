@@ -5,7 +5,7 @@ No map of all classes ever exists at the evaluation size. Sums are of integers, 
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.compiled import Array, kernel
+from logitpipe.stages.score.kernels.compiled import Array, entry, kernel
 from logitpipe.stages.score.kernels.resampling import Axis, sample_row
 
 BINS = 15
@@ -27,7 +27,7 @@ ROUND = np.float32(3 << 22)
 """Adding 1.5 * 2**23 and taking it away again rounds a small float to an integer."""
 
 
-@kernel
+@entry
 def count_logits(
     logits: Array,
     chosen: Array,
@@ -83,7 +83,7 @@ def count_logits(
                     _add(shares[:, x], labels[y, x], arg[x], log, confusion[t], sums[t], bins[t])
 
 
-@kernel
+@entry
 def count_scores(
     scores: Array,
     chosen: Array,
@@ -123,7 +123,7 @@ def count_scores(
                 _add(shares[:, x], labels[y, x], arg[x], log, confusion, sums, bins)
 
 
-@kernel
+@entry
 def predict_logits(logits: Array, chosen: Array, groups: Array, axes: tuple[Axis, Axis], out: Array) -> None:
     """Write the class of the largest of all chosen planes: uint8 (H, W); parameters as in `count_logits`."""
     width = out.shape[1]

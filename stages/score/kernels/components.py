@@ -5,13 +5,13 @@ A picture has far fewer runs than pixels: joining and measuring them costs littl
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.compiled import Array, kernel
+from logitpipe.stages.score.kernels.compiled import Array, entry, kernel
 
 VOID, NORMAL = -1, 0
 """What a pixel is that belongs to no component of the ground truth; components are numbered from 1."""
 
 
-@kernel
+@entry
 def components_above(ranks: Array, limit: np.float32, truth: Array, least: int) -> tuple[Array, Array]:
     """Measure the components of the pixels whose rank is above a limit and whose truth is not VOID.
 
@@ -46,7 +46,7 @@ def components_above(ranks: Array, limit: np.float32, truth: Array, least: int) 
     return sizes, _pieces(runs[:count], of_run, truth)
 
 
-@kernel
+@entry
 def number_components(labels: Array, anomaly: int, void: int) -> tuple[Array, Array]:
     """Number the components of the ground truth.
 

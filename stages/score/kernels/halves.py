@@ -3,7 +3,7 @@
 import numpy as np
 
 from logitpipe.stages.score.kernels.arithmetic import ROUND
-from logitpipe.stages.score.kernels.compiled import Array, kernel
+from logitpipe.stages.score.kernels.compiled import Array, entry
 from logitpipe.stages.score.kernels.vectors import as_float, as_int
 
 LARGEST = np.int32(0x7BFF)
@@ -13,7 +13,7 @@ LEAST_NORMAL = np.int32(0x38800000)
 """The pattern of 2**-14 as float32: below it float16 has fewer digits."""
 
 
-@kernel
+@entry
 def count_halves(scores: Array, labels: Array, counts: Array) -> None:
     """Count float32 scores as float16 has them: rounded to nearest, ties to even, and to 65504 beyond it.
 
