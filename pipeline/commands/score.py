@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from logitpipe.cache.errors import IncompleteError, UsageError
+from logitpipe.commands.also import also_option, class_codes_option, compute, label_space_option, refuse
 from logitpipe.commands.completion import complete_methods
 from logitpipe.console.messages import caution, detail, note, word_if_slow
 from logitpipe.console.options import STORE, metrics_option, overwrite_option, protocol_option, require_temperature
@@ -124,6 +125,9 @@ def parse_choices(_context: click.Context, _option: click.Parameter, texts: tupl
 @click.option(
     "--summary/--no-summary", help="In tables, of each method only T = 1 and the temperature of the best AuPRC."
 )
+@also_option
+@label_space_option
+@class_codes_option
 @click.pass_context
 def score(
     ctx: click.Context,
@@ -144,6 +148,9 @@ def score(
     as_json: bool,
     metrics: tuple[str, ...],
     summary: bool,
+    also: tuple[str, ...],
+    label_space: str,
+    class_codes: str | None,
 ) -> None:
     """Score stores with every method at every temperature."""
     printed_as = choose_format(ctx, format_name, as_json)
@@ -153,25 +160,29 @@ def score(
     protocol = _protocol(protocol_name, choices)
     plans = _plans(stores, methods, temperatures, protocol, label_codes, thresholds)
     missing = _missing(plans, allow_incomplete)
+    refuse(also, printed_as, plans, label_space, class_codes)
     if out:
         _prepare(out, overwrite)
     scored = [_score(store, plan, workers, exact, bool(out), resolve) for store, plan in plans]
     rows, sketches = ([one for part in parts for one in part] for parts in zip(*scored, strict=True))
+    of_stores = [(store, plan, part[0]) for (store, plan), part in zip(plans, scored, strict=True)]
+    more = compute(also, of_stores, label_space, class_codes, workers)
     try:
         if out:
             from logitpipe.results.writing import write_results
 
-            write_results(out, rows, sketches, _settings(ctx, plans))
+            write_results(out, rows, sketches, _settings(ctx, plans), benchmarks=more.records())
     finally:  # hours of work may stand behind the figures: they are shown whatever became of the files
-        click.echo(formatted(rows, printed_as, summary, shown), nl=False)
+        click.echo(formatted(rows, printed_as, summary, shown, more), nl=False)
     if missing:
         raise IncompleteError(f"{missing} images were missing; the figures are those of the others")
 
 
 def _prepare(out: Path, overwrite: bool) -> None:
+    from logitpipe.results.benchmarks import FILES as BENCHMARKS
     from logitpipe.results.columns import FILES
 
-    refuse_to_replace((out / name for name in FILES), overwrite)
+    refuse_to_replace((out / name for name in (*FILES, *BENCHMARKS)), overwrite)
     prepare_folder(out)
 
 

@@ -22,6 +22,8 @@ ADVICE: Mapping[str, str] = {
     "choose-output": "name the part that is meant with --declare output=NAME, or output=INDEX",
     "trust-model": "give --trust-model if you trust who made it",
     "install-hf": "pip install 'logitpipe[hf]'",
+    "label-space": "name another label space with --label-space",
+    "class-codes": "say which code stands for which class with --class-codes",
     "save-merged": "merge or dequantise them, and save the state dict of the plain network",
     "download": "download the store",
     "finish": "run the same `pipe infer` again to add it",

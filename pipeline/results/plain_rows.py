@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from logitpipe.console.text import printable
@@ -20,7 +20,11 @@ def as_csv(rows: Sequence[Row]) -> str:
 
     Names are as `spreadsheet_text` gives them; results.json has them as they are.
     """
-    found = columns(rows)
+    return csv_text(columns(rows))
+
+
+def csv_text(found: Mapping[str, Sequence[Any]]) -> str:
+    """Return columns as CSV, names as `spreadsheet_text` gives them."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(found)

@@ -4,12 +4,14 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from logitpipe.cache.errors import PipeError
 from logitpipe.cache.files.folder import Folder, beside
 from logitpipe.results import per_image
 from logitpipe.results.arrays import write_arrays
+from logitpipe.results.benchmarks import Records, write_benchmarks
 from logitpipe.results.columns import FORMAT
 from logitpipe.results.per_image import ImageCounts
 from logitpipe.results.plain_rows import as_csv, as_document, csv_bytes
@@ -25,13 +27,15 @@ def write_results(
     sketches: Sequence[Sketch],
     settings: Mapping[str, Any],
     images: Sequence[ImageCounts] = (),
+    benchmarks: Records = MappingProxyType({}),
 ) -> None:
-    """Write the files of `columns.FILES`, each whole or not at all.
+    """Write the files of `columns.FILES` and `benchmarks.FILES`, each whole or not at all.
 
     Parameters
     ----------
     sketches : one for each row; results.zarr holds them for what is drawn
     images : histograms of single images for each store, or nothing; per_image.zarr holds them
+    benchmarks : the benchmarks' own figures, as far as they were asked for
 
     Raises
     ------
@@ -42,6 +46,7 @@ def write_results(
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in _files(rows, settings).items():
             Folder(folder).publish(name, data)
+        write_benchmarks(folder, benchmarks)
         _publish_group(folder / "results.zarr", lambda path: write_arrays(path, rows, sketches))
         if images:
             _publish_group(folder / per_image.NAME, lambda path: per_image.write_per_image(path, rows, images))

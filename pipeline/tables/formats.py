@@ -12,6 +12,8 @@ from logitpipe.console.settings import origin, stronger
 from logitpipe.console.terminal import can_bold, columns
 
 if TYPE_CHECKING:
+    from logitpipe.commands.also import Also
+    from logitpipe.results.benchmarks import Records
     from logitpipe.stages.score.figures.rows import Row
     from logitpipe.tables.metrics import Metric
     from logitpipe.tables.table import Table
@@ -35,11 +37,19 @@ def choose_format(context: click.Context, name: str, as_json: bool) -> str:
     return "json" if stronger(json_from, name_from) else name
 
 
-def formatted(rows: "Sequence[Row]", name: str, summary: bool, metrics: "Sequence[Metric]") -> str:
-    """Return rows as text in a format, ending in a line break; tables can be of a summary, data never is."""
-    if name in DATA_FORMATS:
-        return DATA_FORMATS[name](rows)
-    return "\n\n".join(map(TABLE_FORMATS[name], _tables(rows, summary, metrics))) + "\n"
+def formatted(
+    rows: "Sequence[Row]", name: str, summary: bool, metrics: "Sequence[Metric]", also: "Also | None" = None
+) -> str:
+    """Return rows as text in a format, ending in a line break; tables can be of a summary, data never is.
+
+    The benchmarks' own figures follow as tables of their own, or as further members of the JSON object.
+    """
+    if name == "json":
+        return as_json(rows, also.records() if also else {})
+    if name == "csv":
+        return as_csv(rows)
+    tables = [*_tables(rows, summary, metrics), *(also.tables() if also else [])]
+    return "\n\n".join(map(TABLE_FORMATS[name], tables)) + "\n"
 
 
 def as_table(table: "Table") -> str:
@@ -78,16 +88,15 @@ def as_csv(rows: "Sequence[Row]") -> str:
     return plain_rows.as_csv(rows)
 
 
-def as_json(rows: "Sequence[Row]") -> str:
+def as_json(rows: "Sequence[Row]", benchmarks: "Records") -> str:
     """Return one JSON object in one line."""
     from logitpipe.results.plain_rows import as_document
 
-    return json.dumps(as_document(rows), allow_nan=False) + "\n"
+    return json.dumps(as_document(rows) | dict(benchmarks), allow_nan=False) + "\n"
 
 
 TABLE_FORMATS: dict[str, Callable[["Table"], str]] = {"table": as_table, "markdown": as_markdown, "latex": as_latex}
-DATA_FORMATS: dict[str, Callable[["Sequence[Row]"], str]] = {"csv": as_csv, "json": as_json}
-FORMATS = (*TABLE_FORMATS, *DATA_FORMATS)
+FORMATS = (*TABLE_FORMATS, "csv", "json")
 
 
 def _tables(rows: "Sequence[Row]", summary: bool, metrics: "Sequence[Metric]") -> "list[Table]":

@@ -58,6 +58,25 @@ class ClassTruth:
         return self.table[codes]
 
 
+def class_table(store: Store, space: LabelSpace, codes: Mapping[str, int]) -> np.ndarray:
+    """Return the class of each code of the masks of a store: uint8 (256,).
+
+    Raises
+    ------
+    PipeError
+        The masks name no class of the label space, or its classes are not those of the network.
+    """
+    space.channels(store.schema)
+    table = space.table(codes)
+    if (table == NO_CLASS).all():
+        raise PipeError(
+            f"{store.path}: closed-set figures need masks that name classes, and those of {store.schema.dataset} "
+            f"name none of the label space {space.name}",
+            "class-codes",
+        )
+    return table
+
+
 def closed_set_rows(
     store: Store,
     protocol: Protocol,
@@ -82,15 +101,9 @@ def closed_set_rows(
     IntegrityError
         An image is damaged.
     PipeError
-        The masks name no class of the label space, or its classes are not those of the network.
+        As for `class_table`.
     """
-    table, (channels, groups) = space.table(codes), space.channels(store.schema)
-    if (table == NO_CLASS).all():
-        raise PipeError(
-            f"{store.path}: closed-set figures need masks that name classes, and those of {store.schema.dataset} "
-            f"name none of the label space {space.name}",
-            "class-codes",
-        )
+    table, (channels, groups) = class_table(store, space, codes), space.channels(store.schema)
     statistic = ClassCounts(channels, groups, len(space.classes), tuple(temperatures))
     total = walk(ClassTruth(store, protocol, table), images, statistic, workers, advance)
     found, schema = statistic.finish(total), store.schema

@@ -1,0 +1,174 @@
+"""What `pipe score --also` computes beside the figures of pixels: the benchmarks' own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from logitpipe.cache.errors import UsageError
+from logitpipe.console.progress import Progress
+
+if TYPE_CHECKING:
+    from logitpipe.cache.reading.store import Store
+    from logitpipe.results.benchmarks import Records
+    from logitpipe.stages.score.figures.rows import Row
+    from logitpipe.stages.score.passes.closed_set import ClosedSetRow
+    from logitpipe.stages.score.passes.components import ComponentRow
+    from logitpipe.stages.score.plan import Plan
+    from logitpipe.tables.table import Table
+
+FAMILIES = ("components", "closed-set")
+SPACES = ("own", "cityscapes", "macro", "common")
+
+also_option = click.option(
+    "--also",
+    "also",
+    callback=lambda _context, _option, text: parse_families(text),
+    default="",
+    metavar=",".join(FAMILIES),
+    help="Benchmarks' own figures to compute as well.",
+)
+label_space_option = click.option(
+    "--label-space",
+    type=click.Choice(SPACES),
+    default="own",
+    show_default=True,
+    help="Classes of closed-set figures: the network's, Cityscapes' 19 or 7, or those that COCO has too.",
+)
+class_codes_option = click.option(
+    "--class-codes",
+    metavar="train-ids|label-ids|CLASS=CODE,...",
+    help="Which code of the masks stands for which class  [default: as the stores say]",
+)
+
+
+def parse_families(text: str) -> tuple[str, ...]:
+    """Return families of figures from a comma list; click.BadParameter for one that does not exist."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        if name not in FAMILIES:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(FAMILIES)}")
+    return names
+
+
+@dataclass(frozen=True)
+class Also:
+    """The benchmarks' own figures of a run; None of a family that nobody asked for."""
+
+    components: "list[ComponentRow] | None" = None
+    closed_set: "list[ClosedSetRow] | None" = None
+
+    def records(self) -> "Records":
+        """Return them as files hold them."""
+        from logitpipe.results.benchmarks import closed_set_record, component_record
+
+        found = {}
+        if self.components is not None:
+            found["components"] = [component_record(row) for row in self.components]
+        if self.closed_set is not None:
+            found["closed_set"] = [closed_set_record(row) for row in self.closed_set]
+        return found
+
+    def tables(self) -> "list[Table]":
+        """Return them as people read them."""
+        from logitpipe.tables.benchmarks import closed_set_tables, component_tables
+
+        return [*component_tables(self.components or ()), *closed_set_tables(self.closed_set or ())]
+
+
+def class_codes(text: str | None, store: "Store") -> Mapping[str, int]:
+    """Return the code of each class by its name: what the command line says, or else the store.
+
+    Raises
+    ------
+    UsageError
+        The text has another form.
+    """
+    from logitpipe.stages.score.label_spaces import CLASS_CODES
+
+    if text is None:
+        codes: Mapping[str, int] = getattr(store.schema, "closed_set_codes", {})
+        return codes
+    if text in CLASS_CODES:
+        return CLASS_CODES[text]
+    pairs = [part.rpartition("=") for part in text.split(",")]
+    for name, _, code in pairs:
+        if not (name and code.isdecimal() and int(code) <= 255):
+            raise UsageError(
+                f"--class-codes: train-ids, label-ids or road=0,sidewalk=1,... is expected, found {text!r}"
+            )
+    return {name.strip(): int(code) for name, _, code in pairs}
+
+
+def refuse(
+    families: Sequence[str],
+    printed_as: str,
+    plans: "Sequence[tuple[Store, Plan]]",
+    label_space: str,
+    codes: str | None,
+) -> None:
+    """Say what cannot be computed before anything is.
+
+    Raises
+    ------
+    click.UsageError
+        CSV was asked for, which is one table.
+    PipeError
+        The masks of a store name no classes of the label space, or its network has none of them.
+    """
+    if families and printed_as == "csv":
+        raise click.UsageError(
+            "--format csv prints one table; with --also take json, or --out, which has a file of each"
+        )
+    if "closed-set" in families:
+        from logitpipe.stages.score.label_spaces import label_space as space_named
+        from logitpipe.stages.score.passes.closed_set import class_table
+
+        for store, _ in plans:
+            class_table(store, space_named(label_space, store.schema), class_codes(codes, store))
+
+
+def compute(
+    families: Sequence[str],
+    scored: "Sequence[tuple[Store, Plan, Sequence[Row]]]",
+    label_space: str,
+    codes: str | None,
+    workers: int,
+) -> Also:
+    """Return the families of figures that are asked for, of all stores.
+
+    Parameters
+    ----------
+    scored : each store with its plan and the rows of its sweep
+    """
+    components = [row for each in scored for row in _components(*each, workers)] if "components" in families else None
+    closed_set = (
+        [row for store, plan, _ in scored for row in _closed_set(store, plan, label_space, codes, workers)]
+        if "closed-set" in families
+        else None
+    )
+    return Also(components, closed_set)
+
+
+def _components(store: "Store", plan: "Plan", rows: "Sequence[Row]", workers: int) -> "list[ComponentRow]":
+    from logitpipe.stages.score.passes.components import component_rows, component_walks
+
+    images = store.completed()
+    readings = (len(component_walks(plan, len(images))) + 1) * len(images)
+    with Progress(
+        f"components of {store.schema.network} on {store.schema.dataset}", readings, unit="readings"
+    ) as bar:
+        return component_rows(store, plan, images, rows, workers, bar.advance)
+
+
+def _closed_set(
+    store: "Store", plan: "Plan", label_space: str, codes: str | None, workers: int
+) -> "list[ClosedSetRow]":
+    from logitpipe.stages.score.label_spaces import label_space as space_named
+    from logitpipe.stages.score.passes.closed_set import closed_set_rows
+
+    images, schema = store.completed(), store.schema
+    space, known = space_named(label_space, schema), class_codes(codes, store)
+    with Progress(f"closed set of {schema.network} on {schema.dataset}", len(images), unit="images") as bar:
+        return closed_set_rows(store, plan.protocol, space, known, plan.temperatures, images, workers, bar.advance)

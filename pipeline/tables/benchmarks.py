@@ -1,0 +1,84 @@
+"""Tables of the benchmarks' own figures: components and the closed set."""
+
+from collections.abc import Sequence
+
+from logitpipe.console.text import printable
+from logitpipe.stages.score.passes.closed_set import ClosedSetRow
+from logitpipe.stages.score.passes.components import ComponentRow
+from logitpipe.tables.table import Cell, Group, Table
+
+RULES = {
+    "best-f1": "best-f1: the threshold of the best F1 of all scores, chosen by these labels",
+    "official": "official: the best threshold of the curve that SegmentMeIfYouCan's tool draws",
+    "given": "given: a threshold of --threshold",
+}
+
+
+def component_tables(rows: Sequence[ComponentRow]) -> list[Table]:
+    """Return a table for each data set and protocol, per cent; by sizes of objects at T = 1 alone."""
+    rows = [row for row in rows if row.sizes == "all" or row.temperature in (None, 1)]
+    places = dict.fromkeys((row.dataset, row.protocol) for row in rows)
+    return [_components([row for row in rows if (row.dataset, row.protocol) == place]) for place in places]
+
+
+def closed_set_tables(rows: Sequence[ClosedSetRow]) -> list[Table]:
+    """Return a table for each data set, protocol and label space; per cent but for NLL and Brier score."""
+    places = dict.fromkeys((row.dataset, row.protocol, row.label_space) for row in rows)
+    return [
+        _closed_set([row for row in rows if (row.dataset, row.protocol, row.label_space) == place])
+        for place in places
+    ]
+
+
+def _components(rows: Sequence[ComponentRow]) -> Table:
+    lines = [
+        (
+            *_cells(row.network, row.method, _temperature(row.temperature), row.rule, row.sizes),
+            *_cells(str(row.figures.components_truth), str(row.figures.components_predicted)),
+            *_cells(*(_per_cent(figure) for figure in (row.figures.siou, row.figures.ppv, row.figures.f1))),
+        )
+        for row in rows
+    ]
+    return Table(
+        printable(f"Components: {rows[0].dataset}, protocol {rows[0].protocol}, per cent"),
+        ("network", "method", "T", "threshold", "objects"),
+        (Group("", ("truth", "predicted", "sIoU", "PPV", "F1")),),
+        tuple(lines),
+        tuple(text for rule, text in RULES.items() if any(row.rule == rule for row in rows)),
+        words=2,
+    )
+
+
+def _closed_set(rows: Sequence[ClosedSetRow]) -> Table:
+    lines = [
+        (
+            *_cells(row.network, _temperature(row.temperature)),
+            *_cells(*(_per_cent(figure) for figure in (row.figures.miou, row.figures.accuracy))),
+            Cell("none" if row.figures.nll is None else f"{row.figures.nll:.5f}", row.least_nll and len(rows) > 1),
+            Cell("none" if row.figures.brier is None else f"{row.figures.brier:.5f}"),
+            Cell(_per_cent(row.figures.ece)),
+        )
+        for row in rows
+    ]
+    first = rows[0]
+    return Table(
+        printable(
+            f"Closed set: {first.dataset}, protocol {first.protocol}, label space {first.label_space}, per cent"
+        ),
+        ("network", "T"),
+        (Group("", ("mIoU", "accuracy", "NLL", "Brier", "ECE")),),
+        tuple(lines),
+        ("NLL in nats and Brier score are no per cent; of NLL the least of each store is marked",),
+    )
+
+
+def _cells(*texts: str) -> list[Cell]:
+    return [Cell(printable(text)) for text in texts]
+
+
+def _temperature(T: float | None) -> str:
+    return "-" if T is None else f"{T:g}"
+
+
+def _per_cent(fraction: float | None) -> str:
+    return "none" if fraction is None else f"{100 * fraction:.3f}"
