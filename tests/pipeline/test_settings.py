@@ -78,6 +78,10 @@ def test_the_results_say_what_was_set_and_where(here):
         "overwrite": {"value": False, "from": "default"},
         "format": {"value": "table", "from": "default"},
         "json": {"value": False, "from": "default"},
+        "metrics": {"value": ["auprc", "fpr95", "auroc"], "from": "default"},
+        "also": {"value": [], "from": "default"},
+        "label-space": {"value": "own", "from": "default"},
+        "class-codes": {"value": None, "from": "default"},
         "summary": {"value": False, "from": "default"},
     }
     rows = json.loads((here / "r/results.json").read_text())["results"]
