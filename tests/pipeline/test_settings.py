@@ -79,6 +79,7 @@ def test_the_results_say_what_was_set_and_where(here):
         "format": {"value": "table", "from": "default"},
         "json": {"value": False, "from": "default"},
         "metrics": {"value": ["auprc", "fpr95", "auroc"], "from": "default"},
+        "resolve": {"value": "summary", "from": "default"},
         "also": {"value": [], "from": "default"},
         "label-space": {"value": "own", "from": "default"},
         "class-codes": {"value": None, "from": "default"},
