@@ -24,13 +24,15 @@ from logitpipe.stages.infer.data.preprocess import prepare
 from logitpipe.stages.infer.describe import describe
 from logitpipe.stages.infer.device.device import side_by_side
 from logitpipe.stages.infer.model import Model, load_model
-from logitpipe.stages.infer.networks import find_load
+from logitpipe.stages.infer.networks import erfnet
 from logitpipe.stages.infer.networks.base import SegmentationNetwork
 from logitpipe.stages.infer.networks.enet import ENet
+from logitpipe.stages.infer.networks.eomt import network as eomt
 from logitpipe.stages.infer.networks.eomt.network import EoMT
 from logitpipe.stages.infer.networks.erfnet import ERFNet
 from logitpipe.stages.infer.networks.seam import Source
 from logitpipe.stages.infer.run import infer_images
+from logitpipe.stages.infer.weights.checkpoints import read_checkpoint
 from logitpipe.stages.memory import keep_freed_memory
 
 IMAGES = 30
@@ -156,7 +158,8 @@ def measure_forward(sheet: Sheet, folder: Path, models: dict[str, Model]) -> Non
     for name in ("erfnet", "eomt"):
         images = torch.rand(1, 3, *SIZES[name])
         ours = partial(_ours, models[name], images.to(memory_format=torch.channels_last))
-        plain = find_load(name)(Source(name, folder / f"{name}.pth", SIZES[name])).module
+        tensors = read_checkpoint(folder / f"{name}.pth").tensors
+        plain = erfnet.build(tensors) if name == "erfnet" else eomt.build(tensors, SIZES[name])
         module = Upstream(plain).eval() if isinstance(plain, EoMT) else plain
         lines.append([name, _by(SIZES[name]), *_beside(ours, partial(_run, module, images))])
     header = ("network", "input", "ours, s", "plain, s", "ours over plain", DIFFERENCE)

@@ -10,7 +10,6 @@ from logitpipe.cache.errors import PipeError, UsageError
 from logitpipe.cache.format.schema import Kind
 from logitpipe.stages.infer.networks import find_load
 from logitpipe.stages.infer.networks.base import SegmentationNetwork, check_input_size
-from logitpipe.stages.infer.networks.fold import fold_batch_norms
 from logitpipe.stages.infer.networks.seam import Network, Source, fixed_size
 
 OUTPUTS: dict[Kind, tuple[str, ...]] = {"pixel": ("logits",), "mask": ("mask_logits", "class_logits")}
@@ -96,7 +95,6 @@ def load_model(source: Source, device: torch.device, amp: Amp = "none") -> Model
             "give-input-size",
         )
     check_input_size(size, network.multiple)
-    fold_batch_norms(network.module)
     # Convolutions are faster with the channels innermost, which is also how pictures arrive.
     network.module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Model(network, size, device, amp)

@@ -16,6 +16,7 @@ from logitpipe.stages.classes import CITYSCAPES, CLASS_LISTS
 from logitpipe.stages.infer.networks import NETWORKS
 from logitpipe.stages.infer.networks.channels import Channels, name_channels
 from logitpipe.stages.infer.networks.seam import Network, Preprocessing, Source
+from logitpipe.stages.infer.weights.checkpoints import read_checkpoint
 
 NAMES = CLASS_LISTS["cityscapes"]
 ABC = ["a", "b", "c"]
@@ -125,7 +126,7 @@ def test_the_order_of_the_channels_changes_no_figure(run, tmp_path):
 @pytest.mark.slow
 def test_a_real_enet_with_its_void_channel_first(real_data, tmp_path):
     weights = real_data / "weights" / "enet_cityscapes_void.pth"
-    state = {key.removeprefix("module."): v for key, v in torch.load(weights, "cpu", weights_only=True).items()}
+    state = dict(read_checkpoint(weights).tensors)
     state["transposed_conv.weight"] = torch.roll(state["transposed_conv.weight"], 1, 1)
     torch.save(state, tmp_path / "unlabelled_first.pth")
     data = ["--dataset", "RoadAnomaly21", "--data-root", str(real_data), "--limit", "1", "--input-size", "256x512"]

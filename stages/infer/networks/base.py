@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from logitpipe.cache.errors import UsageError
 from logitpipe.stages.classes import CLASS_LISTS
 from logitpipe.stages.infer.networks.channels import LAST, NONE, Channels, name_channels
+from logitpipe.stages.infer.networks.fold import fold_batch_norms
 from logitpipe.stages.infer.networks.seam import Network, Preprocessing, Source
 from logitpipe.stages.infer.weights.checkpoints import read_checkpoint
 from logitpipe.stages.infer.weights.fitting import fit, shape
@@ -77,6 +78,7 @@ def load_pixel_network(source: Source, build: Callable[[Mapping[str, Tensor]], S
     source.refuse_all_but()
     checkpoint = read_checkpoint(source.checkpoint(), source.weights_key)
     module = build(checkpoint.tensors)
+    fold_batch_norms(module)
     return Network(
         name=source.name,
         module=module,

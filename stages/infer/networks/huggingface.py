@@ -167,7 +167,7 @@ def _task_tokens(transformers: Any, config: Any, folder: Path) -> Tensor | None:
         return None
     length, text = config.task_seq_len, "the task is semantic"
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         tokens = tokenizer([text], padding="max_length", max_length=length, truncation=True, return_tensors="pt")
     except Exception as error:
         raise PipeError(f"{folder}: a OneFormer needs the tokenizer of its folder: {told(error)}") from error
