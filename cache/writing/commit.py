@@ -176,6 +176,16 @@ class StoreWriter:
 def _require_fit(array: str, values: np.ndarray, spec: ArraySpec) -> None:
     if values.shape != spec.image_shape or values.dtype != spec.dtype:
         raise ValueError(f"{array}: {spec.dtype} {spec.image_shape} expected, {values.dtype} {values.shape} given")
+    # Whoever reads refuses them, so none may get in, whichever way it comes.
+    if values.dtype.kind == "f" and not _all_finite(values):
+        raise ValueError(f"{array}: finite numbers expected, {(~np.isfinite(values)).sum()} are NaN or infinite")
+
+
+def _all_finite(values: np.ndarray) -> bool:
+    if values.dtype != np.float16:
+        return bool(np.isfinite(values).all())
+    exponent = np.uint16(0x7C00)  # all of its bits set: NaN or infinite; NumPy's own test takes twice as long
+    return bool(((values.view(np.uint16) & exponent) != exponent).all())
 
 
 def _write(files: Writable, array: str, image: int, values: np.ndarray, spec: ArraySpec) -> ArrayRecord:

@@ -19,7 +19,7 @@ from logitpipe.cache.reading.store import stored_bytes
 from logitpipe.cache.writing.commit import StoreWriter
 from logitpipe.commands.completion import complete_datasets, complete_networks
 from logitpipe.console.messages import detail, note, word_if_slow
-from logitpipe.console.options import STORE
+from logitpipe.console.options import STORE, max_pixels_option
 from logitpipe.console.progress import Progress
 from logitpipe.console.settings import details
 from logitpipe.stages.infer.networks import NETWORKS, find_load
@@ -160,6 +160,7 @@ def parse_values(_context: click.Context, _option: click.Parameter, texts: tuple
 @click.option("--labelled-only/--all-pictures", help="Leave out pictures that have no mask.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take only so many images of each data set, for a trial.")
 @click.option("--mask-resize", type=click.Choice(["nearest"]), help="Bring masks of another size to their picture's.")
+@max_pixels_option
 @click.option("--overwrite", is_flag=True, help="Start anew where a store exists, instead of going on.")
 @click.option("--repair", is_flag=True, help="Read all of the store first, and compute damaged images again.")
 def infer(

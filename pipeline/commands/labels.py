@@ -11,6 +11,7 @@ import numpy as np
 
 from logitpipe.cache.errors import PipeError
 from logitpipe.console.messages import note
+from logitpipe.console.options import max_pixels_option
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import aligned, counted, listed, printable
 
@@ -46,6 +47,7 @@ class CodeCounts:
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--layout", metavar="NAME", help="How the files lie, where that is not clear; see `pipe list layouts`.")
+@max_pixels_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def labels(folder: Path, layout: str | None, as_json: bool) -> None:
     """Count the codes in a folder of masks.

@@ -1,6 +1,7 @@
 """What several commands have in common: the argument STORE, the option `--protocol`, the range of temperatures."""
 
 from collections.abc import Callable
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -26,6 +27,25 @@ protocol_option = click.option(
 )
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there.")
+
+
+def _allow_pixels(context: click.Context, _option: click.Parameter, most: int | None) -> None:
+    """Let Pillow decode images of so many pixels until the command has ended."""
+    if most is not None:
+        from PIL import Image
+
+        context.call_on_close(partial(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS))
+        Image.MAX_IMAGE_PIXELS = most
+
+
+max_pixels_option = click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    callback=_allow_pixels,
+    expose_value=False,
+    metavar="N",
+    help="Pixels that a picture or mask may have at most  [default: 89478485, which is Pillow's]",
+)
 
 
 def metrics_option(default: str) -> Callable[[Command], Command]:

@@ -218,12 +218,23 @@ def test_memory_layout_does_not_change_a_store(tmp_path):
     assert content(tmp_path / "c") == content(tmp_path / "fortran")
 
 
+def with_number(number, values):
+    """Return a copy with a number in it."""
+    values = values.copy()
+    values[1, 2, 3] = number
+    return values
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
         ("logits", lambda a: a.astype(np.float32), "logits: float16 (5, 8, 12) expected, float32 (5, 8, 12) given"),
         ("logits", lambda a: a.astype(">f2"), "logits: float16 (5, 8, 12) expected, >f2 (5, 8, 12) given"),
         ("logits", lambda a: a[:, :6], "logits: float16 (5, 8, 12) expected, float16 (5, 6, 12) given"),
+        *(
+            ("logits", partial(with_number, number), "logits: finite numbers expected, 1 are NaN or infinite")
+            for number in (np.nan, np.inf, -np.inf)
+        ),
         ("preview", lambda a: a[..., 0], "preview: uint8 (4, 6, 3) expected, uint8 (4, 6) given"),
         ("labels", lambda a: a.astype(np.int32) + 256, "labels: uint8 expected, int32 given"),
     ],

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from conftest import refused, write_sample
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from logitpipe.cache import PipeError
+from logitpipe.cache import PipeError, open_store
+from logitpipe.cli import cli
 from logitpipe.stages.infer.data.datasets import DataSet, dataset_names, natural_key, read_dataset
 from logitpipe.stages.infer.data.imagefile import Header, read_header
 from logitpipe.stages.infer.data.masks import read_codes
@@ -292,13 +294,27 @@ def test_a_mask_of_another_size_is_refused_with_both_sizes(data_root):
         read_dataset(data_root, "Tiny")
 
 
+def test_more_pixels_may_be_allowed(run, data_root, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)
+    masks = ["labels", str(data_root / "Tiny")]
+    assert (
+        run("--max-pixels", "959").exit_code
+        == CliRunner().invoke(cli, [*masks, "--max-pixels", "959"]).exit_code
+        == 1
+    )
+    result = run("--max-pixels", "960")
+    assert result.exit_code == CliRunner().invoke(cli, [*masks, "--max-pixels", "960"]).exit_code == 0, result.stderr
+    assert open_store(tmp_path / "store").missing() == []
+    assert Image.MAX_IMAGE_PIXELS == 300
+
+
 @pytest.mark.parametrize("limit", [600, 300])  # Pillow warns above its limit and raises above twice as much
 def test_a_picture_over_the_pixel_limit_is_refused(data_root, monkeypatch, limit):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     picture = data_root / "Tiny" / "images" / "0.png"
     with refused(
         f"{picture}: an image may have at most {limit} pixels, and this one has more; "
-        "reduce it, or take it out of the data set"
+        "allow more with --max-pixels, reduce it, or take it out of the data set"
     ):
         read_dataset(data_root, "Tiny")
 
