@@ -1,6 +1,7 @@
 """Bytes by key in a folder: reads that tell absence from failure, writes that survive a crash."""
 
 import errno
+import hashlib
 import os
 import stat
 import uuid
@@ -16,6 +17,9 @@ PARTIAL = ".partial"
 
 MAX_FILE_BYTES = (2 << 30) + (1 << 10)
 """No file of a store is larger: a chunk decodes to less than 2 GiB, and its codec adds a few bytes."""
+
+MOST_STEM_BYTES = 200
+"""Of a name that gets an ending while it is written; most systems let a whole name have 255 bytes."""
 
 PIECE_BYTES = 1 << 18
 """What is written at once: for several megabytes in one call, Linux takes three times as long to find the pages."""
@@ -101,7 +105,13 @@ class Folder:
 
 def beside(path: Path) -> Path:
     """Return a fresh name in the same folder, from and to which a rename is one step."""
-    return path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+    return path.with_name(f"{partial_stem(path.name)}.{uuid.uuid4().hex}{PARTIAL}")
+
+
+def partial_stem(name: str) -> str:
+    """Return what the name of a file begins with while it is written: itself, or a digest if it is long."""
+    held = os.fsencode(name)
+    return name if len(held) <= MOST_STEM_BYTES else hashlib.sha256(held).hexdigest()
 
 
 def require_size(root: object, key: str, size: int) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from logitpipe.cache.errors import PipeError
-from logitpipe.cache.files.folder import PARTIAL, Folder, beside, make_folder, make_folders, sync_folder
+from logitpipe.cache.files.folder import PARTIAL, Folder, beside, make_folder, make_folders, partial_stem, sync_folder
 from logitpipe.cache.files.steps import step
 from logitpipe.cache.format import records
 from logitpipe.cache.format.chunks import CHUNKS
@@ -115,7 +115,7 @@ def lock_all(path: Path, aim: str) -> Lock:
 def sweep_beside(path: Path) -> None:
     """Remove what processes that have died left beside the place of a store, and nothing of a living one."""
     place = path.resolve()
-    ours = re.compile(re.escape(place.name) + r"\.[0-9a-f]{32}" + re.escape(PARTIAL))
+    ours = re.compile(re.escape(partial_stem(place.name)) + r"\.[0-9a-f]{32}" + re.escape(PARTIAL))
     left: list[Path] = []
     with contextlib.suppress(OSError):  # who may not list the folder may still write the store
         left = [entry for entry in place.parent.iterdir() if ours.fullmatch(entry.name)]

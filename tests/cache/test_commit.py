@@ -18,16 +18,18 @@ from threading import Barrier
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from conftest import content, refused
 from stores import fill, make_schema, noise_values
 
 from logitpipe.cache import IncompleteError, IntegrityError, PipeError, StoreWriter, open_store
-from logitpipe.cache.files.folder import Folder, sync_folder
+from logitpipe.cache.files.folder import Folder, beside, sync_folder
 from logitpipe.cache.format import schema as format_schema
 from logitpipe.cache.format.codec import Encoded, encode
 from logitpipe.cache.writing import commit
 from logitpipe.cache.writing.create import remove_store
 from logitpipe.cache.writing.site import FolderSite
+from logitpipe.cli import cli
 
 CODES = (0, 1, 255)
 PIXEL = make_schema("pixel")
@@ -216,6 +218,22 @@ def test_memory_layout_does_not_change_a_store(tmp_path):
     for name, layout in (("c", np.ascontiguousarray), ("fortran", np.asfortranarray)):
         StoreWriter(tmp_path / name, PIXEL).commit(0, {k: layout(v) for k, v in values.items()}, {})
     assert content(tmp_path / "c") == content(tmp_path / "fortran")
+
+
+@pytest.mark.parametrize("letters", ["a" * 250, "\u00e9" * 125, "\u65e5" * 83])
+def test_a_store_and_a_zip_may_have_the_longest_names(tmp_path, letters):
+    """Also what the dead left beside them is swept."""
+    path = tmp_path / f"{letters}.zarr"
+    left = beside(path)
+    left.mkdir()
+    fill(path, PIXEL, images=[0])
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    zipped = tmp_path / f"{letters}.zip"
+    assert (
+        CliRunner().invoke(cli, ["pack", str(fill(path, PIXEL, images=[1, 2])), "--out", str(zipped)]).exit_code == 0
+    )
+    assert open_store(zipped).missing() == []
+    assert sorted(tmp_path.iterdir()) == sorted([path, zipped])
 
 
 def with_number(number, values):
