@@ -7,7 +7,7 @@ import numpy as np
 from logitpipe.report.axes import Axis, even_axis, number, roundest
 from logitpipe.report.markup import Html, tag
 from logitpipe.report.plot import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Line, draw_lines, frame, svg
-from logitpipe.report.words import at_temperature, per_cent
+from logitpipe.report.words import at_temperature, figure
 from logitpipe.results.series import Entry, Series
 from logitpipe.stages.score.figures.curves import BINS
 
@@ -74,9 +74,9 @@ def _pairs(x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
     return [(100 * a, 100 * b) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
 
 
-def _in_words(entry: Entry, chosen: Callable[[Series], int], figure: str, name: str) -> str:
+def _in_words(entry: Entry, chosen: Callable[[Series], int], metric: str, name: str) -> str:
     rows = [series.rows[chosen(series)] for series in entry.series]
-    return "; ".join(f"{row.method}{at_temperature(row)}: {name} {per_cent(getattr(row, figure))}" for row in rows)
+    return "; ".join(f"{row.method}{at_temperature(row)}: {name} {figure(row, metric)}" for row in rows)
 
 
 def _outline(shares: np.ndarray, x: Axis, y: Axis) -> str:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from logitpipe.report.markup import Html, joined, tag
+from logitpipe.report.markup import Html, fold, joined, tag
 from logitpipe.report.network import network_section
 from logitpipe.report.sweeps import METRICS, bar_plot, temperature_plot
 from logitpipe.report.tables import comparison, every_figure
-from logitpipe.report.words import at_temperature, chosen_from, per_cent
+from logitpipe.report.words import at_temperature, chosen_from, figure
 from logitpipe.results.series import Entry, Results, Series
 
 Found = tuple[Entry, Series, int]
@@ -18,15 +18,26 @@ def dataset_section(
 ) -> Html:
     """Return all that was found on one data set."""
     every = every_figure(name, entries)
+    networks = (
+        fold(
+            f"{entry.label}: curves, scores, best and worst images",
+            network_section(entry, results, galleries[entry.facts["fingerprint"]]),
+        )
+        for entry in entries
+    )
     return tag(
         "section",
         tag("h2", name),
         tag("p", _counts(entries), class_="note"),
         _findings(entries),
-        comparison(name, entries, results.temperatures),
-        tag("details", tag("summary", "Every figure at every temperature, with certified intervals"), every),
-        _over_temperature(entries, results),
-        *(network_section(entry, results, galleries[entry.facts["fingerprint"]]) for entry in entries),
+        fold(
+            "Methods compared",
+            comparison(name, entries, results.temperatures),
+            _over_temperature(entries, results),
+            anchor=f"{anchor}-methods",
+        ),
+        *networks,
+        fold("Every figure at every temperature, with its bounds", every, class_="screen"),
         id=anchor,
     )
 
@@ -64,7 +75,7 @@ def _finding(found: Found) -> Html:
     entry, series, index = found
     row = series.rows[index]
     what = f"{series.method} of {entry.label}{at_temperature(row)}, "
-    return joined(what, tag("strong", f"AuPRC {per_cent(row.auprc)}"), f", FPR95 {per_cent(row.fpr95)}")
+    return joined(what, tag("strong", f"AuPRC {figure(row, 'auprc')}"), f", FPR95 {figure(row, 'fpr95')}")
 
 
 def _over_temperature(entries: list[Entry], results: Results) -> Html:

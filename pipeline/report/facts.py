@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from logitpipe.console.text import listed
-from logitpipe.report.markup import Html, joined, tag
+from logitpipe.report.markup import Html, fold, joined, tag
 from logitpipe.report.words import moment
 from logitpipe.results.series import Entry, Results, Run
 from logitpipe.stages.score.protocols import to_document
@@ -12,8 +12,9 @@ DEFINITIONS = {
     "AuPRC": "Average precision over all scored pixels of all images pooled: step-wise, as scikit-learn has it.",
     "FPR95": "The share of normal pixels above the threshold at which 95 % of the anomalous ones are found.",
     "AUROC": "The area under the ROC curve: how often an anomalous pixel scores above a normal one.",
-    "Certified interval": "Scores are counted in fine bins whose inner order is not known. The interval holds the "
-    "AuPRC of every order. Point at an AuPRC, or open the table of every figure.",
+    "Bounds": "Scores are counted in fine bins whose inner order is not known. A figure lies within its bounds "
+    "whatever that order, and no digit is shown that they leave open. Point at an AuPRC, or open the table of every "
+    "figure.",
     "T = 1": "The scores as the network gives them. No label had a part in this choice.",
     "Best T": "The temperature with the highest AuPRC on the very labels that the figure is computed from. It says "
     "what the method could reach, not what it would reach on new data.",
@@ -26,8 +27,7 @@ def run_section(results: Results) -> Html:
         "section",
         tag("h2", "What was run"),
         *map(_of_run, results.runs),
-        tag("h3", "Networks and data"),
-        tag("div", *(_store(entry) for entry in results.entries), class_="stores"),
+        fold("Networks and data", tag("div", *(_store(entry) for entry in results.entries), class_="stores")),
         id="run",
     )
 
@@ -44,11 +44,14 @@ def _of_run(run: Run) -> Html:
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     exact = "by scikit-learn from every single score" if record["exact"] else "from integer histograms of all scores"
     fields = {name: value for name, value in to_document(run.protocol).items() if name != "name"}
+    fields["label_codes"] = fields["label_codes"] or "those that the store names, or else the standard ones"
     return joined(
         tag("pre", tag("code", record["command"]), tabindex=0),
         _list({"Versions": versions, "Figures": exact, "Scored": moment(record["finished"])}),
-        tag("h3", f"Protocol {run.protocol.name}"),
-        _list({name.replace("_", "-"): _value(value) for name, value in fields.items()}),
+        fold(
+            f"Protocol {run.protocol.name}",
+            _list({name.replace("_", "-"): _value(value) for name, value in fields.items()}),
+        ),
     )
 
 

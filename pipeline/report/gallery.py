@@ -13,12 +13,14 @@ from logitpipe.cache.files.places import as_place
 from logitpipe.cache.reading.store import Store, open_store
 from logitpipe.commands.maps import PERCENTILES, colour_limits
 from logitpipe.console.progress import Progress
-from logitpipe.console.text import listed
+from logitpipe.console.text import listed, printable
 from logitpipe.pictures.colours import ANOMALY, NORMAL, VOID, score_colours
 from logitpipe.pictures.panels import photo_panel, score_panel, truth_panel
 from logitpipe.report.markup import Html, joined, tag
 from logitpipe.report.words import at_temperature, per_cent
+from logitpipe.results.per_image import read_per_image
 from logitpipe.results.series import Entry, Series
+from logitpipe.stages.score.figures.bootstrap import FIGURES, image_figures
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.counting import ANOMALY as ANOMALOUS
 from logitpipe.stages.score.kernels.counting import IGNORED
@@ -61,14 +63,35 @@ def gallery(entry: Entry, workers: int) -> Html:
     pairs = tuple(Pair(s.rows[0].method, s.rows[s.shown].temperature) for s in entry.series)
     temperatures = [pair.temperature for pair in pairs if pair.temperature is not None] or [1.0]
     plan = replace(make_plan(store.schema, protocol, None, temperatures), pairs=pairs)
-    with Progress(f"finding the best and worst images of {entry.label}", len(images)) as progress:
-        statistic, truth = ImageAreas(plan), GroundTruth(store, protocol, images)
-        areas = statistic.finish(walk(truth, images, statistic, workers, progress.advance))
+    areas = _kept_areas(entry, store) or _counted_areas(entry, store, plan, images, workers)
     drawn = replace(plan, protocol=replace(protocol, thin_above=None))
     scored = Scored(store, drawn, GroundTruth(store, drawn.protocol, images), areas)
     if all(area is None for values in areas.values() for area in values):
         return tag("p", "No image has both normal and anomalous pixels.", class_="note")
     return joined(_key(), *(_of_method(scored, series, i) for i, series in enumerate(entry.series)))
+
+
+def _kept_areas(entry: Entry, store: Store) -> dict[int, list[float | None]] | None:
+    """Return the AuPRC of each image from the results; None where an earlier release has left none there."""
+    try:
+        found = read_per_image([series.places[series.shown] for series in entry.series])
+    except PipeError:
+        return None
+    areas = image_figures(found.counts)[..., FIGURES.index("auprc")].T
+    images = {printable(name): image for image, name in enumerate(store.schema.images)}
+    return {
+        images[name]: [None if np.isnan(area) else area for area in row]
+        for name, row in zip(found.images, areas.tolist(), strict=True)
+    }
+
+
+def _counted_areas(
+    entry: Entry, store: Store, plan: Plan, images: list[int], workers: int
+) -> dict[int, list[float | None]]:
+    """Return the AuPRC of each image, counted again."""
+    with Progress(f"finding the best and worst images of {entry.label}", len(images)) as progress:
+        statistic, truth = ImageAreas(plan), GroundTruth(store, plan.protocol, images)
+        return statistic.finish(walk(truth, images, statistic, workers, progress.advance))
 
 
 def _open(entry: Entry) -> Store:

@@ -31,6 +31,11 @@ def joined(*children: str) -> Html:
     return Html("".join(child if isinstance(child, Html) else escape(printable(child)) for child in children))
 
 
+def fold(words: str, *children: str, anchor: str | None = None, class_: str | None = None) -> Html:
+    """Return what is shown on request; a link to what is inside opens it."""
+    return tag("details", tag("summary", words), tag("div", *children, id=anchor), class_=class_)
+
+
 VOID_ELEMENTS = ("img", "meta", "br")
 
 

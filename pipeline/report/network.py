@@ -5,7 +5,7 @@ from collections.abc import Callable
 from logitpipe.report.curves import distribution_plot, precision_recall_plot, roc_plot
 from logitpipe.report.markup import Html, joined, tag
 from logitpipe.report.tables import legend
-from logitpipe.report.words import chosen_from, per_cent
+from logitpipe.report.words import chosen_from, figure
 from logitpipe.results.series import Entry, Results, Series
 
 
@@ -47,12 +47,12 @@ def _distributions(entry: Entry) -> Html:
         " pixels by score, each class by its own share of pixels. Higher scores are to the right; "
         "the scale is even in the score, and in its odds where it is a probability or an entropy."
     )
-    figure = tag("figure", tag("div", *panels, class_="panels"), tag("figcaption", *classes, words))
-    return joined(tag("h4", "Scores of normal and anomalous pixels"), figure)
+    drawn = tag("figure", tag("div", *panels, class_="panels"), tag("figcaption", *classes, words))
+    return joined(tag("h4", "Scores of normal and anomalous pixels"), drawn)
 
 
 def _panel_title(series: Series) -> Html:
     row = series.rows[series.shown]
     temperature = "" if row.temperature is None else f"T = {row.temperature:g}"
-    area = tag("span", f"AuPRC {per_cent(row.auprc)}", class_="number")
+    area = tag("span", f"AuPRC {figure(row, 'auprc')}", class_="number")
     return tag("p", tag("b", series.method), tag("small", temperature), area, class_="over-plot")

@@ -6,6 +6,7 @@ from importlib.resources import files
 from logitpipe.report.dataset import dataset_section
 from logitpipe.report.facts import notes_section, run_section
 from logitpipe.report.markup import Html, tag
+from logitpipe.report.overview import overview_section
 from logitpipe.report.words import moment
 from logitpipe.results.series import Results, Run
 
@@ -32,12 +33,13 @@ def page(results: Results, galleries: Mapping[str, Html]) -> str:
         dataset_section(f"data-{i}", name, entries, results, galleries)
         for i, (name, entries) in enumerate(results.datasets.items())
     ]
-    main = tag("main", *sections, run_section(results), notes_section(results))
+    main = tag("main", overview_section(results), *sections, run_section(results), notes_section(results))
     return f"<!DOCTYPE html>\n{tag('html', head, tag('body', _header(title, results), main), lang='en')}\n"
 
 
 def _header(title: str, results: Results) -> Html:
-    links = [tag("a", name, href=f"#data-{i}") for i, name in enumerate(results.datasets)]
+    links = [tag("a", "Overview", href="#overview")]
+    links += [tag("a", name, href=f"#data-{i}") for i, name in enumerate(results.datasets)]
     links += [tag("a", "What was run", href="#run"), tag("a", "How to read this", href="#notes")]
     return tag(
         "header",

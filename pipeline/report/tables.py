@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from logitpipe.report.markup import Html, joined, tag
 from logitpipe.report.plot import swatch
-from logitpipe.report.words import at_temperature, chosen_from, per_cent
+from logitpipe.report.words import at_temperature, chosen_from, figure, per_cent
 from logitpipe.results.series import Entry, Series
-from logitpipe.stages.score.figures.rows import Row
+from logitpipe.stages.score.figures.rows import DECIMALS, Row
 
 COMPARED = {"auprc": ("AuPRC", max), "fpr95": ("FPR95", min), "auroc": ("AUROC", max)}
 """Figures that are compared, with the name of each and which is best."""
@@ -34,12 +34,13 @@ def _row(series: Series, group: str) -> Row | None:
     return None if index is None else series.rows[index]
 
 
-def _best_figures(rows: Sequence[Row | None]) -> dict[str, str]:
-    """Return the best of each figure as it is printed: what looks equal is marked alike."""
-    found = {}
+def _best_figures(rows: Sequence[Row | None]) -> dict[str, float]:
+    """Return the best of each figure to the digits of a table: what looks equal is marked alike."""
+    found: dict[str, float] = {}
     for name, (_, best) in COMPARED.items():
         values = [value for row in rows if row and (value := getattr(row, name)) is not None]
-        found[name] = per_cent(best(values)) if values else ""
+        if values:
+            found[name] = round(100 * best(values), DECIMALS)
     return found
 
 
@@ -56,7 +57,7 @@ def _head(groups: Sequence[str], temperatures: Sequence[float]) -> Html:
     return tag("thead", tag("tr", *first), tag("tr", *second))
 
 
-def _body(entry: Entry, groups: Sequence[str], marks: dict[str, dict[str, str]]) -> Html:
+def _body(entry: Entry, groups: Sequence[str], marks: dict[str, dict[str, float]]) -> Html:
     columns = 1 + len(groups) * len(COMPARED) + ("best" in groups)
     label = tag("span", entry.label, class_="stay")
     lines = [tag("tr", tag("th", label, scope="rowgroup", colspan=columns, class_="network"))]
@@ -66,12 +67,14 @@ def _body(entry: Entry, groups: Sequence[str], marks: dict[str, dict[str, str]])
     return tag("tbody", *lines)
 
 
-def _cells(series: Series, group: str, best: dict[str, str]) -> list[Html]:
+def _cells(series: Series, group: str, best: dict[str, float]) -> list[Html]:
     row = _row(series, group)
     cells = [] if group == "plain" else [_temperature_cell(series)]
     for i, name in enumerate(COMPARED):
-        text = "" if row is None else per_cent(getattr(row, name))
-        shown = tag("strong", text) if text and text == best[name] else text
+        text = "" if row is None else figure(row, name)
+        value = None if row is None else getattr(row, name)
+        is_best = value is not None and round(100 * value, DECIMALS) == best[name]
+        shown = tag("strong", text) if is_best else text
         title = interval(row) if row and name == "auprc" else None
         cells.append(tag("td", shown, title=title, class_=_first(i == 0 and group == "plain")))
     return cells
@@ -88,7 +91,7 @@ def _temperature_cell(series: Series) -> Html:
 
 
 def interval(row: Row) -> str:
-    """Return the certified interval of a row's AuPRC in words."""
+    """Return the resolution bounds of a row's AuPRC in words."""
     if row.auprc_lower is None or row.auprc_upper is None:
         return "no AuPRC: normal and anomalous pixels are both needed"
     return f"certified to lie from {100 * row.auprc_lower:.5f} to {100 * row.auprc_upper:.5f}"
@@ -111,10 +114,11 @@ def every_figure(dataset: str, entries: Sequence[Entry]) -> Html:
 
 
 def _line(label: str, row: Row) -> Html:
-    figures = (row.auprc, row.auprc_lower, row.auprc_upper, row.fpr95, row.auroc, row.best_f1)
+    bounds = map(per_cent, (row.auprc_lower, row.auprc_upper))
+    figures = [figure(row, "auprc"), *bounds, *(figure(row, name) for name in ("fpr95", "auroc", "f1"))]
     threshold = "none" if row.best_f1_threshold is None else f"{row.best_f1_threshold:.6g}"
     ious = [iou[name] for iou in row.iou for name in ("normal", "anomaly", "mean")]
-    cells = ["any" if row.temperature is None else f"{row.temperature:g}", *map(per_cent, figures), threshold]
+    cells = ["any" if row.temperature is None else f"{row.temperature:g}", *figures, threshold]
     texts = [*cells, *map(per_cent, ious)]
     method = tag("td", row.method, class_="word")
     return tag("tr", tag("th", label, scope="row", class_="word"), method, *(tag("td", text) for text in texts))
@@ -128,7 +132,7 @@ def legend(entry: Entry, rows: Sequence[Row]) -> Html:
         tag(
             "tr",
             tag("th", swatch(row.method), joined(row.method, tag("small", at_temperature(row))), scope="row"),
-            *(tag("td", per_cent(figure)) for figure in (row.auprc, row.fpr95, row.auroc)),
+            *(tag("td", figure(row, name)) for name in COMPARED),
         )
         for row in ranked
     ]

@@ -3,11 +3,17 @@
 from datetime import UTC, datetime
 
 from logitpipe.stages.score.figures.rows import Row
+from logitpipe.tables.metrics import METRICS, printed
 
 
 def per_cent(figure: float | None) -> str:
     """Return a fraction as per cent to three decimals, as the tables have it; `none` where it does not exist."""
     return "none" if figure is None else f"{100 * figure:.3f}"
+
+
+def figure(row: Row, metric: str) -> str:
+    """Return a figure of METRICS as the tables have it: no digit that its bounds leave open."""
+    return printed(row, METRICS[metric])
 
 
 def at_temperature(row: Row) -> str:

@@ -91,7 +91,10 @@ def as_csv(table: Table) -> str:
 
 def html(table: Table) -> Html:
     """Return a table as an HTML element, the best of each column strong."""
-    top: list[str] = [tag("th", key, scope="col", rowspan=2) for key in table.keys]
+    top: list[str] = [
+        tag("th", key, scope="col", rowspan=2, class_="word" if i < table.words else None)
+        for i, key in enumerate(table.keys)
+    ]
     top += [tag("th", name, scope="colgroup", colspan=len(columns), class_="group") for name, columns in table.groups]
     second = [
         tag("th", column, scope="col", class_="first" if i == 0 else None)
@@ -104,7 +107,7 @@ def html(table: Table) -> Html:
     ]
     notes = [tag("p", note, class_="note") for note in table.notes]
     head = tag("thead", tag("tr", *top), tag("tr", *second))
-    return joined(tag("table", tag("caption", table.title), head, tag("tbody", *body)), *notes)
+    return joined(tag("table", tag("caption", table.title), head, tag("tbody", *body), class_="paper"), *notes)
 
 
 def _first_columns(table: Table) -> set[int]:

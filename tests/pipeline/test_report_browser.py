@@ -83,6 +83,7 @@ def test_nothing_overflows_and_nothing_leaves_the_page(browser, page, width, dar
 
 def test_who_cannot_see_the_figures_hears_what_they_show(browser, page):
     browser.open(page, 1280)
+    browser.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
     nodes = browser("Accessibility.getFullAXTree")["nodes"]
     images = [node for node in nodes if node["role"]["value"] in ("image", "img")]
     shown = browser.evaluate("document.querySelectorAll('svg[role=img], img').length")

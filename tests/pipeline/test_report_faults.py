@@ -12,6 +12,9 @@ from conftest import fails
 from pages import Page, call, report, results, scored
 from stores import fill, make_schema
 
+from logitpipe.results.columns import from_record
+from logitpipe.tables.metrics import METRICS, printed
+
 HOSTILE = '"><img src=x onerror=alert(1)></title></style><script>alert(1)</script>&amp;\x1b[2J\u202e'
 
 
@@ -169,7 +172,8 @@ def test_results_of_an_earlier_release_stay_readable(tmp_path):
     shutil.unpack_archive(Path(__file__).parents[1] / "data/results_v1.zip", tmp_path / "old")
     page = report(tmp_path / "old")
     figures = {cell for line in page.table("Every figure on Tiny")[1:] for cell in line}
-    assert {f"{100 * row['auprc']:.3f}" for row in results(tmp_path / "old")} <= figures
+    rows = map(from_record, results(tmp_path / "old"))
+    assert {printed(row, METRICS["auprc"]) for row in rows} <= figures
 
 
 def test_a_page_is_replaced_on_request_alone(tmp_path, pixel_store):
