@@ -50,7 +50,7 @@ class Plan:
 
     @property
     def in_distribution(self) -> list[int]:
-        """Channels of a pixel store that stand for known classes; a protocol may add the void channel."""
+        """Channels that stand for known classes; a protocol may add the void channel of a pixel store."""
         return [c for c in range(len(self.schema.classes)) if c != self.schema.void_class]
 
     def classes(self, method: str) -> int:

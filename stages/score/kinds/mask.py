@@ -65,7 +65,7 @@ class MaskLogits:
                 slots[plan.methods[plan.pairs[i].method].row] = i
             kernels.count_masks(
                 planes.values,
-                len(plan.schema.classes),
+                len(plan.in_distribution),
                 sizes,
                 labels,
                 slots,
@@ -80,24 +80,33 @@ class MaskLogits:
         sizes = axes(self.M.shape[1:], size)
         for planes in all_planes(plan, pairs, self):
             ranks = np.empty((ROWS, *size), np.float32)
-            kernels.rank_masks(planes.values, len(plan.schema.classes), sizes, ranks)
+            kernels.rank_masks(planes.values, len(plan.in_distribution), sizes, ranks)
             yield from ((i, ranks[plan.methods[plan.pairs[i].method].row]) for i in planes.pairs)
 
 
 def all_planes(plan: Plan, pairs: Sequence[int], queries: MaskLogits) -> Iterator[Planes]:
     """Yield the planes of each temperature, then those of `maxlogit`, which has none."""
     class_logits, claimed, shape = queries.class_logits, queries.claimed, (-1, *queries.M.shape[1:])
+    known = plan.in_distribution
     M = queries.M.reshape(len(queries.M), -1)
     for T in plan.temperatures:
         wanted = [i for i in pairs if plan.pairs[i].temperature == T]
         if wanted:
-            planes = tempered_planes(softmax(class_logits / T), M, claimed)
+            planes = tempered_planes(_known_first(softmax(class_logits / T), known), M, claimed)
             if late := [i for i in wanted if not _normalised_first(plan, i)]:
                 yield Planes(planes.reshape(shape), late)
             if early := [i for i in wanted if _normalised_first(plan, i)]:
-                yield Planes(normalised(planes, len(plan.schema.classes)).reshape(shape), early)
+                yield Planes(normalised(planes, len(known)).reshape(shape), early)
     if wanted := [i for i in pairs if plan.pairs[i].temperature is None]:
-        yield Planes((class_logits[:, :-1].T.astype(np.float32) @ M).reshape(shape), wanted)
+        yield Planes((class_logits[:, known].T.astype(np.float32) @ M).reshape(shape), wanted)
+
+
+def _known_first(P: np.ndarray, known: Sequence[int]) -> np.ndarray:
+    """Return (Q, K + 1) with the known classes and, last, the rest: no object, and void or outlier where trained."""
+    if len(known) == P.shape[1] - 1:
+        return P
+    rest = np.delete(P, known, axis=1).sum(axis=1)
+    return np.column_stack([P[:, known], rest])
 
 
 def tempered_planes(P: np.ndarray, M: np.ndarray, claimed: np.ndarray) -> np.ndarray:
