@@ -17,9 +17,9 @@ links:
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
-.venv/installed-user: EXTRAS := infer,cloud,plot
-.venv/installed-dev: EXTRAS := infer,cloud,plot,dev
-.venv/installed-bench: EXTRAS := infer,cloud,plot,dev,bench
+.venv/installed-user: EXTRAS := infer,cloud,export,plot
+.venv/installed-dev: EXTRAS := infer,cloud,export,plot,dev
+.venv/installed-bench: EXTRAS := infer,cloud,export,plot,dev,bench
 
 demo: install
 	$(BIN)/pipe demo

@@ -15,6 +15,7 @@ from logitpipe.cache.errors import IntegrityError, PipeError
 from logitpipe.commands.compare import compare
 from logitpipe.commands.completion import PROGRAM, completion
 from logitpipe.commands.demo import demo
+from logitpipe.commands.export import export
 from logitpipe.commands.figure import figure
 from logitpipe.commands.infer import infer
 from logitpipe.commands.labels import labels
@@ -128,6 +129,7 @@ cli.add_command(report)
 cli.add_command(table)
 cli.add_command(compare)
 cli.add_command(figure)
+cli.add_command(export)
 cli.add_command(demo)
 cli.add_command(completion)
 bind_variables(cli)

@@ -88,8 +88,8 @@ def class_codes(text: str | None, store: "Store") -> Mapping[str, int]:
     from logitpipe.stages.score.label_spaces import CLASS_CODES
 
     if text is None:
-        codes: Mapping[str, int] = getattr(store.schema, "closed_set_codes", {})
-        return codes
+        codes: Mapping[str, int] | None = getattr(store.schema, "closed_set_codes", None)
+        return codes or {}
     if text in CLASS_CODES:
         return CLASS_CODES[text]
     pairs = [part.rpartition("=") for part in text.split(",")]

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from real_stores import infer
 from scoring import score_store
 
 from logitpipe.cache import Store, StoreWriter, open_store
+from logitpipe.cli import cli
 from logitpipe.stages.score.figures.components import PER_CENT, sizes_of
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.passes.exact import exact_rows
@@ -132,6 +134,46 @@ def test_components_at_known_thresholds(stores, real_data, network):
 
 
 COUNTS = ("tp", "fn", "fp")
+
+
+@pytest.mark.parametrize("method", ["msp", "maxlogit"])
+def test_exports_give_the_official_tool_our_figures(stores, tmp_path, method):
+    """Read back as its loader does, and judged by its definition, whose few thresholds favour the method a little."""
+    h5py = pytest.importorskip("h5py")
+    store = stores("enet", "float16")["RoadAnomaly21"]
+    words = [
+        "export",
+        str(store.path),
+        "--method",
+        method,
+        "--format",
+        "smiyc",
+        "--name",
+        "m",
+        "--out",
+        str(tmp_path),
+    ]
+    assert CliRunner().invoke(cli, words).exit_code == 0
+    thresholds, positives, negatives = [], [], []
+    for image, name in enumerate(store.schema.images):
+        with h5py.File(tmp_path / f"anomaly_p/m/AnomalyTrack-all/{Path(name).stem}.hdf5", "r") as file:
+            scores, labels = file["value"][:], store.labels(image)
+        assert (scores.dtype, scores.shape) == (np.float16, labels.shape)
+        sides = [scores[labels == label] for label in (1, 0)]
+        edges = [np.quantile(side, np.linspace(0, 1, min(384, side.size))) for side in sides]
+        edges = np.unique(np.concatenate([*edges, [scores.min() - 1.0, scores.max() + 1.0]]))
+        anomalous, normal = (np.histogram(side, edges)[0] for side in sides)
+        thresholds.append(edges[:-1])
+        positives.append(anomalous)
+        negatives.append(normal)
+    each, p, n = (np.concatenate(parts) for parts in (thresholds, positives, negatives))
+    falling = np.argsort(each)[::-1]
+    is_last = np.append(np.diff(each[falling]) != 0, True)
+    tp, fp = (np.cumsum(counts[falling])[is_last] for counts in (p, n))
+    precision = tp / np.maximum(tp + fp, 1)
+    area = (np.diff(tp / tp[-1], prepend=0) * precision).sum()
+    (row,) = score_store(store, make_plan(store.schema, PROTOCOLS["standard"], [method], [1.0]))
+    assert 0.0001 < area - row.auprc < 0.007
 
 
 def assert_known(row, entry: dict, auprc: float, fpr95: float, auroc: float) -> None:

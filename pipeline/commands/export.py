@@ -1,0 +1,174 @@
+"""`pipe export`: score maps in the files that benchmarks' own tools read."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from logitpipe.cache.errors import IncompleteError, PipeError
+from logitpipe.cache.files.folder import Folder
+from logitpipe.cache.files.places import Place
+from logitpipe.cache.reading.store import Store, open_store
+from logitpipe.commands.completion import complete_methods
+from logitpipe.commands.maps import find_images, parse_temperature
+from logitpipe.console.options import STORE, overwrite_option
+from logitpipe.console.output import prepare_folder, refuse_to_replace
+from logitpipe.console.progress import Progress
+from logitpipe.console.text import listed, printable
+from logitpipe.exports.formats import EXPORTS, SMIYC_NAMES, Format, Named, Range
+
+if TYPE_CHECKING:
+    from logitpipe.stages.score.picture import Picture
+    from logitpipe.stages.score.plan import Plan
+
+SAFE = re.compile(r"\w[\w.+-]*( [\w.+-]+)*")
+"""Names of files that no system reads as anything else: no separators, no leading dot, no spaces at the ends."""
+
+
+@click.command()
+@click.argument("path", metavar="STORE", type=STORE)
+@click.option(
+    "--method",
+    required=True,
+    metavar="ID",
+    help="The score, such as msp or entropy.",
+    shell_complete=complete_methods,
+)
+@click.option("--temperature", type=float, default=1.0, show_default=True, callback=parse_temperature, metavar="T")
+@click.option("--format", "format_name", required=True, type=click.Choice(list(EXPORTS)), help="Which tool's files.")
+@click.option("--name", metavar="NAME", help="What smiyc calls the method  [default: network, method, temperature]")
+@click.option("--images", "names", metavar="NAME,...", help="These images only.")
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the files.")
+@overwrite_option
+def export(
+    path: Place,
+    method: str,
+    temperature: float,
+    format_name: str,
+    name: str | None,
+    names: str | None,
+    out: Path,
+    overwrite: bool,
+) -> None:
+    """Write the scores of each image as a benchmark's tool reads them, and a JSON file that says how they were made.
+
+    Scores have the size of the mask. Where a format cannot hold them as they are, one increasing map brings those of
+    all images into its range.
+    """
+    from logitpipe.stages.score.passes.maps import plan_map
+    from logitpipe.stages.score.protocols import PROTOCOLS
+
+    store, form = open_store(path), EXPORTS[format_name]
+    images = list(range(len(store.schema.images))) if names is None else find_images(store, names)
+    present = set(store.completed())
+    if missing := [store.schema.images[image] for image in images if image not in present]:
+        found = f"{len(missing)} of {len(images)} images are not in the store ({printable(listed(missing))})"
+        raise IncompleteError(f"{store.path}: {found}", "infer")
+    plan = plan_map(store.schema, PROTOCOLS["standard"], method, temperature)
+    named = _names(store, plan, images, name)
+    files = [file for each in named for file in form.files(each)]
+    _refuse_twice(files)
+    refuse_to_replace((out / file for file in (*files, form.sidecar(named[0]))), overwrite)
+    prepare_folder(out)
+    of = _range(store, plan, images)
+    try:
+        _write(store, plan, form, named, of, out)
+        document = {
+            "format": format_name,
+            "store": str(store.path),
+            "fingerprint": store.fingerprint,
+            "network": store.schema.network,
+            "dataset": store.schema.dataset,
+            "method": method,
+            "temperature": plan.pairs[0].temperature,
+            "formula": plan.methods[method].formula,
+            "scores": {"low": of.low, "high": of.high},
+            "map": form.map(of),
+            "images": {store.schema.images[each.index]: form.files(each) for each in named},
+        }
+        Folder(out).publish(form.sidecar(named[0]), (json.dumps(document, indent=1) + "\n").encode())
+    except OSError as error:
+        raise PipeError(f"--out {out}: the files cannot be written ({error.strerror})") from error
+    click.echo(out / form.sidecar(named[0]))
+
+
+class EveryPixel:
+    """Ground truth that asks nothing (see `ground_truth.Truth`): each pixel of the mask's size is exported."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def labels(self, image: int) -> np.ndarray:
+        """Return zeros, uint8 (H, W)."""
+        return np.zeros(self.store.labels(image).shape, np.uint8)
+
+
+def _pictures(store: Store, images: Sequence[int], what: str) -> "Iterator[Picture]":
+    from logitpipe.stages.score.picture import read_picture
+
+    truth = EveryPixel(store)
+    with Progress(f"{what} {store.schema.network} on {store.schema.dataset}", len(images)) as progress:
+        for image in images:
+            if picture := read_picture(store, truth, image):
+                yield picture
+            progress.advance()
+
+
+def _range(store: Store, plan: "Plan", images: Sequence[int]) -> Range:
+    """Return the lowest and the highest score of all images."""
+    low, high = np.inf, -np.inf
+    for picture in _pictures(store, images, "looking at"):
+        scores = picture.formula_map(plan, 0)
+        low, high = min(low, float(scores.min())), max(high, float(scores.max()))
+    return Range(low, high)
+
+
+def _write(store: Store, plan: "Plan", form: Format, named: Sequence[Named], of: Range, out: Path) -> None:
+    from logitpipe.stages.score.label_spaces import LABEL_SPACES
+    from logitpipe.stages.score.passes.prediction import predicted_classes
+
+    channels, groups = LABEL_SPACES["cityscapes"].channels(store.schema) if form.classes else (None, None)
+    by_index = {each.index: each for each in named}
+    for picture in _pictures(store, list(by_index), "exporting"):
+        classes = None
+        if channels is not None and groups is not None:
+            classes = predicted_classes(picture, channels, groups, plan.temperatures[0])
+        contents = form.encode(picture.formula_map(plan, 0), of, classes)
+        for file, data in zip(form.files(by_index[picture.image]), contents, strict=True):
+            Folder(out).publish(file, data)
+
+
+def _names(store: Store, plan: "Plan", images: Sequence[int], name: str | None) -> list[Named]:
+    """Return what the files are named after.
+
+    Raises
+    ------
+    PipeError
+        A name could leave the folder, or is none on some system.
+    """
+    pair, dataset = plan.pairs[0], store.schema.dataset
+    tempered = "" if pair.temperature is None else f"_T{pair.temperature:g}"
+    method = f"{store.schema.network}_{pair.method}{tempered}" if name is None else name
+    dataset = SMIYC_NAMES.get(dataset, dataset)
+    stems = [PurePosixPath(store.schema.images[image]).stem for image in images]
+    for text in (method, dataset, *stems):
+        if not SAFE.fullmatch(text):
+            raise PipeError(
+                f"{text!r} cannot be the name of a file: letters, digits and - + . _ are expected, with a letter or "
+                "digit first",
+                "file-name",
+            )
+    return [Named(stem, image, method, dataset) for stem, image in zip(stems, images, strict=True)]
+
+
+def _refuse_twice(files: Sequence[str]) -> None:
+    """Refuse images that would share a file, also where the system takes capitals for small letters."""
+    seen: set[str] = set()
+    for file in files:
+        if file.casefold() in seen:
+            raise PipeError(f"two images would be written to {file}", "some-images")
+        seen.add(file.casefold())

@@ -1,0 +1,1 @@
+"""Score maps in the files that benchmarks' own tools read."""
