@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from logitpipe.cache.errors import UsageError
+from logitpipe.console.messages import note
 from logitpipe.console.progress import Progress
 
 if TYPE_CHECKING:
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
     from logitpipe.stages.score.figures.rows import Row
     from logitpipe.stages.score.passes.closed_set import ClosedSetRow
     from logitpipe.stages.score.passes.components import ComponentRow
+    from logitpipe.stages.score.passes.open_set import OpenSetRow
     from logitpipe.stages.score.plan import Plan
     from logitpipe.tables.table import Table
 
-FAMILIES = ("components", "closed-set")
+FAMILIES = ("components", "closed-set", "open-set")
 SPACES = ("own", "cityscapes", "macro", "common")
 
 also_option = click.option(
@@ -58,23 +60,30 @@ class Also:
 
     components: "list[ComponentRow] | None" = None
     closed_set: "list[ClosedSetRow] | None" = None
+    open_set: "list[OpenSetRow] | None" = None
 
     def records(self) -> "Records":
         """Return them as files hold them."""
-        from logitpipe.results.benchmarks import closed_set_record, component_record
+        from logitpipe.results.benchmarks import closed_set_record, component_record, open_set_record
 
         found = {}
         if self.components is not None:
             found["components"] = [component_record(row) for row in self.components]
         if self.closed_set is not None:
             found["closed_set"] = [closed_set_record(row) for row in self.closed_set]
+        if self.open_set is not None:
+            found["open_set"] = [open_set_record(row) for row in self.open_set]
         return found
 
     def tables(self) -> "list[Table]":
         """Return them as people read them."""
-        from logitpipe.tables.benchmarks import closed_set_tables, component_tables
+        from logitpipe.tables.benchmarks import closed_set_tables, component_tables, open_set_tables
 
-        return [*component_tables(self.components or ()), *closed_set_tables(self.closed_set or ())]
+        return [
+            *component_tables(self.components or ()),
+            *closed_set_tables(self.closed_set or ()),
+            *open_set_tables(self.open_set or ()),
+        ]
 
 
 def class_codes(text: str | None, store: "Store") -> Mapping[str, int]:
@@ -148,7 +157,12 @@ def compute(
         if "closed-set" in families
         else None
     )
-    return Also(components, closed_set)
+    open_set = (
+        [row for store, plan, rows in scored for row in _open_set(store, plan, rows, label_space, codes, workers)]
+        if "open-set" in families
+        else None
+    )
+    return Also(components, closed_set, open_set)
 
 
 def _components(store: "Store", plan: "Plan", rows: "Sequence[Row]", workers: int) -> "list[ComponentRow]":
@@ -172,3 +186,18 @@ def _closed_set(
     space, known = space_named(label_space, schema), class_codes(codes, store)
     with Progress(f"closed set of {schema.network} on {schema.dataset}", len(images), unit="images") as bar:
         return closed_set_rows(store, plan.protocol, space, known, plan.temperatures, images, workers, bar.advance)
+
+
+def _open_set(
+    store: "Store", plan: "Plan", rows: "Sequence[Row]", label_space: str, codes: str | None, workers: int
+) -> "list[OpenSetRow]":
+    from logitpipe.stages.score.label_spaces import label_space as space_named
+    from logitpipe.stages.score.passes.open_set import open_set_readings, open_set_rows
+
+    images, schema = store.completed(), store.schema
+    space, known = space_named(label_space, schema), class_codes(codes, store)
+    if not known:
+        note(f"{store.path}: the masks of {schema.dataset} name no classes, so that open-mIoU is left out")
+    readings = open_set_readings(plan, known) * len(images)
+    with Progress(f"open set of {schema.network} on {schema.dataset}", readings, unit="readings") as bar:
+        return open_set_rows(store, plan, space, known, images, rows, workers, bar.advance)

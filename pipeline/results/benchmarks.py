@@ -10,14 +10,16 @@ from logitpipe.cache.files.folder import Folder
 from logitpipe.results.columns import FORMAT
 from logitpipe.results.plain_rows import csv_bytes, csv_text
 from logitpipe.stages.score.figures.components import PER_CENT
+from logitpipe.stages.score.figures.open_set import OpenSetFigures
 from logitpipe.stages.score.passes.closed_set import ClosedSetRow
 from logitpipe.stages.score.passes.components import ComponentRow
+from logitpipe.stages.score.passes.open_set import OpenSetRow
 
 Record = dict[str, Any]
 Records = Mapping[str, Sequence[Record]]
 """Name of a family of figures -> its records."""
 
-FAMILIES = ("components", "closed_set")
+FAMILIES = ("components", "closed_set", "open_set")
 FILES = tuple(f"{name}.{ending}" for name in FAMILIES for ending in ("json", "csv"))
 
 
@@ -40,6 +42,12 @@ def closed_set_record(row: ClosedSetRow) -> Record:
     figures = {field.name: getattr(row.figures, field.name) for field in fields(row.figures) if field.name != "iou"}
     ious = {f"iou_{name}": iou for name, iou in zip(row.classes, row.figures.iou, strict=True)}
     return {name: value for name, value in _plain(row).items() if name != "classes"} | figures | ious
+
+
+def open_set_record(row: OpenSetRow) -> Record:
+    """Return one row: keys and figures; a figure that needs classes is None where the masks name none."""
+    figures = {field.name: getattr(row.figures, field.name, None) for field in fields(OpenSetFigures)}
+    return _plain(row) | figures
 
 
 def write_benchmarks(folder: Path, records: Records) -> None:
@@ -66,5 +74,5 @@ def records_as_csv(records: Sequence[Record]) -> str:
     return csv_text({name: [record.get(name) for record in records] for name in names})
 
 
-def _plain(row: ComponentRow | ClosedSetRow) -> Record:
+def _plain(row: ComponentRow | ClosedSetRow | OpenSetRow) -> Record:
     return {field.name: getattr(row, field.name) for field in fields(row) if field.name != "figures"}

@@ -1,10 +1,11 @@
-"""Tables of the benchmarks' own figures: components and the closed set."""
+"""Tables of the benchmarks' own figures: components, the closed set, the open set."""
 
 from collections.abc import Sequence
 
 from logitpipe.console.text import printable
 from logitpipe.stages.score.passes.closed_set import ClosedSetRow
 from logitpipe.stages.score.passes.components import ComponentRow
+from logitpipe.stages.score.passes.open_set import OpenSetRow
 from logitpipe.tables.table import Cell, Group, Table
 
 RULES = {
@@ -27,6 +28,14 @@ def closed_set_tables(rows: Sequence[ClosedSetRow]) -> list[Table]:
     return [
         _closed_set([row for row in rows if (row.dataset, row.protocol, row.label_space) == place])
         for place in places
+    ]
+
+
+def open_set_tables(rows: Sequence[OpenSetRow]) -> list[Table]:
+    """Return a table for each data set, protocol and label space; per cent."""
+    places = dict.fromkeys((row.dataset, row.protocol, row.label_space) for row in rows)
+    return [
+        _open_set([row for row in rows if (row.dataset, row.protocol, row.label_space) == place]) for place in places
     ]
 
 
@@ -69,6 +78,24 @@ def _closed_set(rows: Sequence[ClosedSetRow]) -> Table:
         (Group("", ("mIoU", "accuracy", "NLL", "Brier", "ECE")),),
         tuple(lines),
         ("NLL in nats and Brier score are no per cent; of NLL the least of each store is marked",),
+    )
+
+
+def _open_set(rows: Sequence[OpenSetRow]) -> Table:
+    lines = []
+    for row in rows:
+        found = row.figures
+        figures = (found.open_miou, found.closed_miou, found.unknown_iou) if found else (None,) * 3
+        words = _cells(row.network, row.method, _temperature(row.temperature), row.rule)
+        lines.append((*words, *_cells(_per_cent(row.tpr_at_5_fpr), *map(_per_cent, figures))))
+    first = rows[0]
+    return Table(
+        printable(f"Open set: {first.dataset}, protocol {first.protocol}, label space {first.label_space}, per cent"),
+        ("network", "method", "T", "threshold"),
+        (Group("", ("TPR at FPR 5", "open-mIoU", "closed mIoU", "unknown IoU")),),
+        tuple(lines),
+        ("unknown from the first TPR >= 95 %, the first FPR >= 5 %, the best F1; these labels chose the thresholds",),
+        words=2,
     )
 
 

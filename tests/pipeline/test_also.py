@@ -81,7 +81,7 @@ def test_a_store_without_classes_says_so_in_one_line(pixel_store):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--also", "panoptic"), "'panoptic' is none of components, closed-set"),
+        (("--also", "panoptic"), "'panoptic' is none of components, closed-set, open-set"),
         (("--also", "components", "--format", "csv"), "--format csv prints one table"),
         (
             ("--also", "closed-set", "--class-codes", "road"),
@@ -94,3 +94,16 @@ def test_refusals(pixel_store, flags, message):
     assert result.exit_code != 0
     assert result.stdout == ""
     assert message in result.stderr
+
+
+def test_open_set(pixel_store, tmp_path):
+    """Known classes and the unknown in one mask; without classes there is the rate alone, and a word on stderr."""
+    out = tmp_path / "out"
+    result = score(pixel_store, "--also", "open-set", "--class-codes", "road=0", "--out", out)
+    assert result.exit_code == 0, result.stderr
+    rows = rows_of(out / "open_set.csv")
+    assert [row["rule"] for row in rows] == ["tpr95", "fpr5", "best-f1"] * 2
+    assert all(0 <= float(row["open_miou"]) <= float(row["closed_miou"]) for row in rows)
+    result = score(pixel_store, "--also", "open-set")
+    assert result.exit_code == 0
+    assert "name no classes, so that open-mIoU is left out" in result.stderr

@@ -8,10 +8,11 @@ import numpy as np
 
 from logitpipe.stages.score.figures.closed_set import ClosedSetFigures, closed_set_figures
 from logitpipe.stages.score.kernels.classes import BINS, BRIER, NLL, NLL_UNIT, SUMS, UNIT, count_logits, count_scores
-from logitpipe.stages.score.kernels.resampling import Axis, axis_weights
-from logitpipe.stages.score.kinds.mask import MaskLogits, softmax
+from logitpipe.stages.score.kinds.mask import MaskLogits
 from logitpipe.stages.score.kinds.pixel import PixelLogits
+from logitpipe.stages.score.kinds.pixel import axes as axes_between
 from logitpipe.stages.score.picture import Picture
+from logitpipe.stages.score.prediction import class_scores
 from logitpipe.stages.streams import in_parallel
 
 _HALF = 32
@@ -118,21 +119,11 @@ def count_classes(
     channels, groups, temperatures = statistic.channels, statistic.groups, statistic.temperatures[part]
     if isinstance(picture.logits, PixelLogits):
         values = picture.logits.values
-        axes = _axes(values.shape[1:], picture.labels.shape)
+        axes = axes_between(values.shape[1:], picture.labels.shape)
         count_logits(values, channels, groups, np.array(temperatures), axes, picture.labels, confusion, sums, bins)
         return
     logits = cast("MaskLogits", picture.logits)
-    axes, every = _axes(logits.M.shape[1:], picture.labels.shape), np.arange(channels.size)
+    axes, every = axes_between(logits.M.shape[1:], picture.labels.shape), np.arange(channels.size)
     for t, T in enumerate(temperatures):
         scores = class_scores(logits, channels, T)
         count_scores(scores, every, groups, axes, picture.labels, confusion[t], sums[t], bins[t])
-
-
-def class_scores(logits: MaskLogits, channels: np.ndarray, T: float) -> np.ndarray:
-    """Return S_k = sum over queries of softmax(c / T)_qk M_q for some classes: float32 (P, h, w)."""
-    P = softmax(logits.class_logits / T)[:, channels].astype(np.float32)
-    return np.ascontiguousarray((P.T @ logits.M.reshape(len(P), -1)).reshape(-1, *logits.M.shape[1:]))
-
-
-def _axes(source: tuple[int, ...], target: tuple[int, ...]) -> tuple[Axis, Axis]:
-    return axis_weights(source[0], target[0]), axis_weights(source[1], target[1])

@@ -5,10 +5,9 @@ from typing import cast
 import numpy as np
 
 from logitpipe.stages.score.kernels.classes import predict_logits
-from logitpipe.stages.score.kinds.mask import MaskLogits
+from logitpipe.stages.score.kinds.mask import MaskLogits, softmax
 from logitpipe.stages.score.kinds.pixel import PixelLogits, axes
 from logitpipe.stages.score.picture import Picture
-from logitpipe.stages.score.statistics.class_counts import class_scores
 
 
 def predicted_classes(picture: Picture, channels: np.ndarray, groups: np.ndarray, T: float) -> np.ndarray:
@@ -27,3 +26,9 @@ def predicted_classes(picture: Picture, channels: np.ndarray, groups: np.ndarray
     scores = class_scores(cast("MaskLogits", picture.logits), channels, T)
     predict_logits(scores, np.arange(channels.size), groups, axes(scores.shape[1:], out.shape), out)
     return out
+
+
+def class_scores(logits: MaskLogits, channels: np.ndarray, T: float) -> np.ndarray:
+    """Return S_k = sum over queries of softmax(c / T)_qk M_q for some classes: float32 (P, h, w)."""
+    P = softmax(logits.class_logits / T)[:, channels].astype(np.float32)
+    return np.ascontiguousarray((P.T @ logits.M.reshape(len(P), -1)).reshape(-1, *logits.M.shape[1:]))
