@@ -24,15 +24,18 @@ from logitpipe.tables.formats import FORMATS, choose_format, formatted
 if TYPE_CHECKING:
     from logitpipe.cache.files.places import Place
     from logitpipe.cache.reading.store import Store
-    from logitpipe.stages.score.figures.curves import Sketch
+    from logitpipe.results.per_image import ImageCounts
     from logitpipe.stages.score.figures.rows import Row
     from logitpipe.stages.score.passes.sweep import Resolve
     from logitpipe.stages.score.plan import Plan
     from logitpipe.stages.score.protocols import Protocol
+    from logitpipe.stages.score.statistics.histograms import Scored
     from logitpipe.tables.metrics import Metric
 
 MOST_TEMPERATURES = 10_000
 MOST_WORKERS = 256
+MOST_HISTOGRAMS = 200_000
+"""Of single images times pairs, 8 kB each: beyond that they are not kept."""
 
 
 def parse_temperatures(_context: click.Context, _option: click.Parameter, text: str) -> tuple[float, ...]:
@@ -164,14 +167,20 @@ def score(
     if out:
         _prepare(out, overwrite)
     scored = [_score(store, plan, workers, exact, bool(out), resolve) for store, plan in plans]
-    rows, sketches = ([one for part in parts for one in part] for parts in zip(*scored, strict=True))
-    of_stores = [(store, plan, part[0]) for (store, plan), part in zip(plans, scored, strict=True)]
+    rows = [each.row for part in scored for each in part]
+    of_stores = [
+        (store, plan, [each.row for each in part]) for (store, plan), part in zip(plans, scored, strict=True)
+    ]
     more = compute(also, of_stores, label_space, class_codes, workers)
     try:
         if out:
             from logitpipe.results.writing import write_results
 
-            write_results(out, rows, sketches, _settings(ctx, plans), benchmarks=more.records())
+            sketches = [each.sketch for part in scored for each in part if each.sketch]
+            images = [_image_counts(store, part) for (store, _), part in zip(plans, scored, strict=True)]
+            write_results(
+                out, rows, sketches, _settings(ctx, plans), [each for each in images if each], more.records()
+            )
     finally:  # hours of work may stand behind the figures: they are shown whatever became of the files
         click.echo(formatted(rows, printed_as, summary, shown, more), nl=False)
     if missing:
@@ -261,9 +270,9 @@ def _missing(plans: "Sequence[tuple[Store, Plan]]", allow_incomplete: bool) -> i
 
 
 def _score(
-    store: "Store", plan: "Plan", workers: int, exact: bool, sketched: bool, resolve: "Resolve"
-) -> "tuple[list[Row], list[Sketch]]":
-    """Return the figures of each pair and, if wanted, what is drawn of it."""
+    store: "Store", plan: "Plan", workers: int, exact: bool, into_files: bool, resolve: "Resolve"
+) -> "list[Scored]":
+    """Return the figures of each pair and, where they go into files, its curves and histograms of single images."""
     from logitpipe.cache.reading.store import stored_bytes
     from logitpipe.stages.score.passes.sweep import compile_kernels, sweep, walks
 
@@ -272,25 +281,40 @@ def _score(
     detail(f"{store.path}: {len(images)} images of {name}, {size}; {len(plan.pairs)} pairs of method and temperature")
     with word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
         compile_kernels(plan)
+    per_image = into_files and len(images) * len(plan.pairs) <= MOST_HISTOGRAMS
+    if into_files and not per_image:
+        note(f"{store.path}: no histograms of single images are kept, as {len(images)} images are too many for that")
     with Progress(f"scoring {name}", len(walks(plan)) * len(images)) as progress:
-        scored = sweep(store, plan, images, workers, progress.advance, sketched, resolve, progress.extend)
+        scored = sweep(
+            store, plan, images, workers, progress.advance, into_files, resolve, per_image, progress.extend
+        )
     if lacking := unlabelled(store):
         caution(
             f"{store.path}: {len(lacking)} of {len(images)} pictures have no mask and are left out of the figures: "
             f"{listed(lacking)}"
         )
-    rows, sketches = [each.row for each in scored], [each.sketch for each in scored if each.sketch]
     if not exact:
-        return rows, sketches
-    from logitpipe.stages.score.passes.exact import (
-        exact_rows,  # scikit-learn, which takes longer to import than many a store to score
-    )
+        return scored
+    from logitpipe.stages.score.passes.exact import exact_rows  # scikit-learn, which is slow to import
 
-    passes = len({pair.temperature for pair in plan.pairs})
+    rows, passes = [each.row for each in scored], len({pair.temperature for pair in plan.pairs})
     with Progress(f"scoring {name} exactly", passes * len(images), unit="readings") as progress:
         found = exact_rows(store, plan, images, rows, progress.advance)
     note(_agreement(rows, found))
-    return found, sketches
+    return [each._replace(row=row) for each, row in zip(scored, found, strict=True)]
+
+
+def _image_counts(store: "Store", scored: "Sequence[Scored]") -> "ImageCounts | None":
+    """Return the histograms of single images of a store; None where there are none."""
+    import numpy as np
+
+    from logitpipe.results.per_image import ImageCounts
+
+    found = [each.images for each in scored if each.images]
+    if not found:
+        return None
+    names = tuple(store.schema.images[image] for image in found[0].indices)
+    return ImageCounts(names, np.stack([each.counts for each in found]))
 
 
 def _agreement(streamed: "Sequence[Row]", exact: "Sequence[Row]") -> str:

@@ -126,6 +126,69 @@ def filled(counts: Counts, bins: int) -> tuple[Array, Array, Array]:
 
 
 @kernel
+def raise_place(low: Array, carries: Array, place: int, number: int) -> None:
+    """Add a number to one place of a histogram."""
+    raised = np.int64(low[place]) + number
+    more = raised // np.int64(CARRY) - 1 if raised >= 256 else 0
+    low[place] = raised - more * np.int64(CARRY)
+    if more > 0:  # or memory that holds nothing would be taken up
+        carries[place] += np.uint32(more)
+
+
+@entry
+def drain(own: Counts, total: Counts, bins: int, zero: int, most: int) -> tuple[int, Array, Array, Array]:
+    """Add one image's histogram to that of all images, empty it, and return it with neighbouring bins joined.
+
+    Parameters
+    ----------
+    own, total : histograms of (places,), the first one left empty but for its place of ignored pixels
+    bins : how many bins there are
+    zero : the bin of zero, from which joined bins are counted
+    most : how many joined bins there may be, about
+
+    Returns
+    -------
+    shift : 2**shift neighbours are joined
+    joined, anomalous, normal : int32 (n,), the filled ones by falling score and their pixels
+    """
+    found, anomalous, normal = np.empty((3, bins + 1), np.int64)  # memory that is not written to is none
+    size = 0
+    for start in range((bins - 1) // STRETCH * STRETCH, -1, -STRETCH):
+        stop = min(start + STRETCH, bins)
+        if any_filled(own.low[start:stop]) or any_filled(own.low[bins + start : bins + stop]):
+            for i in range(stop - 1, start - 1, -1):
+                n = own.low[i] + np.int64(CARRY) * own.carries[i]
+                p = own.low[bins + i] + np.int64(CARRY) * own.carries[bins + i]
+                if n > 0:
+                    raise_place(total.low, total.carries, i, n)
+                    own.low[i] = 0
+                    if own.carries[i] > 0:
+                        own.carries[i] = 0
+                if p > 0:
+                    raise_place(total.low, total.carries, bins + i, p)
+                    own.low[bins + i] = 0
+                    if own.carries[bins + i] > 0:
+                        own.carries[bins + i] = 0
+                if n + p > 0:
+                    found[size], anomalous[size], normal[size] = i - zero, p, n
+                    size += 1
+    shift, kept = -1, most + 1
+    while kept > most:
+        shift, kept = shift + 1, 0
+        for i in range(size):
+            kept += i == 0 or found[i] >> shift != found[i - 1] >> shift
+    joined, P, N = np.zeros((3, kept), np.int32)
+    at = -1
+    for i in range(size):
+        if i == 0 or found[i] >> shift != found[i - 1] >> shift:
+            at += 1
+            joined[at] = found[i] >> shift
+        P[at] += anomalous[i]
+        N[at] += normal[i]
+    return shift, joined, P, N
+
+
+@kernel
 def any_filled(low: Array) -> bool:
     """Return whether any of some bins holds a pixel; most stretches hold none."""
     held = np.uint8(0)

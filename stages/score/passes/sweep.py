@@ -33,6 +33,7 @@ def sweep(
     advance: Callable[[], None],
     sketched: bool = False,
     resolve: Resolve = "none",
+    per_image: bool = False,
     extend: Callable[[int], None] = lambda _more: None,
 ) -> list[Scored]:
     """Compute the figures of every pair of a plan over some images of a store.
@@ -45,6 +46,7 @@ def sweep(
         are resolved
     sketched : whether curves and distributions are wanted beside the figures
     resolve : which pairs are walked over again where a digit is open, until all are certain
+    per_image : whether histograms of single images are wanted
     extend : called with the number of images that each such walk will read besides, before it begins
 
     Returns
@@ -61,7 +63,7 @@ def sweep(
     parts, truth = walks(plan), GroundTruth(store, plan.protocol, images)
     found: dict[Pair, Scored] = {}
     for part in parts:
-        statistic = Histograms(store, part, workers, sketched, partial(_to_resolve, resolve))
+        statistic = Histograms(store, part, workers, sketched, partial(_to_resolve, resolve), per_image)
         scored = statistic.finish(walk(truth, images, statistic, workers, advance))
         found |= dict(zip(part.pairs, scored, strict=True))
         if resolve == "all":

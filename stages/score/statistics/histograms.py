@@ -2,18 +2,19 @@
 
 import mmap
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from logitpipe.cache import PipeError, Store
 from logitpipe.stages.score.figures.curves import Sketch, sketch
+from logitpipe.stages.score.figures.image_counts import MOST_JOINED, Joined, image_counts
 from logitpipe.stages.score.figures.metrics import Curve, all_figures
 from logitpipe.stages.score.figures.rows import Row, make_row
-from logitpipe.stages.score.kernels.counts import Counts, add_counts, fill, filled
+from logitpipe.stages.score.kernels.counts import Counts, add_counts, drain, fill, filled
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Plan
 from logitpipe.stages.streams import in_parallel
@@ -36,6 +37,8 @@ class Tally:
     above : int64 (pairs, thresholds, 2), normal and anomalous pixels that reach each threshold
     images : number of images counted
     pixels : int64 (2,), normal and anomalous pixels counted
+    by_image : where single images are wanted, by the index of each a small histogram of each pair
+    scratch : where they are wanted, the counts of the image at hand, empty between images
     """
 
     plan: Plan
@@ -43,6 +46,8 @@ class Tally:
     above: np.ndarray
     images: int
     pixels: np.ndarray
+    by_image: dict[int, list[Joined]] = field(default_factory=dict)
+    scratch: Counts | None = None
 
     @classmethod
     def zero(cls, plan: Plan) -> "Tally":
@@ -63,10 +68,17 @@ class Tally:
         self.above += other.above
         self.images += other.images
         self.pixels += other.pixels
+        self.by_image |= other.by_image
 
     def of_pair(self, pair: int) -> Counts:
         """Return the histogram of a pair, not a copy."""
         return Counts(self.counts.low[pair], self.counts.carries[pair])
+
+    def drain(self, pair: int) -> Joined:
+        """Move the counts of the image at hand to those of all images, and return them in small form."""
+        scratch, bins = cast(Counts, self.scratch), self.plan.bins(self.plan.pairs[pair])
+        own = Counts(scratch.low[pair], scratch.carries[pair])
+        return Joined(*drain(own, self.of_pair(pair), bins.count, int(bins.layout[3]), MOST_JOINED))
 
     def curve(self, pair: int) -> Curve:
         """Return what the figures of a pair are computed from."""
@@ -132,6 +144,7 @@ class Histograms:
     workers : threads that compute the figures
     sketched : whether curves and distributions are wanted beside the figures
     kept : from the rows of all pairs, the indices of those whose filled bins are wanted too
+    per_image : whether histograms of single images are wanted
     """
 
     store: Store
@@ -139,6 +152,7 @@ class Histograms:
     workers: int = 1
     sketched: bool = False
     kept: Callable[[Sequence[Row]], Collection[int]] = lambda _rows: ()
+    per_image: bool = False
 
     @cached_property
     def expected_bytes(self) -> int:
@@ -152,8 +166,13 @@ class Histograms:
     def of_image(self, picture: Picture, total: Tally, threads: int = 1) -> None:
         """Count all pairs; threads share an image by its temperatures."""
         parts = split(self.plan, threads)
-        in_parallel(lambda pairs: picture.count(self.plan, pairs, total.counts, total.above), parts, threads)
+        if self.per_image and total.scratch is None:
+            total.scratch = Tally.zero(self.plan).counts
+        counts = total.scratch or total.counts
+        in_parallel(lambda pairs: picture.count(self.plan, pairs, counts, total.above), parts, threads)
         total.add_image(picture.labels)
+        if total.scratch is not None:
+            total.by_image[picture.image] = [total.drain(pair) for pair in range(len(self.plan.pairs))]
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Tally:
         """See `Statistic`."""
@@ -167,17 +186,36 @@ class Histograms:
         def scored(pair: int) -> Scored:
             curve = total.curve(pair) if self.sketched or pair in kept else None
             drawn = sketch(self.plan, self.plan.pairs[pair], curve) if self.sketched and curve else None
-            return Scored(rows[pair], drawn, curve if pair in kept else None)
+            images = sorted(total.by_image)
+            counts = image_counts([total.by_image[image][pair] for image in images]) if images else None
+            of_images = None if counts is None else OfImages(tuple(images), counts)
+            return Scored(rows[pair], drawn, curve if pair in kept else None, of_images)
 
         return in_parallel(scored, range(len(rows)), self.workers)
 
 
+class OfImages(NamedTuple):
+    """Histograms of single images: their indices in the store, and int32 (images, 2, bins) of `image_counts`."""
+
+    indices: tuple[int, ...]
+    counts: np.ndarray
+
+
 class Scored(NamedTuple):
-    """What was found of one pair: its figures and, where they were asked for, its sketch and its filled bins."""
+    """What was found of one pair: its figures and, where they were asked for, more.
+
+    Parameters
+    ----------
+    row : its figures
+    sketch : what is drawn of it
+    curve : its filled bins
+    images : histograms of single images
+    """
 
     row: Row
     sketch: Sketch | None
     curve: Curve | None
+    images: OfImages | None
 
 
 def make_rows(store: Store, plan: Plan, tally: Tally, workers: int = 1) -> list[Row]:
