@@ -24,8 +24,7 @@ from logitpipe.cache.format.records import parse
 from logitpipe.cache.format.schema import MAX_IMAGE_BYTES
 from logitpipe.commands.infer import parse_shard, parse_size
 from logitpipe.commands.score import parse_choices, parse_temperatures
-from logitpipe.stages.infer.data.imagefile import decode as decode_image
-from logitpipe.stages.infer.data.imagefile import image_size
+from logitpipe.stages.infer.data.imagefile import read_header
 from logitpipe.stages.infer.data.masks import codes
 from logitpipe.stages.infer.networks.eomt.config import PLACES, check_config, load_config, stated_size
 from logitpipe.stages.infer.weights.checkpoints import read_checkpoint
@@ -68,7 +67,7 @@ def metadata(data: bytes) -> None:
 def record(data: bytes) -> None:
     """Parse a completion record; one that is taken holds texts where texts belong."""
     with suppress(PipeError):
-        found = parse(data, "here")
+        found = parse(data)
         assert all(isinstance(text, str) for text in (found.name, found.fingerprint, *found.sources.values()))
 
 
@@ -99,8 +98,8 @@ def image(data: bytes) -> None:
     with warnings.catch_warnings(), suppress(PipeError):
         warnings.simplefilter("ignore")  # of Pillow, about what it overlooks
         path = written(data, "mask.png")
-        size = image_size(path)
-        assert codes(decode_image(data, path), path).shape == size
+        size = read_header(path).size
+        assert codes(data, path).shape == size
 
 
 def text_of(data: bytes) -> str:

@@ -152,6 +152,7 @@ def test_who_is_killed_at_a_step_is_succeeded_by_the_same_command(data, disturbe
     assert kills
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_who_is_killed_in_the_midst_of_a_write_is_too(data, disturbed, undisturbed, scenario):
     expected, steps = undisturbed(scenario)

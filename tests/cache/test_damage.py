@@ -28,6 +28,7 @@ def test_no_damage_is_silent_or_scored_around_and_a_repair_undoes_each(tmp_path)
         assert columns["refused"] > 0, name
 
 
+@pytest.mark.slow
 def test_a_damage_that_changes_no_meaning_may_pass(tmp_path):
     with small_chunks():
         subject = make_subject(tmp_path / "store", "pixel")
@@ -49,6 +50,7 @@ def test_the_campaign_sees_a_store_that_does_not_check(tmp_path, monkeypatch):
     assert columns["wrong"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pixel", "mask"])
 def test_the_commands_end_in_the_codes_of_damage(tmp_path, kind):
     """`pipe verify` and `pipe score` from the outside, each kind of file flipped once."""

@@ -59,6 +59,7 @@ def test_zarr_python_reads_a_store(store):
         np.testing.assert_array_equal(array[:], expected(store, name))
 
 
+@pytest.mark.slow
 def test_zarr_python_without_consolidated_metadata_knows_no_folder_of_records(store):
     group = zarr.open_group(str(store.path), mode="r", use_consolidated=False)
     for name in store.arrays:

@@ -43,6 +43,7 @@ def test_the_metadata_comes_back_as_the_schema(schema):
     assert parse(json.loads(json.dumps(schema.metadata())), "here") == schema
 
 
+@pytest.mark.slow
 @given(facts=FACTS, preprocessing=FACTS, images=NAMES, dataset=st.text())
 def test_facts_and_names_may_be_anything(facts, preprocessing, images, dataset):
     schema = replace(PIXEL, facts=facts, preprocessing=preprocessing, images=images, dataset=dataset)

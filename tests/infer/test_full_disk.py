@@ -151,6 +151,7 @@ def test_results_that_find_no_room_are_whole_or_absent(tmp_path, disk, size):
         assert file.name == "settings.json" or file.read_bytes() == (whole / file.name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="tmpfs is Linux's")
 def test_pictures_that_find_no_room_are_whole_or_absent(tmp_path, disk):
     store = fill(tmp_path / "store.zarr", make_schema("pixel"))

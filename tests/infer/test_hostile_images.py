@@ -80,6 +80,7 @@ def test_a_size_beyond_the_limit_is_refused_by_the_header(data, folder, size):
         fails(labels(data), f"pipe: {message}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])
 def test_a_text_that_unpacks_to_much_is_refused(data, picture, kind):
     bomb = chunk(kind, b"a\0\0" + zlib.compress(bytes(300 << 20)))
@@ -91,6 +92,7 @@ def test_a_text_that_unpacks_to_much_is_refused(data, picture, kind):
         read_dataset(data.parent, "Tiny")
 
 
+@pytest.mark.slow
 def test_pixels_beyond_the_size_are_not_unpacked(mask):
     mask.write_bytes(png(*SIZE, pixels=bytes(33 * 16 + (300 << 20))))
     assert not read_codes(mask).any()

@@ -424,6 +424,7 @@ def test_any_number_of_prefixes_ends():
     assert list(strip_prefixes({key: torch.ones(1)})) == [key.replace("module.", "", 8)]
 
 
+@pytest.mark.slow
 def test_too_many_entries_are_refused(tmp_path):
     path = tmp_path / "weights.safetensors"
     safetensors.torch.save_file({str(i): torch.zeros(1) for i in range(10_001)}, path)

@@ -176,6 +176,7 @@ def test_a_method_that_knows_no_temperature_needs_none(tmp_path, pixel_store):
     assert page.table("Methods compared on Tiny")[0] == ["Method", "no temperature"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("protocol", "codes"), [("standard", (0, 255)), ("course", (0, 255)), ("standard", (1,))])
 def test_without_figures_the_page_says_why(tmp_path, protocol, codes):
     store = fill(tmp_path / "store", make_schema("pixel"), codes=codes)
@@ -203,6 +204,7 @@ def test_images_that_came_later_are_not_in_the_gallery(tmp_path):
     assert "Photograph a.png" in names and "Photograph b.png" not in names
 
 
+@pytest.mark.slow
 def test_stores_of_one_network_are_told_apart(tmp_path, pixel_store, mask_store):
     others = [fill(tmp_path / name / "other.zarr", make_schema("pixel")) for name in ("x", "y")]
     page = report(scored(tmp_path, pixel_store, *others, mask_store))

@@ -78,6 +78,7 @@ def test_the_stores_are_found_from_another_folder(tmp_path, monkeypatch):
     assert not (tmp_path / "out/report.html").exists()
 
 
+@pytest.mark.slow
 def test_the_same_results_make_the_same_page(tmp_path, pixel_store):
     out = scored(tmp_path, pixel_store, "--temperatures", "0.5,1")
     pages = [call("report", out, "--overwrite") and (out / "report.html").read_bytes() for _ in range(2)]

@@ -312,6 +312,7 @@ def test_a_map_that_says_nothing_has_the_figures_of_one_tie(pixel_store):
     assert unresolved["fpr95_lower"] == 0 and unresolved["fpr95_upper"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_results_that_cannot_be_printed_end_in_a_line(pixel_store):
     words = [sys.executable, "-m", "logitpipe", "score", str(pixel_store)]

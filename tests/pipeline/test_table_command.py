@@ -133,12 +133,14 @@ def test_folders_are_joined(folder, tmp_path):
     assert pipe("table", folder, tmp_path / "again").stdout == pipe("table", folder).stdout
 
 
+@pytest.mark.slow
 def test_intervals_are_those_of_the_bootstrap(folder):
     header, first, *_ = as_lines(pipe("table", folder, "--intervals", "--format", "csv").stdout)
     low, high = map(float, first[header.index("Other AuPRC interval")].strip("[]").split(","))
     assert 0 <= low < high <= 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["auprc", "fpr95"])
 def test_compare_tells_apart_what_differs_in_every_image_and_nothing_else(folder, metric):
     lines = pipe("compare", folder, "--metric", metric).stdout.splitlines()
@@ -149,6 +151,7 @@ def test_compare_tells_apart_what_differs_in_every_image_and_nothing_else(folder
     assert sum("worse" in line.split() for line in lines) == 0 or metric == "auprc"
 
 
+@pytest.mark.slow
 def test_compare_against_a_row_or_all_pairs(folder):
     lines = pipe("compare", folder, "--against", "enet:msp").stdout.splitlines()
     assert sum("all are compared with this one" in line for line in lines) == 2
@@ -162,6 +165,7 @@ def test_compare_against_a_row_or_all_pairs(folder):
     assert result.exit_code == 2 and "--against: 'msp' is not one of the rows of " in result.stderr
 
 
+@pytest.mark.slow
 def test_figures_of_single_images_are_a_csv(folder, tmp_path):
     path = tmp_path / "images.csv"
     assert pipe("compare", folder, "--per-image", path).exit_code == 0

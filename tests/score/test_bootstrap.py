@@ -43,6 +43,7 @@ def by_pixels(counts: np.ndarray) -> list[float]:
     return [average_precision_score(labels, scores), first, roc_auc_score(labels, scores)]
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_the_pixels(counts):
     found = image_figures(counts)
     for row, image in product(range(3), range(7)):

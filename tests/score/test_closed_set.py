@@ -111,6 +111,7 @@ def test_against_float64(store, space):
         assert figures.ece == pytest.approx(sum(gaps) / labels.size, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_against_torchmetrics(store):
     torch = pytest.importorskip("torch")
     classification = pytest.importorskip("torchmetrics.functional.classification")

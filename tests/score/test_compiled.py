@@ -49,6 +49,7 @@ def kept(folder):
     return {path: path.stat().st_size for path in sorted(folder.rglob("*.nb?"))}
 
 
+@pytest.mark.slow
 def test_code_is_kept_below_the_folder_that_numba_was_given(script, tmp_path):
     cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     assert run(script, **cache) == ("3.0\n", "")
@@ -60,6 +61,7 @@ def test_code_is_kept_below_the_folder_that_numba_was_given(script, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in kept(tmp_path / "cache")} == before
 
 
+@pytest.mark.slow
 def test_two_processors_that_share_a_home_share_no_file(script, tmp_path):
     home = {"HOME": str(tmp_path)}
     assert run(script, **home) == ("3.0\n", "")
@@ -69,6 +71,7 @@ def test_two_processors_that_share_a_home_share_no_file(script, tmp_path):
     assert len(both) == 2 * len(mine) and len({path.parent.parent for path in both}) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "left"), [("nbi", 0.0), ("nbi", 0.5), ("nbc", 0.0), ("nbc", 0.5)])
 def test_damaged_code_is_compiled_again(script, tmp_path, kind, left):
     cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
