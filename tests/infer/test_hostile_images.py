@@ -70,7 +70,7 @@ def test_a_size_beyond_the_limit_is_refused_by_the_header(data, folder, size):
     file.write_bytes(png(*size))
     message = (
         f"{file}: an image may have at most {MOST} pixels, and this one has more; "
-        "allow more with --max-pixels, reduce it, or take it out of the data set"
+        "reduce it, or take it out of the data set"
     )
     with refused(message):
         read_dataset(data.parent, "Tiny")
@@ -214,7 +214,7 @@ def test_what_is_no_picture_file_is_never_opened(data, picture, mask, kind):
             file.mkdir()
         else:
             file.symlink_to({"device": "/dev/zero", "dangling link": "/nowhere"}.get(kind, file))
-    with refused(f"{picture}: expected nothing but pictures in {data}/images, this is no file"):
+    with refused(f"{picture}: expected nothing but pictures in {data}/images, this is no file; take it out"):
         read_dataset(data.parent, "Tiny")
     reason = {
         "folder": "Is a directory",
@@ -234,7 +234,7 @@ def test_what_is_no_picture_file_is_never_opened(data, picture, mask, kind):
 def test_a_mask_that_is_no_file_is_refused(data, mask):
     mask.unlink()
     mask.symlink_to("/dev/zero")
-    with refused(f"{mask}: expected nothing but pictures in {data}/labels_masks, this is no file"):
+    with refused(f"{mask}: expected nothing but pictures in {data}/labels_masks, this is no file; take it out"):
         read_dataset(data.parent, "Tiny")
 
 

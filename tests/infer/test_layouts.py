@@ -1,5 +1,6 @@
 """Trees of each layout, made as its public loaders read them: found by looking, read as the course's layout is."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from conftest import refused
 from PIL import Image
 
 from logitpipe.cache import PipeError
+from logitpipe.console.advice import ADVICE
 from logitpipe.stages.infer.data.datasets import DataSet, dataset_names, read_dataset
 from logitpipe.stages.infer.data.layouts import LAYOUTS
 from logitpipe.stages.infer.data.layouts.base import Codes, Listing, Sample
@@ -15,6 +17,7 @@ from logitpipe.stages.infer.data.masks import known_codes
 from logitpipe.stages.infer.data.preprocess import prepare
 
 SIZE = (6, 10)
+WHICH = "say with --layout which one it is"
 
 SEQUENCE = "01_Hanns_Klemm_Str_45"
 FRAME = f"{SEQUENCE}_000000_000080"
@@ -207,10 +210,35 @@ def test_numbered_pictures_of_fishyscapes_are_found(tmp_path, forms, folders):
     assert (dataset.layout, [sample.name for sample in dataset.samples]) == ("fishyscapes", [forms[1]])
 
 
+def test_a_folder_of_data_sets_is_none_itself(tmp_path):
+    for name in ("0000_labels.png", "0000.png"):
+        (tmp_path / "FS_Static").mkdir(exist_ok=True)
+        Image.new("L", (4, 4)).save(tmp_path / "FS_Static" / name)
+    (tmp_path / "fishyscapes_lostandfound").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "fishyscapes_lostandfound" / "0000_a_labels.png")
+    write("smiyc", tmp_path)
+    assert set(dataset_names(tmp_path / "FS_Static")) == {"FS_Static"}
+    assert "FS_Static" in dataset_names(tmp_path)
+    assert "fishyscapes_lostandfound" not in dataset_names(tmp_path)  # masks alone are no data set
+
+
+def test_the_layout_of_the_docs_is_one(tmp_path, monkeypatch):
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    monkeypatch.setitem(LAYOUTS, "wilddash", None)  # so that it is taken back
+    exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], {})
+    for file in ("Wild/images/0.jpg", "Wild/semantic/0_ids.png"):
+        (tmp_path / file).parent.mkdir(parents=True)
+        Image.new("L", (4, 4)).save(tmp_path / file)
+    dataset = read_dataset(tmp_path, "Wild", layout="wilddash")
+    assert (dataset.unlabelled, dataset.label_codes) == (0, "normal=0-18,anomaly=19,void=255")
+
+
 def test_a_mask_of_fishyscapes_without_its_picture_is_named(tmp_path):
     Image.new("L", (4, 4)).save(tmp_path / "0007_labels.png")
     (tmp_path / "0007_rgb.npz").touch()
-    with refused(f"{tmp_path}: every mask needs its picture, 1 lack theirs: 0007_labels.png"):
+    with refused(
+        f"{tmp_path}: every mask needs its picture, 1 lack theirs: 0007_labels.png; {ADVICE['fishyscapes-pictures']}"
+    ):
         read_dataset(tmp_path, tmp_path.name)
 
 
@@ -218,7 +246,9 @@ def test_codes_that_fit_both_kinds_of_street_hazards_need_a_name(tmp_path):
     for folder, values in (("images", [0, 0]), ("annotations", [0, 14])):
         (tmp_path / folder).mkdir()
         Image.fromarray(np.array([values], np.uint8)).save(tmp_path / folder / "0.png")
-    with refused(f"{tmp_path}: the folder looks like several layouts: street-hazards, street-hazards-0based"):
+    with refused(
+        f"{tmp_path}: the folder looks like several layouts: street-hazards, street-hazards-0based; {WHICH}"
+    ):
         read_dataset(tmp_path, tmp_path.name)
     assert read_dataset(tmp_path, tmp_path.name, layout="street-hazards").layout == "street-hazards"
 
@@ -227,7 +257,7 @@ def test_masks_in_two_folders_need_a_name(tmp_path):
     for folder in ("images", "labels", "labels_masks"):
         (tmp_path / folder).mkdir()
         Image.new("L", (4, 4)).save(tmp_path / folder / "0.png")
-    with refused(f"{tmp_path}: the folder looks like several layouts: course, plain"):
+    with refused(f"{tmp_path}: the folder looks like several layouts: course, plain; {WHICH}"):
         read_dataset(tmp_path, tmp_path.name)
 
 
@@ -235,7 +265,7 @@ def test_coarse_masks_of_cityscapes_are_not_taken_for_lost_and_found(tmp_path):
     for kind, end in (("leftImg8bit", "leftImg8bit"), ("gtCoarse", "gtCoarse_labelTrainIds")):
         (tmp_path / kind / "train_extra" / "ulm").mkdir(parents=True)
         Image.new("L", (4, 4)).save(tmp_path / kind / "train_extra" / "ulm" / f"ulm_000000_000019_{end}.png")
-    with refused(f"{tmp_path}: expected a data set of a known layout, and none fits"):
+    with refused(f"{tmp_path}: expected a data set of a known layout, and none fits; {ADVICE['list-layouts']}"):
         read_dataset(tmp_path, tmp_path.name)
 
 
@@ -244,7 +274,10 @@ def test_coarse_masks_of_cityscapes_are_not_taken_for_lost_and_found(tmp_path):
     [
         ("picture,mask\na.png,", "expected the columns image,mask,name, found picture,mask"),
         ("image,mask\na.png,", "1 of its files are not there: {root}/a.png"),
-        ("image,name\n0.png,a\n1.png,a", "each name may occur once, and 'a' occurs several times"),
+        (
+            "image,name\n0.png,a\n1.png,a",
+            f"each name may occur once, and 'a' occurs several times; {ADVICE['csv-names']}",
+        ),
         ("image,mask\n0.png,1.png,2.png", "line 2: expected a picture and as many values as there are columns"),
     ],
 )

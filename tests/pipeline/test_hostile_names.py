@@ -64,7 +64,7 @@ def test_names_that_differ_in_case_alone_share_a_mask_elsewhere(data_root):
         write_sample(data_root / "Tiny", name, SIZE, seed=1)
     with refused(
         f"{data_root}/Tiny/images: each picture needs a mask of its own, but A.png and a.png "
-        "differ only in ending, case or Unicode form"
+        "differ only in ending, case or Unicode form; rename or remove one"
     ):
         read_dataset(data_root, "Tiny")
 

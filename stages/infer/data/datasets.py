@@ -205,7 +205,7 @@ def _file_stem(path: str) -> str:
 def _checked(
     place: Path, samples: Sequence[Sample], mask_resize: bool
 ) -> tuple[list[tuple[int, int]], dict[str, int]]:
-    """Read every header once; return the sizes that masks will have, and the pictures that EXIF calls turned."""
+    """Read every header once; return the sizes that masks will have, and the files that EXIF calls turned."""
     pictures = _headers([sample.image for sample in samples])
     labelled = [(sample, header) for sample, header in zip(samples, pictures, strict=True) if sample.mask]
     masks = _headers([sample.mask for sample, _ in labelled if sample.mask])
@@ -221,11 +221,9 @@ def _checked(
             f"{place}: every mask must be of its picture's size (HxW), {len(wrong)} not so: {_listed(wrong)}",
             "mask-resize" if by_factor else None,
         )
-    turned = {
-        sample.name: header.orientation
-        for sample, header in zip(samples, pictures, strict=True)
-        if header.orientation != 1
-    }
+    turned = {sample.name: header.orientation for sample, header in zip(samples, pictures, strict=True)}
+    turned |= {str(sample.mask): header.orientation for (sample, _), header in zip(labelled, masks, strict=True)}
+    turned = {name: orientation for name, orientation in turned.items() if orientation != 1}
     return [header.size for _, header in labelled], turned
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 import struct
 import warnings
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ MOST_BYTES = 1 << 30
 """Of an image file: the most pixels that Pillow decodes take less, however they are stored."""
 
 HEAD_BYTES = 4096
+NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""For a pipe that has taken a file's place since it was listed; Windows knows text files."""
+
 ORIENTATION = 0x0112
 """EXIF's tag for how a camera was held."""
 
@@ -55,14 +59,14 @@ def read_header(path: Path) -> Header:
     PipeError
         The file cannot be read, is no image, or has more pixels than Pillow's limit.
     """
+    if header := _at_a_glance(path):
+        return header
     if reason := why_unreadable(path, MOST_BYTES):
         raise PipeError(f"{path}: cannot be read ({reason})")
     with naming(path):
-        head = _first_bytes(path)
         if path.suffix.lower() == ".npy":
             return Header(_array_size(path))
-        size = _png_size(head) or _jpeg_size(head)
-        header = Header(size) if size else _by_pillow(path)
+        header = _by_pillow(path)
         if Image.MAX_IMAGE_PIXELS and header.size[0] * header.size[1] > Image.MAX_IMAGE_PIXELS:
             raise Image.DecompressionBombError
     return header
@@ -126,12 +130,23 @@ def file_stamp(path: Path) -> str:
     return f"{status.st_size} bytes, {status.st_mtime_ns} ns"
 
 
-def _first_bytes(path: Path) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY)
+def _at_a_glance(path: Path) -> Header | None:
+    """Return the header of an ordinary file from its first bytes; None for any other, which takes a closer look."""
     try:
-        return os.read(descriptor, HEAD_BYTES)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY | NO_WAITING)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
+                return None
+            head = os.read(descriptor, HEAD_BYTES)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return None
+    size = _png_size(head) or _jpeg_size(head)
+    if size is None or (Image.MAX_IMAGE_PIXELS and size[0] * size[1] > Image.MAX_IMAGE_PIXELS):
+        return None
+    return Header(size)
 
 
 def _png_size(head: bytes) -> tuple[int, int] | None:
@@ -197,7 +212,8 @@ def naming(path: Path) -> Iterator[None]:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PipeError(
-            f"{path}: an image may have at most {Image.MAX_IMAGE_PIXELS} pixels, and this one has more", "max-pixels"
+            f"{path}: an image may have at most {Image.MAX_IMAGE_PIXELS} pixels, and this one has more; "
+            "reduce it, or take it out of the data set"
         ) from error
     except UnidentifiedImageError as error:
         raise PipeError(

@@ -9,6 +9,8 @@ from logitpipe.stages.infer.data.layouts.base import Codes, Listing, Sample, Sou
 from logitpipe.stages.infer.data.layouts.tree import Tree, stem
 
 _MASK = re.compile(r"(?:^|/)(\d+(?:_[^/]+)?)_labels\.png$")
+_MASK_FOLDER = re.compile(r"(fishyscapes_lostandfound|fs_val_v\d+|fs_static\w*|labels\w*|masks)$")
+_OVERLAY = "_rgb.npz"
 _PICTURE_END = re.compile(r"_(rgb|leftImg8bit)$")
 _HOST = "http://robotics.ethz.ch/~asl-datasets/Fishyscapes/"
 
@@ -38,8 +40,10 @@ or, of Static, all in one folder or in two,
     general = False
 
     def recognises(self, tree: Tree) -> bool:
-        """Return whether there are such masks in the folder or in one directly below it."""
-        return tree.path.is_dir() and any(True for _ in _masks(tree))
+        """Return whether there are such masks, here or where the archives put them, and anything like pictures."""
+        if not (tree.path.is_dir() and any(True for _ in _masks(tree))):
+            return False
+        return bool(_pictures(tree)) or any(name.endswith(_OVERLAY) for name in tree.files().others)
 
     def listing(self, tree: Tree) -> Listing:
         """Return one sample for each mask.
@@ -67,7 +71,7 @@ or, of Static, all in one folder or in two,
 
 def _masks(tree: Tree) -> Iterator[tuple[str, str]]:
     """Yield the paths of the masks with the names that they share with their pictures."""
-    for folder in ("", *tree.names()):
+    for folder in ("", *filter(_MASK_FOLDER.match, tree.names())):
         for path in _directly_in(tree, folder):
             if match := _MASK.search(path):
                 yield path, match[1]

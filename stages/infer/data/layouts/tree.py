@@ -1,7 +1,7 @@
 """A data set's folder as names alone: each folder in it is listed once, and no file is opened."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,7 +62,7 @@ class Tree:
     def names(self, folder: str = "") -> list[str]:
         """Return the names of the folders directly in a folder, but for hidden ones."""
         with os.scandir(self.path / folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and not hidden(entry.name))
+            return sorted(entry.name for entry in entries if not hidden(entry.name) and _is(entry.is_dir))
 
 
 def hidden(name: str) -> bool:
@@ -97,9 +97,9 @@ def _walk(folder: Path, prefix: str, found: Files, above: tuple[tuple[int, int],
         if hidden(entry.name):
             continue
         is_picture = suffix(entry.name) in PICTURE_SUFFIXES
-        if _is_file(entry):
+        if _is(entry.is_file):
             (found.pictures if is_picture else found.others).append(path)
-        elif is_picture or not (folder / entry.name).is_dir():
+        elif is_picture or not _is(entry.is_dir):
             raise PipeError(
                 f"{folder / entry.name}: expected nothing but pictures in {folder}, this is no file", "take-out"
             )
@@ -112,10 +112,11 @@ def _walk(folder: Path, prefix: str, found: Files, above: tuple[tuple[int, int],
             _walk(folder / entry.name, f"{path}/", found, (*above, identity))
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
+def _is(kind: Callable[[], bool]) -> bool:
+    """Return what an entry of a folder says of its kind; a link that leads to itself is nothing."""
     try:
-        return entry.is_file()
-    except OSError:  # a link that leads to itself
+        return kind()
+    except OSError:
         return False
 
 
