@@ -8,7 +8,7 @@ lie elsewhere in its file and are read later, for those tensors that are wanted.
 
 import io
 import pickle
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,10 +78,25 @@ class StoredTensor:
 
 
 class Dictionary(dict[object, object]):
-    """An OrderedDict that forgets attributes, such as a state dict's `_metadata`: they could shadow its methods."""
+    """A dict that forgets attributes, such as a state dict's `_metadata`: they could shadow its methods.
+
+    Keys other than text and numbers are forgotten too: to hash a tuple in a tuple in a tuple ... ends the process.
+    """
 
     def __setstate__(self, state: object) -> None:
         """Forget the state."""
+
+    def __setitem__(self, key: object, value: object) -> None:
+        """Keep what has a plain key."""
+        if type(key) in (str, int, float, bool):
+            super().__setitem__(key, value)
+
+
+def _dictionary(items: dict[object, object] | Iterable[tuple[object, object]] = ()) -> Dictionary:
+    made = Dictionary()
+    for key, value in items.items() if isinstance(items, dict) else items:
+        made[key] = value
+    return made
 
 
 def _tensor(storage: object, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: object) -> object:
@@ -93,7 +108,7 @@ def _first(first: object, *_: object) -> object:
 
 
 BUILDERS: dict[str, Callable[..., object]] = {
-    "collections.OrderedDict": lambda *items: Dictionary(*items),
+    "collections.OrderedDict": _dictionary,
     "torch.Size": lambda *sides: tuple(*sides),
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
@@ -161,18 +176,23 @@ class _Global:
         """Forget the state."""
 
 
+UNUSED = (
+    *(pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
+    *(pickle.EXT1, pickle.EXT2, pickle.EXT4),
+    *(pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET),
+)
+
+
 class _Reader(pickle._Unpickler):
     """An unpickler that imports nothing.
 
     Python's own, as the one in C makes room for as many memos as a pickle promises.
     """
 
-    # Buffers make room for what a pickle promises, and extensions are names by number; torch.save writes neither.
+    # torch.save writes none of these: buffers make room for what a pickle promises, extensions are names by number,
+    # sets hash whatever is put into them.
     dispatch = {  # noqa: RUF012 (as its base class has it)
-        code: load
-        for code, load in pickle._Unpickler.dispatch.items()
-        if bytes([code])
-        not in (pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER, pickle.EXT1, pickle.EXT2, pickle.EXT4)
+        code: load for code, load in pickle._Unpickler.dispatch.items() if bytes([code]) not in UNUSED
     }
 
     def __init__(self, file: io.BytesIO) -> None:
@@ -197,6 +217,15 @@ class _Reader(pickle._Unpickler):
         self.storages[str(key)] = storage = Storage(STORAGES[kind], str(key), int(count))
         return storage
 
+    def load_empty_dictionary(self) -> None:
+        """Make a dict of ours."""
+        self.append(Dictionary())  # type: ignore[attr-defined]
+
+    def load_dict(self) -> None:
+        """Make a dict of ours from keys and values in turn."""
+        items = self.pop_mark()  # type: ignore[attr-defined]
+        self.append(_dictionary(zip(items[::2], items[1::2], strict=True)))  # type: ignore[attr-defined]
+
     def load_newobj(self) -> None:
         """Call the class, where pickle would call its `__new__`."""
         stack: list[Any] = self.stack  # type: ignore[attr-defined]
@@ -208,5 +237,7 @@ class _Reader(pickle._Unpickler):
         self.stack.pop()  # type: ignore[attr-defined]
         self.load_newobj()
 
+    dispatch[pickle.EMPTY_DICT[0]] = load_empty_dictionary  # type: ignore[assignment]
+    dispatch[pickle.DICT[0]] = load_dict  # type: ignore[assignment]
     dispatch[pickle.NEWOBJ[0]] = load_newobj  # type: ignore[assignment]
     dispatch[pickle.NEWOBJ_EX[0]] = load_newobj_ex  # type: ignore[assignment]

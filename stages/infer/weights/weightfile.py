@@ -201,6 +201,8 @@ def _read_legacy(path: Path) -> WeightFile:
         storage = found.storages[key]
         places[key] = place
         place += COUNT.size + storage.count * storage.dtype.itemsize
+    if place > path.stat().st_size:
+        raise ValueError("storages of more bytes than the file has")
 
     @contextmanager
     def storages() -> Iterator[BytesOf]:
