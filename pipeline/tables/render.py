@@ -34,7 +34,7 @@ def plain(table: Table, bold: bool = False, width: int | None = None) -> str:
     width : cells of the terminal; a table that is wider is split by groups of columns. None: it is never split
     """
     body = _grid(table, table.header, table.lines, bold)
-    if width is not None and len(table.groups) > 1 and max(map(cells, body)) > width:
+    if width is not None and any(name for name, _ in table.groups) and max(map(cells, body)) > width:
         body = list(_blocks(table, bold))
     legend = [f"{'bold' if bold else '*'}: best of its column"] if table.has_best else []
     foot = [*legend, *table.notes]
