@@ -205,14 +205,6 @@ def test_what_does_not_decode_as_it_was_is_not_committed(tmp_path, monkeypatch):
         fill(tmp_path / "store", PIXEL, images=[0])
 
 
-def test_values_that_are_not_numbers_are_kept_bit_for_bit(tmp_path):
-    values = noise_values(PIXEL, 0, CODES)
-    values["logits"][0, 0, :3] = np.array([0x7E01, 0xFC00, 0x8000], np.uint16).view(np.float16)
-    StoreWriter(tmp_path / "store", PIXEL).commit(0, values, {})
-    read = open_store(tmp_path / "store").read("logits", 0)
-    assert np.array_equal(read.view(np.uint16), values["logits"].view(np.uint16))
-
-
 def test_memory_layout_does_not_change_a_store(tmp_path):
     values = noise_values(PIXEL, 0, CODES)
     for name, layout in (("c", np.ascontiguousarray), ("fortran", np.asfortranarray)):
