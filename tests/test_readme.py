@@ -11,12 +11,16 @@ from logitpipe.cli import cli
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.protocols import PROTOCOLS
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README, METHODS_PAGE, WORKING_PAGE = (
+    (ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/methods.md", "docs/working.md")
+)
+MOST_LINES = 200
 
 
 def session(name: str) -> tuple[list[str], str]:
-    """The commands of a session of the README and the text that follows it."""
-    block = re.search(rf"<!-- {name}:.*?```console\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
+    """The commands of a session of the README or its pages and the text that follows it."""
+    block = re.search(rf"<!-- {name}:.*?```console\n(.*?)```\n\n```text\n(.*?)```", README + WORKING_PAGE, re.DOTALL)
     assert block
     return [line.removeprefix("$ pipe ") for line in block[1].splitlines()], block[2]
 
@@ -43,7 +47,7 @@ def test_the_sessions_work_as_printed(real_data, tmp_path, monkeypatch):
 
 
 def test_the_settings_file_is_one(tmp_path, monkeypatch):
-    text = re.search(r"```toml\n(.*?)```", README, re.DOTALL)
+    text = re.search(r"```toml\n(.*?)```", WORKING_PAGE, re.DOTALL)
     assert text
     monkeypatch.chdir(tmp_path)
     Path("pipe.toml").write_text(text[1])
@@ -54,11 +58,18 @@ def test_the_settings_file_is_one(tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", METHODS)
 def test_every_method_is_in_its_table(kind):
     header = f"| {kind} networks | score | T |"
-    table = README[README.index(header) :].split("\n\n")[0]
+    table = METHODS_PAGE[METHODS_PAGE.index(header) :].split("\n\n")[0]
     rows = re.findall(r"^\| `([a-z0-9-]+)` \|.*\| (yes|no) \|$", table, re.MULTILINE)
     assert dict(rows) == {name: "yes" if method.temperature else "no" for name, method in METHODS[kind].items()}
 
 
 def test_every_protocol_and_command_is_named():
-    assert all(f"`{name}`" in README for name in PROTOCOLS)
+    assert all(f"`{name}`" in METHODS_PAGE for name in PROTOCOLS)
     assert all(f"| `pipe {name}" in README for name in cli.commands)
+
+
+def test_it_stays_short_and_leads_somewhere():
+    assert len(README.splitlines()) <= MOST_LINES
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), (page.name, link)
