@@ -54,7 +54,7 @@ def compare(
     per_image: Path | None,
     overwrite: bool,
 ) -> None:
-    r"""Say which methods and networks differ, and by how much.
+    """Say which methods and networks differ, and by how much.
 
     RESULTS are folders that `pipe score --out` wrote; several are joined. Differences are paired: the same resamples
     of the images for all rows of a data set. No store is opened.
@@ -64,7 +64,7 @@ def compare(
       pipe compare results
       pipe compare results --against enet:msp --metric fpr95
       pipe compare results --per-image images.csv
-    """
+    """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
     if all_pairs and against is not None:
         raise click.UsageError("--all-pairs compares each with each; leave --against out")
     from logitpipe.console.output import refuse_to_replace

@@ -28,13 +28,13 @@ METHOD_NAMES = (
 @click.argument("shell", type=click.Choice(list(SHELLS)))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    r"""Print a script that teaches a shell to complete `pipe`.
+    """Print a script that teaches a shell to complete `pipe`.
 
     \b
     bash: source <(pipe completion bash)     in ~/.bashrc
     zsh:  source <(pipe completion zsh)      in ~/.zshrc, after compinit
     fish: pipe completion fish | source      in ~/.config/fish/config.fish
-    """
+    """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
     click.echo(SHELLS[shell](ctx.find_root().command, {}, PROGRAM, VARIABLE).source())
 
 

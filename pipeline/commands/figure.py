@@ -46,7 +46,7 @@ def figure(
     out: Path | None,
     overwrite: bool,
 ) -> None:
-    r"""Draw results as papers print them, and say which files were written.
+    """Draw results as papers print them, and say which files were written.
 
     RESULTS are folders that `pipe score --out` wrote; several are joined. No store is opened. sweep: AuPRC and FPR95
     over temperature. pr, roc: curves. scores: how normal and anomalous pixels are spread. ranking: all methods of all
@@ -56,7 +56,7 @@ def figure(
     Examples:
       pipe figure results
       pipe figure results --kind pr --temperature best --format pdf --size column
-    """
+    """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
     from logitpipe.results.reading import read_results
 
     try:

@@ -42,7 +42,7 @@ def table(
     intervals: bool,
     format_name: str,
 ) -> None:
-    r"""Print results as papers have them: networks and methods down, data sets across.
+    """Print results as papers have them: networks and methods down, data sets across.
 
     RESULTS are folders that `pipe score --out` wrote; several are joined. No store is opened. With --temperature best
     further tables say how much of the choice will not last, and what it gives on the other data sets.
@@ -52,7 +52,7 @@ def table(
       pipe table results
       pipe table results more-results --format latex --decimals 1 > table.tex
       pipe table results --metrics auprc,fpr95,f1,iou --temperature best
-    """
+    """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
     from logitpipe.results.reading import read_results
     from logitpipe.tables.metrics import metrics_named
     from logitpipe.tables.paper import no_interval, paper_table

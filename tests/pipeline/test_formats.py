@@ -151,3 +151,10 @@ def test_a_terminal_gets_what_it_can_show(store, width, variables, bold, split):
     assert ("\nenet\nmethod" in text) == split
     if not bold:
         assert text == pipe("-q", "score", store, "--methods", "msp,maxlogit").stdout
+
+
+@pytest.mark.parametrize("name", cli.commands)
+def test_help_prints_no_marks_of_its_source(name):
+    text = pipe(name, "--help").stdout
+    assert "\\b" not in text and "\b" not in text
+    assert "Examples:" not in text or "\n  Examples:\n" in text
