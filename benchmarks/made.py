@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from logitpipe.cache import Schema, StoreWriter
+from logitpipe.cache.format import version1
 
 CLASSES = 19
 MASK_SIZE = (720, 1280)
@@ -56,7 +57,7 @@ def _grain(noise: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 def _schema(kind: str, images: int, logits_shape: tuple[int, int, int], label_shape: tuple[int, int]) -> Schema:
     names = tuple(f"class {k}" for k in range(CLASSES)) + (("void",) if kind == "pixel" else ())
-    return Schema(
+    return version1.Schema(
         kind=kind,  # type: ignore[arg-type]
         network="made",
         facts={},

@@ -46,7 +46,7 @@ def plain_write(folder: Path, store: Store, values: list[dict[str, np.ndarray]])
             spec = store.arrays[name]
             if array.shape != spec.image_shape:
                 continue
-            for key, extent in image_chunks(image, spec.shape, spec.chunks):
+            for key, extent in image_chunks(image, spec.shape, spec.chunks, spec.separator):
                 part = array[extent]
                 missing = [(0, full - size) for full, size in zip(spec.chunks[1:], part.shape, strict=True)]
                 path = folder / name / key
@@ -66,11 +66,11 @@ class Unchecked(Store):
         """Return a record that was read beforehand."""
         return self.records[image]
 
-    def read(self, array: str, image: int, _record: Record | None = None) -> np.ndarray:
+    def read(self, array: str, image: int, record: Record | None = None, window: int = 0) -> np.ndarray:  # noqa: ARG002
         """Read and decompress, no more."""
         spec = self.arrays[array]
         out = np.empty(spec.image_shape, spec.dtype)
-        for key, extent in image_chunks(image, spec.shape, spec.chunks):
+        for key, extent in image_chunks(image, spec.shape, spec.chunks, spec.separator):
             part, plain = out[extent], np.empty(spec.chunks[1:], spec.dtype)
             blosc.decompress(Path(self.path, array, key).read_bytes()[:-CHECKSUM_BYTES], plain)
             part[...] = plain[tuple(map(slice, part.shape))]

@@ -4,7 +4,7 @@ Nothing here knows networks or scores; `cache/README.md` describes the format fo
 """
 
 from logitpipe.cache.errors import IncompleteError, IntegrityError, PipeError, UsageError
-from logitpipe.cache.format.schema import Schema
+from logitpipe.cache.format import Schema
 from logitpipe.cache.reading.dataset import open_dataset
 from logitpipe.cache.reading.store import Store, open_store
 from logitpipe.cache.writing.commit import StoreWriter

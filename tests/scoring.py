@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from logitpipe.cache import Schema, Store, StoreWriter, open_store
+from logitpipe.cache.format import version1
 from logitpipe.stages.score.figures.metrics import Curve
 from logitpipe.stages.score.figures.rows import Row
 from logitpipe.stages.score.kernels.counts import CARRY, Counts
@@ -46,7 +47,7 @@ def describe(
         "label_shape": (8, 8),
         "software": {},
     }
-    return Schema(**plain | facts)
+    return version1.Schema(**plain | facts)
 
 
 def write_store(path: Path, scenes: Sequence[Scene], void: int | None = None, dataset: str = "Tiny") -> Store:

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from logitpipe.cache import Schema, StoreWriter
+from logitpipe.cache.format import version1, version2
 from logitpipe.cache.format.schema import Kind, Precision
 
 SIZE = (8, 12)
@@ -13,26 +15,44 @@ LABEL_SIZE = (12, 16)
 
 
 def make_schema(
-    kind: Kind, precision: Precision = "float16", images: Sequence[str] = ("a.png", "b.png", "c.png")
+    kind: Kind,
+    precision: Precision = "float16",
+    images: Sequence[str] = ("a.png", "b.png", "c.png"),
+    version: int = 1,
 ) -> Schema:
     """Describe a store: pixel with 4 classes and void, or mask with 5 queries and 4 classes."""
     classes = ("road", "car", "sky", "tree")
     pixel = kind == "pixel"
-    return Schema(
-        kind=kind,
-        network="enet" if pixel else "eomt",
-        facts={},
-        weights_sha256="00" * 32,
-        dataset="Tiny",
-        classes=(*classes, "void") if pixel else classes,
-        void_class=4 if pixel else None,
-        input_size=SIZE,
-        logits_shape=(5, *SIZE),
-        precision=precision,
-        preprocessing={},
-        images=tuple(images),
-        label_shape=LABEL_SIZE,
-        software={},
+    common: dict[str, Any] = {
+        "kind": kind,
+        "network": "enet" if pixel else "eomt",
+        "facts": {},
+        "weights_sha256": "00" * 32,
+        "dataset": "Tiny",
+        "classes": (*classes, "void") if pixel else classes,
+        "void_class": 4 if pixel else None,
+        "input_size": SIZE,
+        "logits_shape": (5, *SIZE),
+        "precision": precision,
+        "preprocessing": {},
+        "images": tuple(images),
+        "label_shape": LABEL_SIZE,
+        "software": {},
+    }
+    if version == 1:
+        return version1.Schema(**common)
+    return version2.Schema(
+        layout="anomaly",
+        label_codes=None,
+        closed_set_codes=None,
+        selection=None,
+        limit=None,
+        outlier_class=None,
+        sigmoid_at=None if pixel else "masks",
+        windows=1,
+        preview_size=((SIZE[0] + 1) // 2, (SIZE[1] + 1) // 2),
+        chunk_rows=3,
+        **common,
     )
 
 
@@ -43,7 +63,8 @@ def noise_values(schema: Schema, image: int, codes: Sequence[int], scale: float 
     values: dict[str, np.ndarray] = {"labels": labels}
     for name, spec in schema.arrays().items():
         if "logits" in name:
-            values[name] = (scale * noise.standard_normal(spec.image_shape)).astype(spec.dtype)
+            shape = spec.read_shape
+            values[name] = (scale * noise.standard_normal(shape)).astype(spec.dtype)
     values["preview"] = noise.integers(0, 256, schema.preview_shape, dtype=np.uint8)
     return values
 

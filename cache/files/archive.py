@@ -101,6 +101,10 @@ class Archive:
         """Return the number of bytes of each of the members that exist."""
         return {key: self._members[key].size for key in keys if key in self._members}
 
+    def listed(self, folder: str) -> set[str]:
+        """Return the names of the members directly in a folder."""
+        return {name for name in self._members if name.rpartition("/")[0] == folder}
+
     def all_keys(self) -> Iterable[str]:
         """Return the names of all members."""
         return self._members.keys()

@@ -5,12 +5,13 @@ import hashlib
 import os
 import stat
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from logitpipe.cache.errors import IntegrityError, PipeError
 from logitpipe.cache.files.steps import step
-from logitpipe.cache.format.documents import MAX_JSON_BYTES
+from logitpipe.cache.format.documents import MAX_JSON_BYTES, MAX_NAMES_BYTES
+from logitpipe.cache.format.keys import IMAGES
 
 PARTIAL = ".partial"
 """Ending of a file or folder that is being written; whatever still has it after a crash is swept."""
@@ -62,33 +63,44 @@ class Folder:
         paths = {key: self.root / key for key in keys}
         return {key: path.stat().st_size for key, path in paths.items() if path.is_file()}
 
+    def listed(self, folder: str) -> set[str]:
+        """Return the keys of the files directly in a folder, without looking at each: a million take a second."""
+        try:
+            with os.scandir(self.root / folder) as entries:
+                return {f"{folder}/{entry.name}" for entry in entries if entry.is_file()}
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
+        except OSError as error:
+            raise PipeError(f"{self.root / folder}: cannot be read ({error.strerror})") from error
+
     def all_keys(self) -> Iterator[str]:
         """Yield the key of every file."""
         return (path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if not path.is_dir())
 
     def publish(self, key: str, data: bytes) -> None:
-        """Write `data` under `key` so that after a crash the key holds all of it or what it held before.
+        """Write `data` under `key` so that after a crash the key holds all of it or what it held before."""
+        self.publish_all([(key, data)])
 
-        A file of another name is written and synced, renamed over the key, and the rename is synced.
+    def publish_all(self, files: Iterable[tuple[str, bytes]]) -> None:
+        """Write bytes under several keys, all durable when this returns; a key holds all of its own or what it held.
+
+        Files of other names are written and synced, renamed over their keys, and then each folder is synced once.
         """
-        path = self.root / key
-        make_folders(path.parent)
-        partial = beside(path)
+        written: dict[str, Path] = {}
         try:
-            step("file.create", key)
-            with partial.open("xb") as file:
-                step("file.write", key)
-                for start in range(0, len(data), PIECE_BYTES):
-                    file.write(memoryview(data)[start : start + PIECE_BYTES])
-                file.flush()
-                step("file.sync", key)
-                os.fsync(file.fileno())
-            step("file.rename", key)
-            partial.replace(path)
+            for key, data in files:
+                make_folders((self.root / key).parent)
+                written[key] = beside(self.root / key)
+                _write(written[key], key, data)
+            for key, partial in written.items():
+                step("file.rename", key)
+                partial.replace(self.root / key)
         except BaseException:
-            partial.unlink(missing_ok=True)
+            for partial in written.values():
+                partial.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+        for folder in dict.fromkeys(partial.parent for partial in written.values()):
+            sync_folder(folder)
 
     def remove(self, key: str) -> None:
         """Remove the file under `key`, if there is one, and make that durable."""
@@ -101,6 +113,18 @@ class Folder:
     def partials(self, key: str) -> list[Path]:
         """Return the files that interrupted writes left in the folder `key` and below it."""
         return list((self.root / key).rglob(f"*{PARTIAL}"))
+
+
+def _write(path: Path, key: str, data: bytes) -> None:
+    """Write a new file durably; `key` is what it will be renamed to."""
+    step("file.create", key)
+    with path.open("xb") as file:
+        step("file.write", key)
+        for start in range(0, len(data), PIECE_BYTES):
+            file.write(memoryview(data)[start : start + PIECE_BYTES])
+        file.flush()
+        step("file.sync", key)
+        os.fsync(file.fileno())
 
 
 def beside(path: Path) -> Path:
@@ -127,7 +151,7 @@ def require_size(root: object, key: str, size: int) -> None:
     IntegrityError
         It has more bytes.
     """
-    most = MAX_JSON_BYTES if key.endswith(".json") else MAX_FILE_BYTES
+    most = MAX_NAMES_BYTES if key == IMAGES else MAX_JSON_BYTES if key.endswith(".json") else MAX_FILE_BYTES
     if size > most:
         raise IntegrityError(f"cannot be read ({size} bytes, and {most} are the most)", root, file=key)
 

@@ -1,6 +1,6 @@
 """Where a store may lie, and what each place must be able to do: a folder, a zip file, a bucket, a web server."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence, Set
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +29,9 @@ class Files(Protocol):
 
     def sizes(self, keys: Collection[str]) -> dict[str, int]:
         """Return the number of bytes under each of the keys that exist."""
+
+    def listed(self, folder: str) -> Set[str] | None:
+        """Return the keys of the files directly in a folder; None where nothing can be listed."""
 
     def all_keys(self) -> Iterable[str]:
         """Return every key there is, in any order; none where the place cannot be listed."""

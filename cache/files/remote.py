@@ -146,6 +146,10 @@ class Bucket(Remote):
         listed = {key: size for folder in folders for key, size in self._list(folder)}
         return {key: listed[key] for key in keys if key in listed}
 
+    def listed(self, folder: str) -> set[str]:
+        """Return the keys of the objects directly in a folder."""
+        return {key for key, _ in self._list(folder) if key.rpartition("/")[0] == folder}
+
     def all_keys(self) -> Iterable[str]:
         """Return the keys of all objects."""
         return [key for key, _ in self._list("")]
@@ -171,6 +175,9 @@ class Web(Remote):
             found = zip(unknown, pool.map(self.size, unknown), strict=True)
             self._known |= {key: size for key, size in found if size is not None}
         return {key: self._known[key] for key in keys if key in self._known}
+
+    def listed(self, _folder: str) -> None:
+        """Return None, as nothing can be listed."""
 
     def all_keys(self) -> Iterable[str]:
         """Return nothing, as nothing can be listed."""

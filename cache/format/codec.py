@@ -1,4 +1,4 @@
-"""One chunk to bytes and back: the fixed codec chain of format version 1 (bytes, blosc, crc32c).
+"""One chunk to bytes and back: the fixed codec chain of all format versions (bytes, blosc, crc32c).
 
 The chain is the one that zarr-python, tensorstore and zarrs run from the array metadata. It is spelt out
 here because a reader that scores must know three things that a general pipeline does not tell: that the
@@ -11,9 +11,13 @@ from math import prod
 
 import google_crc32c
 import numpy as np
+import xxhash
 from numcodecs import blosc
 
 from logitpipe.cache.errors import IntegrityError
+
+CRC32C, XXH3 = "crc32c", "xxh3_128"
+"""By what a completion record knows a chunk: the checksum in it, or the hash of its values."""
 
 COMPRESSOR = "lz4"
 LEVEL = 5
@@ -43,14 +47,17 @@ def encode(values: np.ndarray) -> Encoded:
     return Encoded(packed + struct.pack("<I", google_crc32c.value(packed)))
 
 
-def decode_committed(data: bytes | None, checksum: str | None, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def decode_committed(
+    data: bytes | None, committed: str | None, shape: tuple[int, ...], dtype: np.dtype, chunk_hash: str
+) -> np.ndarray:
     """Decode what lies under a chunk's key, once it is sure to be the chunk that was committed.
 
     Parameters
     ----------
     data : what lies there; None if nothing does
-    checksum : what the completion record says; None if it does not name the chunk
+    committed : what the completion record says of it; None if it does not name the chunk
     shape, dtype : of the decoded chunk
+    chunk_hash : CRC32C or XXH3, what the record says it by
 
     Raises
     ------
@@ -60,9 +67,34 @@ def decode_committed(data: bytes | None, checksum: str | None, shape: tuple[int,
     if data is None:
         raise IntegrityError("the chunk is missing")
     encoded = Encoded(data)
-    if encoded.checksum != checksum:
-        raise IntegrityError(f"checksum {checksum} was committed, {encoded.checksum} was found")
-    return decode(encoded, shape, dtype)
+    if chunk_hash == CRC32C and encoded.checksum != committed:
+        raise IntegrityError(f"checksum {committed} was committed, {encoded.checksum} was found")
+    values = decode(encoded, shape, dtype)
+    if chunk_hash == XXH3 and (found := xxh3(values)) != committed:
+        raise IntegrityError(f"values of digest {committed} were committed, of {found} were found")
+    return values
+
+
+def committed_digest(values: np.ndarray, encoded: Encoded, chunk_hash: str) -> str:
+    """Return what a completion record says of a chunk.
+
+    Parameters
+    ----------
+    values, encoded : the whole chunk
+    chunk_hash : CRC32C or XXH3
+    """
+    return encoded.checksum if chunk_hash == CRC32C else xxh3(values)
+
+
+def bytes_digest(data: bytes) -> str:
+    """XXH3 with 128 bits of the bytes of a file."""
+    return xxhash.xxh3_128_hexdigest(data)
+
+
+def xxh3(values: np.ndarray) -> str:
+    """XXH3 with 128 bits of a chunk's values, little-endian, in C order, as 32 hexadecimal digits."""
+    plain = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+    return xxhash.xxh3_128_hexdigest(plain.data)
 
 
 def decode(encoded: Encoded, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

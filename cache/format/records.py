@@ -21,11 +21,11 @@ class ArrayRecord:
 
     Parameters
     ----------
-    sha256 : digest of the raw values, little-endian, in C order
-    chunks : crc32c of each encoded chunk by its key below the array, as eight hexadecimal digits
+    sha256 : digest of the raw values, little-endian, in C order; None in version 2, where that of each chunk suffices
+    chunks : what `codec.committed_digest` says of each chunk, by its key below the array
     """
 
-    sha256: str
+    sha256: str | None
     chunks: Mapping[str, str]
 
 
@@ -51,6 +51,9 @@ class Record:
     def to_bytes(self) -> bytes:
         """JSON that carries its own digest."""
         document = asdict(self)
+        for array in document["arrays"].values():
+            if array["sha256"] is None:
+                del array["sha256"]
         digest = hashlib.sha256(canonical(document)).hexdigest()
         return json.dumps(document | {"sha256": digest}, indent=1).encode()
 
@@ -73,7 +76,7 @@ def parse(data: bytes) -> Record:
         digest = document.pop("sha256")
         if hashlib.sha256(canonical(document)).hexdigest() != digest:
             raise ValueError("its digest does not match")
-        arrays = {name: ArrayRecord(**fields) for name, fields in document.pop("arrays").items()}
+        arrays = {name: ArrayRecord(**{"sha256": None, **fields}) for name, fields in document.pop("arrays").items()}
         record = Record(arrays=arrays, **document)
         _check_types(record)
         return record
@@ -87,7 +90,7 @@ def _check_types(record: Record) -> None:
     objects = [record.sources, *(array.chunks for array in arrays)]
     if type(record.image) is not int or not all(isinstance(texts, dict) for texts in objects):
         raise TypeError("its image is no integer, or its sources or chunks are no object")
-    texts = [record.name, record.fingerprint, *(array.sha256 for array in arrays)]
+    texts = [record.name, record.fingerprint, *(array.sha256 for array in arrays if array.sha256 is not None)]
     if not all(isinstance(text, str) for text in [*texts, *(text for inner in objects for text in inner.values())]):
         raise TypeError("its names and digests must be text")
 

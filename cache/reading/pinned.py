@@ -2,8 +2,8 @@
 
 from logitpipe.cache.errors import IncompleteError, PipeError
 from logitpipe.cache.files.places import Files
+from logitpipe.cache.format import Schema
 from logitpipe.cache.format.records import Record
-from logitpipe.cache.format.schema import Schema
 from logitpipe.cache.reading.store import Store
 
 

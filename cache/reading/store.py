@@ -10,13 +10,20 @@ import numpy as np
 from logitpipe.cache.errors import IncompleteError, IntegrityError, PipeError
 from logitpipe.cache.files.opening import open_files
 from logitpipe.cache.files.places import Files, Place, is_url
-from logitpipe.cache.format import records
-from logitpipe.cache.format.chunks import image_chunks
+from logitpipe.cache.format import Schema, parse, records, version1
+from logitpipe.cache.format.chunks import CHUNKS, image_chunks
 from logitpipe.cache.format.codec import decode_committed
 from logitpipe.cache.format.documents import loads
+from logitpipe.cache.format.geometry import Geometry
 from logitpipe.cache.format.keys import METADATA
-from logitpipe.cache.format.records import Record
-from logitpipe.cache.format.schema import ArraySpec, Schema, parse
+from logitpipe.cache.format.records import FOLDER, Record
+from logitpipe.cache.format.schema import ArraySpec
+
+SIZES = ("geometry", "window_box")
+"""The arrays of version 2 that say which part of the others an image fills."""
+
+KEPT_GEOMETRIES = 64
+"""Labels and logits of an image are read soon after each other, and both need its sizes."""
 
 
 class Store:
@@ -35,6 +42,7 @@ class Store:
         self.files, self.schema = files, schema
         self.fingerprint: str = schema.attributes()["fingerprint"]
         self.arrays: dict[str, ArraySpec] = schema.arrays()
+        self._geometries: dict[int, tuple[dict[str, tuple[str, ...]], Geometry]] = {}
 
     @property
     def path(self) -> Place:
@@ -44,7 +52,8 @@ class Store:
     def completed(self) -> list[int]:
         """Return the indices of the committed images, in order."""
         images = {records.key(image): image for image in range(len(self.schema.images))}
-        return sorted(images[key] for key in self.files.sizes(images.keys()))
+        listed = self.files.listed(FOLDER)
+        return sorted(images[key] for key in images.keys() & (self.files.sizes(images) if listed is None else listed))
 
     def missing(self) -> list[int]:
         """Return the indices of the images without a completion record, in order."""
@@ -79,20 +88,56 @@ class Store:
                 raise IntegrityError(f"the completion record is that of {record.name!r}")
             if record.fingerprint != self.fingerprint:
                 raise IntegrityError("the completion record belongs to another store")
+            if any((array.sha256 is None) != (self.schema.VERSION > 1) for array in record.arrays.values()):
+                raise IntegrityError("the completion record is damaged (it is one of another format version)")
         return record
 
-    def read(self, array: str, image: int, record: Record | None = None) -> np.ndarray:
-        """Read one image's part of an array, each chunk checked.
+    def image(self, image: int, record: Record | None = None) -> Geometry:
+        """Return the sizes and windows of an image; a store of version 1 has one size, and one window, for all.
+
+        Raises
+        ------
+        IncompleteError, IntegrityError
+            As for `read`.
+        """
+        record = record or self.record(image)
+        if isinstance(self.schema, version1.Schema):
+            height, width = (int(n) for n in self._read("label_size", image, record, (2,)))
+            most = self.schema.label_shape
+            if not (0 < height <= most[0] and 0 < width <= most[1]):
+                fault = f"a mask of {height}x{width} does not fit the store's {most[0]}x{most[1]}"
+                raise self._damaged(image, fault, f"label_size/{CHUNKS}/{image}")
+            size, labels = self.schema.input_size, (height, width)
+            logits, preview = self.schema.logits_shape[1:], self.schema.preview_shape[:2]
+            return Geometry(labels, size, size, logits, labels, preview, ((0, 0, *size),))
+        known = {name: tuple(record.arrays[name].chunks.values()) for name in SIZES if name in record.arrays}
+        if (kept := self._geometries.get(image)) and kept[0] == known:
+            return kept[1]
+        arrays = [self._read(name, image, record, self.arrays[name].image_shape) for name in SIZES]
+        try:
+            geometry = Geometry.from_arrays(*arrays)
+            self.schema.require_fit(geometry)
+        except ValueError as error:
+            raise self._damaged(image, str(error), f"{SIZES[0]}/{CHUNKS}.{image}.0.0") from error
+        if len(self._geometries) >= KEPT_GEOMETRIES:
+            self._geometries.clear()
+        self._geometries[image] = known, geometry
+        return geometry
+
+    def read(self, array: str, image: int, record: Record | None = None, window: int = 0) -> np.ndarray:
+        """Read one image's part of an array, each chunk checked, without what pads it.
 
         Parameters
         ----------
         array : name of the array
         image : index of the image
         record : its completion record, where the caller has it already
+        window : of an array that has windows, the one to read
 
         Returns
         -------
-        ndarray of the array's shape without the image dimension, in the dtype on disk
+        ndarray of the array's shape without the dimensions of image and window, in the dtype on disk; in version 2
+        of the image's own size. `labels` of version 1 are padded: `Store.labels` cuts them.
 
         Raises
         ------
@@ -101,35 +146,51 @@ class Store:
         IntegrityError
             A chunk is gone or is not the chunk that was committed; the message names image and file.
         """
-        spec = self.arrays[array]
-        committed = self._chunks_of(record or self.record(image), array)
-        out = np.empty(spec.image_shape, spec.dtype)
-        chunks = dict(image_chunks(image, spec.shape, spec.chunks))
+        record = record or self.record(image)
+        if isinstance(self.schema, version1.Schema):
+            return self._read(array, image, record, self.arrays[array].image_shape)
+        extent = self.schema.extent(array, self.image(image, record))
+        if not self.arrays[array].windowed:
+            return self._read(array, image, record, extent)
+        if not 0 <= window < extent[0]:
+            raise IndexError(f"image {image} has {extent[0]} windows")
+        return self._read(array, image, record, extent, window)[0]
+
+    def _read(
+        self, array: str, image: int, record: Record, extent: tuple[int, ...], window: int | None = None
+    ) -> np.ndarray:
+        """Read the values of an extent, or of one window of it, from the chunks that hold them."""
+        spec, committed = self.arrays[array], self._chunks_of(record, array)
+        chunks = dict(image_chunks(image, (1, *extent), spec.chunks, spec.separator))
+        if window is not None:
+            chunks = {key: (slice(0, 1), *cut[1:]) for key, cut in chunks.items() if cut[0].start == window}
+            extent = (1, *extent[1:])
+        out = np.empty(extent, spec.dtype)
         found = self.files.read_all([f"{array}/{key}" for key in chunks])
         with self._blamed(image):
-            for (key, extent), data in zip(chunks.items(), found, strict=True):
-                part = out[extent]  # an edge chunk reaches past the image
+            for (key, cut), data in zip(chunks.items(), found, strict=True):
+                part = out[cut]  # an edge chunk reaches past the image
                 with self._blamed(image, f"{array}/{key}"):
-                    chunk = decode_committed(data, committed.get(key), spec.chunks[1:], spec.dtype)
+                    chunk = decode_committed(
+                        data, committed.get(key), spec.chunks[1:], spec.dtype, self.schema.chunk_hash
+                    )
                 part[...] = chunk[tuple(map(slice, part.shape))]
         return out
 
     def labels(self, image: int, record: Record | None = None) -> np.ndarray:
-        """Read the mask of an image at its own size: uint8 (height, width), raw codes."""
+        """Read the mask of an image at its own size: uint8 (height, width), raw codes; (0, 0) where there is none."""
         record = record or self.record(image)
-        height, width = (int(n) for n in self.read("label_size", image, record))
-        full = self.read("labels", image, record)
-        if not (0 < height <= full.shape[0] and 0 < width <= full.shape[1]):
-            fault = f"a mask of {height}x{width} does not fit {full.shape}"
-            raise IntegrityError(fault, self.path, self.schema.images[image])
-        return full[:height, :width]
+        height, width = self.image(image, record).labels
+        return self.read("labels", image, record)[:height, :width]
 
     def _chunks_of(self, record: Record, array: str) -> dict[str, str]:
         try:
             return dict(record.arrays[array].chunks)
         except KeyError:
-            fault = f"its record lacks the array {array!r}"
-            raise IntegrityError(fault, self.path, self.schema.images[record.image]) from None
+            raise self._damaged(record.image, f"its record lacks the array {array!r}") from None
+
+    def _damaged(self, image: int, fault: str, file: str | None = None) -> IntegrityError:
+        return IntegrityError(fault, self.path, self.schema.images[image], file)
 
     @contextmanager
     def _blamed(self, image: int, file: str | None = None) -> Iterator[None]:
@@ -160,7 +221,7 @@ def open_store(path: Place) -> Store:
         found = f"there is no {METADATA}" if is_url(path) or Path(path).exists() else "there is nothing at this path"
         raise PipeError(f"{path}: expected a logit store, but {found}", "make-store")
     try:
-        return Store(files, parse(loads(data), path))
+        return Store(files, parse(loads(data), path, files.read))
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"cannot be parsed ({error})", path, file=METADATA) from error
 
@@ -174,7 +235,11 @@ def stored_bytes(store: Store) -> int:
 
 def chunk_keys(array: str, spec: ArraySpec, images: Iterable[int]) -> list[str]:
     """Return the keys of the chunks of some images in one array."""
-    return [f"{array}/{key}" for image in images for key, _ in image_chunks(image, spec.shape, spec.chunks)]
+    return [
+        f"{array}/{key}"
+        for image in images
+        for key, _ in image_chunks(image, spec.shape, spec.chunks, spec.separator)
+    ]
 
 
 def raw_bytes(store: Store) -> int:

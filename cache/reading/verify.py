@@ -10,10 +10,13 @@ from logitpipe.cache.format import records
 from logitpipe.cache.format.chunks import CHUNKS, image_chunks
 from logitpipe.cache.format.codec import decode_committed
 from logitpipe.cache.format.documents import loads
+from logitpipe.cache.format.geometry import Geometry
 from logitpipe.cache.format.keys import LOCK, METADATA
 from logitpipe.cache.format.records import ArrayRecord, Record, digest
-from logitpipe.cache.format.schema import ArraySpec, Schema, canonical
+from logitpipe.cache.format.schema import ArraySpec, canonical
 from logitpipe.cache.reading.store import Store, chunk_keys
+
+OTHER_CHUNKS = "the completion record lists other chunks than the store's arrays have"
 
 
 @dataclass(frozen=True)
@@ -87,12 +90,26 @@ def check_image(store: Store, image: int) -> ImageCheck:
     except PipeError as error:
         check.add(records.key(image), fault_of(error))
         return check
+    geometry, fault = _geometry(store, image, record)
+    if geometry and not _lists_all(store, record, geometry):
+        check.add(records.key(image), OTHER_CHUNKS)
+        return check
     for array, spec in store.arrays.items():
-        values = _read_all(store, check, array, image, record.arrays[array])
-        if values is not None:
-            for kind in _value_faults(array, values, record.arrays[array], spec, store.schema):
-                check.add(f"{array}/{CHUNKS}/{image}", kind)
+        values = _read_all(store, check, array, image, record, geometry)
+        if values is not None and geometry:
+            for kind in _value_faults(values, record.arrays[array], spec):
+                check.add(spec.separator.join([f"{array}/{CHUNKS}", str(image)]), kind)
+    if fault and not check.damages:  # each chunk of its sizes is as committed, and what they say cannot be
+        check.add(fault.file or records.key(image), fault.fault)
     return check
+
+
+def _geometry(store: Store, image: int, record: Record) -> tuple[Geometry | None, IntegrityError | None]:
+    """Return the sizes of an image, or why there are none."""
+    try:
+        return store.image(image, record), None
+    except IntegrityError as error:
+        return None, error
 
 
 def stray_files(store: Store) -> list[str]:
@@ -101,7 +118,7 @@ def stray_files(store: Store) -> list[str]:
     A web server cannot be asked for them.
     """
     images = range(len(store.schema.images))
-    known = {METADATA, LOCK, *map(records.key, images)}
+    known = {METADATA, LOCK, *store.schema.documents(), *map(records.key, images)}
     for array, spec in store.arrays.items():
         known |= {f"{array}/{METADATA}", *chunk_keys(array, spec, images)}
     return sorted(set(store.files.all_keys()) - known)
@@ -129,31 +146,46 @@ def _metadata_fault(store: Store, key: str, spec: ArraySpec) -> str | None:
 
 
 def _record(store: Store, image: int) -> Record:
-    """Return an image's record, sure to name a checksum for each of its chunks."""
+    """Return an image's record, sure to name chunks of each array, and none that an image cannot have."""
     record = store.record(image)
-    if not (record.arrays.keys() == store.arrays.keys() and all(_lists_all(store, record, a) for a in store.arrays)):
-        raise IntegrityError("the completion record lists other chunks than the store's arrays have")
+    possible = {name: set(chunk_keys(name, spec, [image])) for name, spec in store.arrays.items()}
+    listed = {name: {f"{name}/{key}" for key in array.chunks} for name, array in record.arrays.items()}
+    if listed.keys() != possible.keys() or not all(listed[a] <= possible[a] for a in possible):
+        raise IntegrityError(OTHER_CHUNKS)
     return record
 
 
-def _lists_all(store: Store, record: Record, array: str) -> bool:
-    spec, listed = store.arrays[array], record.arrays[array].chunks
-    keys = {key for key, _ in image_chunks(record.image, spec.shape, spec.chunks)}
-    return listed.keys() == keys
+def _lists_all(store: Store, record: Record, geometry: Geometry) -> bool:
+    """Return whether a record names exactly the chunks that an image of these sizes has."""
+    for array, spec in store.arrays.items():
+        extent = store.schema.extent(array, geometry)
+        keys = {key for key, _ in image_chunks(record.image, (1, *extent), spec.chunks, spec.separator)}
+        if record.arrays[array].chunks.keys() != keys:
+            return False
+    return True
 
 
-def _read_all(store: Store, check: ImageCheck, array: str, image: int, committed: ArrayRecord) -> np.ndarray | None:
-    """Return one image's part of an array; None, and every cause noted, where it cannot be put together."""
-    spec = store.arrays[array]
-    out, before = np.empty(spec.image_shape, spec.dtype), len(check.damages)
-    for key, extent in image_chunks(image, spec.shape, spec.chunks):
+def _read_all(
+    store: Store, check: ImageCheck, array: str, image: int, record: Record, geometry: Geometry | None
+) -> np.ndarray | None:
+    """Return one image's part of an array; None, and every cause noted, where it cannot be put together.
+
+    Where the image's sizes are not known, what its record lists is read all the same.
+    """
+    spec, committed = store.arrays[array], record.arrays[array]
+    extent = store.schema.extent(array, geometry) if geometry else spec.image_shape
+    out, before = np.empty(extent, spec.dtype), len(check.damages)
+    chunks = image_chunks(image, (1, *extent), spec.chunks, spec.separator)
+    for key, cut in ((key, cut) for key, cut in chunks if key in committed.chunks):
         file = f"{array}/{key}"
         try:
-            target = out[extent]
+            target = out[cut]
             data = store.files.read(file)
             check.chunks += data is not None
             check.stored += len(data or b"")
-            chunk = decode_committed(data, committed.chunks[key], spec.chunks[1:], spec.dtype)
+            chunk = decode_committed(
+                data, committed.chunks[key], spec.chunks[1:], spec.dtype, store.schema.chunk_hash
+            )
             target[...] = chunk[tuple(slice(0, size) for size in target.shape)]
         except UnreachableError:
             raise
@@ -162,14 +194,9 @@ def _read_all(store: Store, check: ImageCheck, array: str, image: int, committed
     return out if len(check.damages) == before else None
 
 
-def _value_faults(
-    array: str, values: np.ndarray, committed: ArrayRecord, spec: ArraySpec, schema: Schema
-) -> Iterator[str]:
+def _value_faults(values: np.ndarray, committed: ArrayRecord, spec: ArraySpec) -> Iterator[str]:
     """Yield what is wrong with values whose chunks are all as they were committed."""
-    if digest(values) != committed.sha256:
+    if committed.sha256 is not None and digest(values) != committed.sha256:
         yield "the values do not have the digest that the completion record names"
     if spec.dtype.kind == "f" and (broken := values.size - np.count_nonzero(np.isfinite(values))):
         yield f"finite logits were expected, {broken} of {values.size} are NaN or infinite"
-    if array == "label_size" and not ((values > 0) & (values <= schema.label_shape)).all():
-        height, width = schema.label_shape
-        yield f"a mask of {values[0]}x{values[1]} does not fit the store's {height}x{width}"

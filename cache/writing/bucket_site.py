@@ -4,16 +4,16 @@ There are no locks. Two commands on one image compute it twice; its record comes
 them, so that where their numbers differ the image is whole or found to be damaged, never a mixture.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from urllib.parse import urlsplit
 
 from obstore.exceptions import AlreadyExistsError
 
 from logitpipe.cache.errors import PipeError
 from logitpipe.cache.files.remote import Bucket, require_plain
-from logitpipe.cache.format import records
-from logitpipe.cache.format.keys import METADATA
-from logitpipe.cache.format.schema import FORMAT, Schema, metadata_bytes
+from logitpipe.cache.format import Schema, records
+from logitpipe.cache.format.keys import IMAGES, METADATA
+from logitpipe.cache.format.schema import FORMAT, metadata_bytes
 from logitpipe.cache.reading.store import Store, open_store
 
 
@@ -23,6 +23,11 @@ class Objects(Bucket):
     def publish(self, key: str, data: bytes) -> None:
         """Put an object; until that is done the key holds what it held."""
         self.ask(key, lambda: self.objects.put(key, data))
+
+    def publish_all(self, files: Iterable[tuple[str, bytes]]) -> None:
+        """Put several objects, one after the other."""
+        for key, data in files:
+            self.publish(key, data)
 
     def publish_first(self, key: str, data: bytes) -> bool:
         """Put an object unless there is one; return whether it was put."""
@@ -116,6 +121,7 @@ class BucketSite:
     def _describe_arrays(self, schema: Schema) -> None:
         for name, spec in schema.arrays().items():
             self.files.publish(f"{name}/{METADATA}", metadata_bytes(spec.metadata()))
+        self.files.publish_all(schema.documents().items())
 
     def _clear(self) -> None:
         """Delete a store in such an order that at every moment it is one, with ever fewer images, or none."""
@@ -131,5 +137,6 @@ class BucketSite:
 
     def _require_free(self) -> None:
         """Refuse a folder with anything in it but what an interrupted creation leaves."""
-        if any(not (key.count("/") == 1 and key.endswith(f"/{METADATA}")) for key in self.files.all_keys()):
+        keys = set(self.files.all_keys()) - {IMAGES}
+        if any(not (key.count("/") == 1 and key.endswith(f"/{METADATA}")) for key in keys):
             raise PipeError(f"{self.url}: a store can only be made where nothing lies", "other-out")

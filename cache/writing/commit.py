@@ -10,11 +10,12 @@ import numpy as np
 from logitpipe.cache.errors import IntegrityError, PipeError
 from logitpipe.cache.files.places import Place
 from logitpipe.cache.files.steps import step
-from logitpipe.cache.format import records
+from logitpipe.cache.format import Schema, records, version1
 from logitpipe.cache.format.chunks import image_chunks
-from logitpipe.cache.format.codec import Encoded, decode, encode
+from logitpipe.cache.format.codec import CRC32C, Encoded, bytes_digest, committed_digest, decode, encode
+from logitpipe.cache.format.geometry import Geometry
 from logitpipe.cache.format.records import ArrayRecord, Record, digest
-from logitpipe.cache.format.schema import VOID_LABEL, ArraySpec, Schema
+from logitpipe.cache.format.schema import VOID_LABEL, ArraySpec
 from logitpipe.cache.reading.store import Store, open_store
 from logitpipe.cache.writing.lock import BusyError
 from logitpipe.cache.writing.site import Claim, Writable, open_site
@@ -28,6 +29,7 @@ class StoreWriter:
     path : the store's folder, or its URL of s3://
     schema : what the store must be; an existing store that differs is refused
     overwrite : replace what store there is, but not before the first image is committed
+    earlier : the same run in format version 1; a store that began so is gone on with, and `schema` is this then
     on_unlocked : called once, if it turns out that the drive cannot lock files, so that images have no sole writer
 
     Raises
@@ -43,8 +45,9 @@ class StoreWriter:
         schema: Schema,
         overwrite: bool = False,
         on_unlocked: Callable[[], None] = lambda: None,
+        earlier: version1.Schema | None = None,
     ) -> None:
-        self.path, self.schema, self.overwrite = path, schema, overwrite
+        self.path, self.schema, self.overwrite, self._earlier = path, schema, overwrite, earlier
         self.site = open_site(path)
         self.store: Store | None = None
         self._claim = frozenset[int]()
@@ -81,14 +84,23 @@ class StoreWriter:
                 self._lock.release()
             self._claim, self._lock = frozenset(), None
 
-    def commit(self, image: int, values: Mapping[str, np.ndarray], sources: Mapping[str, str]) -> None:
+    def commit(
+        self,
+        image: int,
+        values: Mapping[str, np.ndarray],
+        sources: Mapping[str, str],
+        geometry: Geometry | None = None,
+    ) -> None:
         """Add one image: all of it, or after any failure none of it, not even what was there of it before.
 
         Parameters
         ----------
         image : index in the schema's `images`
-        values : each array's part, in the dtype and shape that the schema says; `labels` at the mask's own size
+        values : each array's part, in the dtype that the schema says and of the image's own size; what has windows
+            may come without that dimension where there is one
         sources : SHA-256 of the files that the image came from, kept in its record
+        geometry : sizes and windows of the image; if None, it was squashed to the input's size in one window. A store
+            of version 1 keeps the size of the mask alone
 
         Raises
         ------
@@ -97,24 +109,16 @@ class StoreWriter:
         """
         with self._owned(image) as store:
             step("image.begin", image)
-            parts = self._with_padded_labels(values)
+            geometry = geometry or _squashed(store.schema, values)
+            parts = _parts(store.schema, values, geometry)
             for name, spec in store.arrays.items():
-                _require_fit(name, parts[name], spec)
-            self.site.files.remove(records.key(image))  # while its chunks are replaced, it must not count as there
-            written = {
-                name: _write(self.site.files, name, image, parts[name], spec) for name, spec in store.arrays.items()
-            }
+                _require_fit(name, parts[name], spec, store.schema.extent(name, geometry))
+            files = self.site.files
+            files.remove(records.key(image))  # while its chunks are replaced, it must not count as there
+            written = _write(files, image, parts, store)
             record = Record(image, self.schema.images[image], store.fingerprint, dict(sources), written)
-            self.site.files.publish(records.key(image), record.to_bytes())
+            files.publish(records.key(image), record.to_bytes())
             step("image.end", image)
-
-    def _with_padded_labels(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        labels = values["labels"]
-        if labels.dtype != np.uint8:  # the assignment below would convert, and change codes
-            raise ValueError(f"labels: uint8 expected, {labels.dtype} given")
-        padded = np.full(self.schema.label_shape, VOID_LABEL, np.uint8)
-        padded[: labels.shape[0], : labels.shape[1]] = labels
-        return {**values, "labels": padded, "label_size": np.array(labels.shape, np.int32)}
 
     @contextmanager
     def _owned(self, image: int) -> Iterator[Store]:
@@ -166,6 +170,8 @@ class StoreWriter:
 
     def _existing(self) -> Store:
         store = open_store(self.path)
+        if self._earlier and isinstance(store.schema, version1.Schema):
+            self.schema = self._earlier
         if differences := store.schema.differences(self.schema):
             raise PipeError(
                 f"{self.path} holds the logits of another run: {'; '.join(differences)}", "other-out-or-overwrite"
@@ -173,9 +179,34 @@ class StoreWriter:
         return store
 
 
-def _require_fit(array: str, values: np.ndarray, spec: ArraySpec) -> None:
-    if values.shape != spec.image_shape or values.dtype != spec.dtype:
-        raise ValueError(f"{array}: {spec.dtype} {spec.image_shape} expected, {values.dtype} {values.shape} given")
+def _squashed(schema: Schema, values: Mapping[str, np.ndarray]) -> Geometry:
+    """Return the geometry of an image of which only its arrays are known; the picture is of its mask's size."""
+    labels, logits = values["labels"].shape, values["logits" if schema.kind == "pixel" else "mask_logits"].shape
+    picture = labels if any(labels) else schema.input_size
+    sizes = (picture, schema.input_size, logits[-2:], labels, values["preview"].shape[:2])
+    return Geometry.squashed(*((height, width) for height, width in sizes))
+
+
+def _parts(schema: Schema, values: Mapping[str, np.ndarray], geometry: Geometry) -> dict[str, np.ndarray]:
+    """Return an image's part of each array of a store."""
+    labels = values["labels"]
+    if labels.dtype != np.uint8:  # the assignment below would convert, and change codes
+        raise ValueError(f"labels: uint8 expected, {labels.dtype} given")
+    if isinstance(schema, version1.Schema):
+        padded = np.full(schema.label_shape, VOID_LABEL, np.uint8)
+        padded[: labels.shape[0], : labels.shape[1]] = labels
+        return {**values, "labels": padded, "label_size": np.array(labels.shape, np.int32)}
+    schema.require_fit(geometry)
+    parts = dict(values)
+    for name, spec in schema.arrays().items():
+        if spec.windowed and parts[name].ndim == len(spec.image_shape) - 1:
+            parts[name] = parts[name][None]
+    return parts | geometry.to_arrays(schema.windows)
+
+
+def _require_fit(array: str, values: np.ndarray, spec: ArraySpec, extent: tuple[int, ...]) -> None:
+    if values.shape != extent or values.dtype != spec.dtype:
+        raise ValueError(f"{array}: {spec.dtype} {extent} expected, {values.dtype} {values.shape} given")
     # Whoever reads refuses them, so none may get in, whichever way it comes.
     if values.dtype.kind == "f" and not _all_finite(values):
         raise ValueError(f"{array}: finite numbers expected, {(~np.isfinite(values)).sum()} are NaN or infinite")
@@ -188,27 +219,46 @@ def _all_finite(values: np.ndarray) -> bool:
     return bool(((values.view(np.uint16) & exponent) != exponent).all())
 
 
-def _write(files: Writable, array: str, image: int, values: np.ndarray, spec: ArraySpec) -> ArrayRecord:
-    checksums = {}
-    for key, extent in image_chunks(image, spec.shape, spec.chunks):
-        chunk = _whole_chunk(values[extent], spec)
-        encoded = encode(chunk)
-        files.publish(f"{array}/{key}", encoded.data)
-        _read_back(files, f"{array}/{key}", encoded, chunk)
-        checksums[key] = encoded.checksum
-    return ArrayRecord(digest(values), checksums)
+def _write(files: Writable, image: int, parts: Mapping[str, np.ndarray], store: Store) -> dict[str, ArrayRecord]:
+    """Put an image's chunks, all durable and read back when this returns; return what its record says of them."""
+    chunk_hash, written = store.schema.chunk_hash, dict[str, ArrayRecord]()
+    encodings: dict[str, str] = {}  # what lies under a key must have this digest: the bytes themselves may be many
+
+    def encoded_chunks() -> Iterator[tuple[str, bytes]]:
+        for name, spec in store.arrays.items():
+            digests: dict[str, str] = {}
+            for key, cut in image_chunks(image, (1, *parts[name].shape), spec.chunks, spec.separator):
+                chunk = _whole_chunk(parts[name][cut], spec, store.schema)
+                encoded = encode(chunk)
+                if chunk_hash == CRC32C:  # who reads does not hold the values against their digest
+                    _require_decoding(encoded, chunk, files, f"{name}/{key}")
+                digests[key] = committed_digest(chunk, encoded, chunk_hash)
+                encodings[f"{name}/{key}"] = bytes_digest(encoded.data)
+                yield f"{name}/{key}", encoded.data
+            written[name] = ArrayRecord(digest(parts[name]) if chunk_hash == CRC32C else None, digests)
+
+    files.publish_all(encoded_chunks())
+    for key, expected in encodings.items():
+        step("file.read-back", key)
+        if bytes_digest(files.read(key) or b"") != expected:
+            raise IntegrityError(LOST, files.root, file=key)
+    return written
 
 
-def _whole_chunk(part: np.ndarray, spec: ArraySpec) -> np.ndarray:
-    """Pad a piece at the lower edge to a full chunk, as Zarr's regular grid wants it, in C order."""
+LOST = "what was written does not read back as it was"
+
+
+def _whole_chunk(part: np.ndarray, spec: ArraySpec, schema: Schema) -> np.ndarray:
+    """Pad a piece at the edge to a full chunk, as Zarr's regular grid wants it, in C order."""
     missing = [(0, full - size) for full, size in zip(spec.chunks[1:], part.shape, strict=True)]
-    return np.ascontiguousarray(np.pad(part, missing) if np.any(missing) else part)
+    if not np.any(missing):
+        return np.ascontiguousarray(part)
+    # Version 1 pads with zeros, beyond the array's edge alone; in version 2 readers of Zarr see the padding.
+    fill = 0 if isinstance(schema, version1.Schema) else float(spec.fill_value())
+    return np.pad(part, missing, constant_values=np.array(fill).astype(part.dtype))
 
 
-def _read_back(files: Writable, key: str, encoded: Encoded, chunk: np.ndarray) -> None:
-    """Hold what lies on disk, and what that decodes to, against what was to be written."""
-    step("file.read-back", key)
+def _require_decoding(encoded: Encoded, chunk: np.ndarray, files: Writable, key: str) -> None:
     decoded = decode(encoded, chunk.shape, chunk.dtype)
-    same = np.array_equal(decoded.view(np.uint8), chunk.view(np.uint8))  # as bytes: NaN equals nothing, -0 equals 0
-    if files.read(key) != encoded.data or not same:
-        raise IntegrityError("what was written does not read back as it was", files.root, file=key)
+    if not np.array_equal(decoded.view(np.uint8), chunk.view(np.uint8)):  # as bytes: NaN equals nothing, -0 equals 0
+        raise IntegrityError(LOST, files.root, file=key)

@@ -13,10 +13,10 @@ from pathlib import Path
 from logitpipe.cache.errors import PipeError
 from logitpipe.cache.files.folder import PARTIAL, Folder, beside, make_folder, make_folders, partial_stem, sync_folder
 from logitpipe.cache.files.steps import step
-from logitpipe.cache.format import records
+from logitpipe.cache.format import Schema, records
 from logitpipe.cache.format.chunks import CHUNKS
 from logitpipe.cache.format.keys import METADATA
-from logitpipe.cache.format.schema import FORMAT, Schema, metadata_bytes
+from logitpipe.cache.format.schema import FORMAT, metadata_bytes
 from logitpipe.cache.writing.lock import EVERYTHING, PATIENCE, BusyError, Lock
 
 
@@ -140,9 +140,10 @@ def _beside_with_lock(place: Path, images: Collection[int]) -> Lock:
 def _build(files: Folder, schema: Schema) -> None:
     for name, spec in schema.arrays().items():
         files.publish(f"{name}/{METADATA}", metadata_bytes(spec.metadata()))
-        make_folders(files.root / name / CHUNKS)
+        if spec.separator == "/":
+            make_folders(files.root / name / CHUNKS)
     make_folders(files.root / records.FOLDER)
-    files.publish(METADATA, metadata_bytes(schema.metadata()))
+    files.publish_all([*schema.documents().items(), (METADATA, metadata_bytes(schema.metadata()))])
 
 
 def _take_place(built: Lock, place: Path) -> bool:

@@ -2,7 +2,7 @@
 
 import os
 import zipfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -27,7 +27,8 @@ def metadata_members(store: Store) -> dict[str, bytes]:
     """
     kept = _Kept(store.files)
     _require_sound(store, check_metadata(Store(kept, store.schema)))
-    kept.read(METADATA)
+    for key in (*store.schema.documents(), METADATA):
+        kept.read(key)
     return kept.found
 
 
@@ -87,6 +88,9 @@ class _Kept:
 
     def sizes(self, keys: Collection[str]) -> dict[str, int]:
         return self._files.sizes(keys)
+
+    def listed(self, folder: str) -> Set[str] | None:
+        return self._files.listed(folder)
 
     def all_keys(self) -> Iterable[str]:
         return self._files.all_keys()

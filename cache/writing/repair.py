@@ -1,16 +1,16 @@
 """Damaged metadata, written anew where nothing else can have stood there."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from logitpipe.cache.errors import IntegrityError, PipeError
 from logitpipe.cache.files.folder import PARTIAL, Folder
 from logitpipe.cache.files.steps import step
-from logitpipe.cache.format import records
+from logitpipe.cache.format import Schema, records
 from logitpipe.cache.format.documents import loads
 from logitpipe.cache.format.keys import METADATA
-from logitpipe.cache.format.schema import Schema, metadata_bytes
+from logitpipe.cache.format.schema import metadata_bytes
 from logitpipe.cache.reading.store import open_store
 from logitpipe.cache.reading.verify import Damage, check_metadata, fault_of
 from logitpipe.cache.writing.create import lock_all
@@ -19,7 +19,7 @@ Remedies = list[tuple[Damage, bytes]]
 """What is wrong, and what the file should hold."""
 
 
-def mend_group(path: Path, schema: Schema) -> list[Damage]:
+def mend_group(path: Path, *schemas: Schema) -> list[Damage]:
     """Write the group's metadata anew if it is damaged or gone and was what a run would write now.
 
     The completion records decide: they carry the fingerprint of the attributes. Where there is neither metadata nor a
@@ -28,7 +28,7 @@ def mend_group(path: Path, schema: Schema) -> list[Damage]:
     Parameters
     ----------
     path : the store's folder, or where one will be
-    schema : of the run
+    schemas : of the run; more than one where it may go on with a store of an earlier format version
 
     Returns
     -------
@@ -41,7 +41,7 @@ def mend_group(path: Path, schema: Schema) -> list[Damage]:
     PipeError
         Someone is writing the store.
     """
-    return _mend(path, lambda: _group_remedies(path, schema))
+    return _mend(path, lambda: _group_remedies(path, schemas))
 
 
 def mend_arrays(path: Path) -> list[Damage]:
@@ -78,7 +78,7 @@ def _sweep_halves(file: Path) -> None:
         left.unlink(missing_ok=True)
 
 
-def _group_remedies(path: Path, schema: Schema) -> Remedies:
+def _group_remedies(path: Path, schemas: Sequence[Schema]) -> Remedies:
     try:
         open_store(path)
     except PipeError as error:
@@ -86,11 +86,10 @@ def _group_remedies(path: Path, schema: Schema) -> Remedies:
     else:
         return []
     files = Folder(path)
-    carried = set(_fingerprints(files, schema))
-    for candidate in _candidates(files, schema):
+    carried = set(_fingerprints(files, schemas[0]))
+    for candidate in (found for schema in schemas for found in _candidates(files, schema)):
         if candidate.attributes()["fingerprint"] in carried:
-            damage = Damage(METADATA, None, fault_of(fault))
-            return [(damage, metadata_bytes(candidate.metadata()))]
+            return _rewritten(files, candidate, fault)
     if carried:
         raise IntegrityError(
             f"{fault_of(fault)}. The completion records belong to other metadata than this run would write, so "
@@ -107,6 +106,25 @@ def _group_remedies(path: Path, schema: Schema) -> Remedies:
             remedy="overwrite-or-remove",
         )
     return []
+
+
+def _rewritten(files: Folder, schema: Schema, fault: PipeError) -> Remedies:
+    """Return what the files that describe the group should hold, of those that hold something else."""
+    wanted = {**schema.documents(), METADATA: metadata_bytes(schema.metadata())}
+    blamed = fault.file if isinstance(fault, IntegrityError) else METADATA
+    return [
+        (Damage(key, None, fault_of(fault) if key == blamed else "it does not belong to the metadata"), data)
+        for key, data in wanted.items()
+        if _read(files, key) != data
+    ]
+
+
+def _read(files: Folder, key: str) -> bytes | None:
+    """Return the bytes under a key, None also where they cannot be read."""
+    try:
+        return files.read(key)
+    except PipeError:
+        return None
 
 
 def _array_remedies(path: Path) -> Remedies:

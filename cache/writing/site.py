@@ -3,8 +3,7 @@
 The commit of an image is the same everywhere (commit.py); what differs between a folder and a bucket is here.
 """
 
-from collections.abc import Collection
-from itertools import product
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -13,10 +12,9 @@ from logitpipe.cache.files.folder import Folder
 from logitpipe.cache.files.opening import need_cloud
 from logitpipe.cache.files.places import Files, Place, is_url
 from logitpipe.cache.files.steps import step
-from logitpipe.cache.format import records
+from logitpipe.cache.format import Schema, records
 from logitpipe.cache.format.chunks import CHUNKS
 from logitpipe.cache.format.keys import METADATA
-from logitpipe.cache.format.schema import Schema
 from logitpipe.cache.reading.store import Store
 from logitpipe.cache.writing.create import create_store, lock_all, require_free, require_removable, sweep_beside
 from logitpipe.cache.writing.lock import PATIENCE, Lock
@@ -27,6 +25,9 @@ class Writable(Files, Protocol):
 
     def publish(self, key: str, data: bytes) -> None:
         """Put `data` under `key`, durably: after a crash the key holds all of it or what it held before."""
+
+    def publish_all(self, files: Iterable[tuple[str, bytes]]) -> None:
+        """Put bytes under several keys, as `publish` does; all of them are durable when this returns."""
 
     def remove(self, key: str) -> None:
         """Remove what is under `key`, if there is anything, durably."""
@@ -143,8 +144,11 @@ class FolderSite:
             return
         own = {str(image) for image in images}
         left = [file for file in self.files.partials(records.FOLDER) if file.name.split(".")[0] in own]
-        for array, image in product(store.arrays, own):
-            left += self.files.partials(f"{array}/{CHUNKS}/{image}")
+        for array, spec in store.arrays.items():
+            if spec.separator == "/":
+                left += (file for image in own for file in self.files.partials(f"{array}/{CHUNKS}/{image}"))
+            else:  # the chunks of all images lie in one folder, as c.IMAGE...
+                left += (file for file in self.files.partials(array) if file.name.split(".")[1] in own)
         for file in left:
             step("sweep.file", file)
             file.unlink(missing_ok=True)

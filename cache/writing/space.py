@@ -5,8 +5,9 @@ import shutil
 from math import ceil, prod
 from pathlib import Path
 
+from logitpipe.cache.format import Schema
 from logitpipe.cache.format.codec import CHECKSUM_BYTES, HEADER_BYTES
-from logitpipe.cache.format.schema import ArraySpec, Schema
+from logitpipe.cache.format.schema import ArraySpec
 
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 """What systems answer that have no room: a full disk, a file beyond a limit, a quota that is used up."""

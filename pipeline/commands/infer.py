@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,9 @@ import click
 from logitpipe.cache.errors import IntegrityError, PipeError
 from logitpipe.cache.files.opening import open_files
 from logitpipe.cache.files.places import Place, below
+from logitpipe.cache.format import Schema, version1
 from logitpipe.cache.format.keys import METADATA
-from logitpipe.cache.format.schema import AMP_CHANGE, Precision, Schema
+from logitpipe.cache.format.schema import AMP_CHANGE, Precision
 from logitpipe.cache.reading.store import stored_bytes
 from logitpipe.cache.writing.commit import StoreWriter
 from logitpipe.commands.completion import complete_datasets, complete_networks
@@ -309,18 +311,23 @@ def _open_writers(
 ) -> list[StoreWriter]:
     """Open every store before the first image is computed: a store that must be refused is refused at once."""
     from logitpipe.stages.infer.amp import with_change
-    from logitpipe.stages.infer.describe import describe
+    from logitpipe.stages.infer.describe import describe, describe_earlier
 
-    schemas = [describe(model, dataset, precision) for dataset in datasets]
-    if repair:  # metadata that is gone can be written anew if all of it is known
-        schemas = [with_change(schema, model, dataset) for schema, dataset in zip(schemas, datasets, strict=True)]
-        return [open_mended(path, schema) for path, schema in zip(paths, schemas, strict=True)]
-    return [_open_writer(path, schema, overwrite) for path, schema in zip(paths, schemas, strict=True)]
+    writers = []
+    for path, dataset in zip(paths, datasets, strict=True):
+        schema, earlier = describe(model, dataset, precision), describe_earlier(model, dataset, precision)
+        if repair:  # metadata that is gone can be written anew if all of it is known
+            software = with_change(schema, model, dataset).software
+            schema, earlier = replace(schema, software=software), replace(earlier, software=software)
+            writers.append(open_mended(path, schema, earlier))
+        else:
+            writers.append(_open_writer(path, schema, overwrite, earlier))
+    return writers
 
 
-def _open_writer(path: Place, schema: Schema, overwrite: bool) -> StoreWriter:
+def _open_writer(path: Place, schema: Schema, overwrite: bool, earlier: version1.Schema) -> StoreWriter:
     try:
-        return StoreWriter(path, schema, overwrite, lambda: warn_unlocked(path))
+        return StoreWriter(path, schema, overwrite, lambda: warn_unlocked(path), earlier)
     except IntegrityError as error:
         raise IntegrityError(error.fault, error.store, error.image, error.file, "repair") from error
 

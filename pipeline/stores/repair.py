@@ -5,7 +5,7 @@ from pathlib import Path
 
 from logitpipe.cache.errors import PipeError, UsageError
 from logitpipe.cache.files.places import Place
-from logitpipe.cache.format.schema import Schema
+from logitpipe.cache.format import Schema, version1
 from logitpipe.cache.reading.verify import Damage
 from logitpipe.cache.writing.commit import StoreWriter
 from logitpipe.cache.writing.repair import mend_arrays, mend_group
@@ -15,7 +15,7 @@ from logitpipe.stores.checking import check_images, damage_line
 from logitpipe.stores.room import warn_unlocked
 
 
-def open_mended(path: Place, schema: Schema) -> StoreWriter:
+def open_mended(path: Place, schema: Schema, earlier: version1.Schema) -> StoreWriter:
     """Open a store for writing after its damaged metadata was written anew, where that can be.
 
     Raises
@@ -31,8 +31,8 @@ def open_mended(path: Place, schema: Schema) -> StoreWriter:
     if not isinstance(path, Path):
         raise UsageError(f"--repair mends stores in folders, and {path} is a URL; copy the store, and mend the copy")
     try:
-        _tell(path, mend_group(path, schema))
-        writer = StoreWriter(path, schema, on_unlocked=lambda: warn_unlocked(path))
+        _tell(path, mend_group(path, schema, earlier))
+        writer = StoreWriter(path, schema, on_unlocked=lambda: warn_unlocked(path), earlier=earlier)
         _tell(path, mend_arrays(path) if writer.store else [])
     except OSError as error:
         raise PipeError(f"{path}: its metadata cannot be written ({error.strerror}); set that right") from error

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from logitpipe.cache.format.schema import AMP_CHANGE, Schema
+from logitpipe.cache.format import Schema
+from logitpipe.cache.format.schema import AMP_CHANGE
 from logitpipe.stages.infer.data.datasets import DataSet
 from logitpipe.stages.infer.data.preprocess import prepare
 from logitpipe.stages.infer.device.transfer import Transfer

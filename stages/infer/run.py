@@ -1,6 +1,6 @@
 """The loop: decode ahead, run the network, write behind."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from logitpipe.cache.errors import PipeError
+from logitpipe.cache.format.geometry import Geometry
 from logitpipe.cache.writing.commit import StoreWriter
 from logitpipe.stages.infer.data.datasets import DataSet
 from logitpipe.stages.infer.data.preprocess import Prepared, prepare
@@ -22,11 +23,12 @@ from logitpipe.stages.streams import ahead, batched, behind, thread_pool
 
 @dataclass(frozen=True)
 class Computed:
-    """One image, ready to be committed: its index, its arrays by name, the digests of its files."""
+    """One image, ready to be committed: its index, its arrays by name, the digests of its files, its sizes."""
 
     image: int
     values: dict[str, np.ndarray]
     sources: dict[str, str]
+    geometry: Geometry
 
 
 def infer_images(
@@ -65,7 +67,7 @@ def infer_images(
 
     def commit(computed: Computed) -> None:
         try:
-            writer.commit(computed.image, computed.values, computed.sources)
+            writer.commit(computed.image, computed.values, computed.sources, computed.geometry)
         except OSError as error:
             raise unwritable(writer, computed.image, images, error) from error
 
@@ -100,7 +102,25 @@ def _computed(
         logits = logits_of()
         for position, (image, sample) in enumerate(batch):
             own = {name: values[position] for name, values in logits.items()}
-            yield Computed(image, own | {"labels": sample.labels, "preview": sample.preview}, sample.sources)
+            yield Computed(
+                image,
+                own | {"labels": sample.labels, "preview": sample.preview},
+                sample.sources,
+                _geometry(model, sample, own),
+            )
+
+
+def _geometry(model: Model, sample: Prepared, logits: Mapping[str, np.ndarray]) -> Geometry:
+    height, width = logits["mask_logits" if model.kind == "mask" else "logits"].shape[-2:]
+    rows, columns = sample.labels.shape
+    preview_height, preview_width, _ = sample.preview.shape
+    return Geometry.squashed(
+        picture=sample.size,
+        padded=model.input_size,
+        logits=(height, width),
+        labels=(rows, columns),
+        preview=(preview_height, preview_width),
+    )
 
 
 Arriving = Callable[[], dict[str, np.ndarray]]

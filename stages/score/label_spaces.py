@@ -36,7 +36,7 @@ class LabelSpace:
             They make up fewer than two classes.
         """
         found = [(channel, self.members[name]) for channel, name in enumerate(schema.classes) if name in self.members]
-        found = [(channel, group) for channel, group in found if channel != schema.void_class]
+        found = [(channel, group) for channel, group in found if channel != schema.unknown_class]
         if len({group for _, group in found}) < 2:
             raise PipeError(
                 f"the label space {self.name} has fewer than two of the classes of {schema.network}", "label-space"
@@ -114,5 +114,5 @@ def label_space(name: str, schema: Schema) -> LabelSpace:
     """Return a label space by its name; "own" has the classes that the network of a store knows."""
     if name != "own":
         return LABEL_SPACES[name]
-    known = [each for channel, each in enumerate(schema.classes) if channel != schema.void_class]
+    known = [each for channel, each in enumerate(schema.classes) if channel != schema.unknown_class]
     return LabelSpace("own", tuple(known), {each: index for index, each in enumerate(known)})

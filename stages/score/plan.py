@@ -51,7 +51,7 @@ class Plan:
     @property
     def in_distribution(self) -> list[int]:
         """Channels that stand for known classes; a protocol may add the void channel of a pixel store."""
-        return [c for c in range(len(self.schema.classes)) if c != self.schema.void_class]
+        return [c for c in range(len(self.schema.classes)) if c != self.schema.unknown_class]
 
     def classes(self, method: str) -> int:
         """Return the number of classes that a method's formula runs over."""
@@ -110,7 +110,7 @@ def make_plan(
     PipeError
         The store can serve none of the methods.
     """
-    known = [name for c, name in enumerate(schema.classes) if c != schema.void_class]
+    known = [name for c, name in enumerate(schema.classes) if c != schema.unknown_class]
     if len(known) < 2:
         raise PipeError(
             f"the {schema.kind} store of {schema.network} on {schema.dataset} has too few classes to score: "
@@ -133,4 +133,4 @@ def make_plan(
 
 
 def _served(method: str, schema: Schema) -> bool:
-    return not (schema.kind == "pixel" and method == "void" and schema.void_class is None)
+    return not (schema.kind == "pixel" and method == "void" and schema.unknown_class is None)

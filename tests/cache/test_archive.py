@@ -20,7 +20,7 @@ from zips import patched, recompressed, with_member
 
 from logitpipe.cache import IntegrityError, PipeError, open_dataset, open_store
 from logitpipe.cache.files import archive as files_archive
-from logitpipe.cache.format import schema as format_schema
+from logitpipe.cache.format import version1
 from logitpipe.cache.reading.verify import check_image, check_metadata, stray_files
 from logitpipe.cache.writing.pack import image_members, metadata_members, write_zip
 
@@ -31,7 +31,7 @@ CHUNK = "logits/c/1/0/2/0"
 @pytest.fixture(autouse=True)
 def small_and_quick(monkeypatch):
     """Cut the logits of an image into three chunks; do not wait for the disk."""
-    monkeypatch.setattr(format_schema, "rows_per_chunk", lambda *_: 3)
+    monkeypatch.setattr(version1, "rows_per_chunk", lambda *_: 3)
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
 
 

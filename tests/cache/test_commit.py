@@ -24,7 +24,7 @@ from stores import fill, make_schema, noise_values
 
 from logitpipe.cache import IncompleteError, IntegrityError, PipeError, StoreWriter, open_store
 from logitpipe.cache.files.folder import Folder, beside, sync_folder
-from logitpipe.cache.format import schema as format_schema
+from logitpipe.cache.format import VERSIONS, version1
 from logitpipe.cache.format.codec import Encoded, encode
 from logitpipe.cache.writing import commit
 from logitpipe.cache.writing.create import remove_store
@@ -32,16 +32,19 @@ from logitpipe.cache.writing.site import FolderSite
 from logitpipe.cli import cli
 
 CODES = (0, 1, 255)
-PIXEL = make_schema("pixel")
+PIXEL = make_schema("pixel", version=2)
+"""Of each format version in turn."""
 STEPS = {os: ("fsync", "replace", "rename", "mkdir", "unlink", "rmdir", "open"), io: ("open",)}
 """Everything through which a commit changes the disk, but writing itself; both kinds of `open` also read."""
 
 
-@pytest.fixture(autouse=True)
-def small_and_quick(monkeypatch):
+@pytest.fixture(autouse=True, params=VERSIONS)
+def version(request, monkeypatch) -> int:
     """Cut the logits of an image, 8 rows, into three chunks, the last at the edge; do not wait for the disk."""
-    monkeypatch.setattr(format_schema, "rows_per_chunk", lambda *_: 3)
+    monkeypatch.setattr(version1, "rows_per_chunk", lambda *_: 3)
+    monkeypatch.setattr(sys.modules[__name__], "PIXEL", make_schema("pixel", version=request.param))
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+    return request.param
 
 
 @contextmanager
@@ -171,38 +174,49 @@ def test_a_failure_leaves_no_partial_file_as_long_as_files_can_be_removed(tmp_pa
     assert not (tmp_path / "new").exists()
 
 
-def test_leftovers_of_a_crash_do_no_harm(tmp_path):
+def test_leftovers_of_a_crash_do_no_harm(tmp_path, version):
     path = fill(tmp_path / "store", PIXEL, images=[0])
-    for folder in ("", "records", "logits", "logits/c", "logits/c/0/0/0"):
-        (path / folder / "0.json.00.partial").write_bytes(b"{")
-    assert len(Folder(path).partials("")) == 5
+    folders = ("", "records", "logits", *(("logits/c", "logits/c/0/0/0") if version == 1 else ()))
+    for folder in folders:
+        (path / folder / "c.0.json.00.partial").write_bytes(b"{")
+    assert len(Folder(path).partials("")) == len(folders)
     assert open_store(path).completed() == [0]
     assert is_as_committed(fill(path, PIXEL, images=[1]), 1)
     assert is_as_committed(path, 0)
 
 
-def test_what_does_not_read_back_is_not_committed(tmp_path, monkeypatch):
-    path = tmp_path / "store"
+def test_what_does_not_read_back_is_not_committed(tmp_path, monkeypatch, version):
+    path, chunk = tmp_path / "store", {1: "logits/c/0/0/1/0", 2: "logits/c.0.0.1.0"}[version]
     read = Folder.read
 
     def misread(self: Folder, key: str) -> bytes | None:
         data = read(self, key)
-        return data[:-1] if data and key == "logits/c/0/0/1/0" else data
+        return data[:-1] if data and key == chunk else data
 
     monkeypatch.setattr(Folder, "read", misread)
     with pytest.raises(IntegrityError, match=r"what was written does not read back as it was$") as caught:
         fill(path, PIXEL, images=[0])
-    assert (caught.value.store, caught.value.file) == (path, "logits/c/0/0/1/0")
+    assert (caught.value.store, caught.value.file) == (path, chunk)
     assert open_store(path).completed() == []
 
 
-def test_what_does_not_decode_as_it_was_is_not_committed(tmp_path, monkeypatch):
+def test_what_does_not_decode_as_it_was_is_found(tmp_path, monkeypatch, version):
+    """By who writes version 1, whose readers do not see it; by who reads version 2."""
+
     def wrong(values: np.ndarray) -> Encoded:
         return encode(values + np.ones((), values.dtype))
 
     monkeypatch.setattr(commit, "encode", wrong)
-    with pytest.raises(IntegrityError, match=r"what was written does not read back as it was$"):
-        fill(tmp_path / "store", PIXEL, images=[0])
+    if version == 1:
+        with pytest.raises(IntegrityError, match=r"what was written does not read back as it was$"):
+            fill(tmp_path / "store", PIXEL, images=[0])
+    else:
+        store = open_store(fill(tmp_path / "store", PIXEL, images=[0]))
+        for array in store.arrays:
+            with pytest.raises(
+                IntegrityError, match=r"values of digest \w{32} were committed, of \w{32} were found$"
+            ):
+                store.read(array, 0)
 
 
 def test_memory_layout_does_not_change_a_store(tmp_path):
@@ -240,7 +254,7 @@ def with_number(number, values):
     [
         ("logits", lambda a: a.astype(np.float32), "logits: float16 (5, 8, 12) expected, float32 (5, 8, 12) given"),
         ("logits", lambda a: a.astype(">f2"), "logits: float16 (5, 8, 12) expected, >f2 (5, 8, 12) given"),
-        ("logits", lambda a: a[:, :6], "logits: float16 (5, 8, 12) expected, float16 (5, 6, 12) given"),
+        ("logits", lambda a: a[:4], "logits: float16 (5, 8, 12) expected, float16 (4, 8, 12) given"),
         *(
             ("logits", partial(with_number, number), "logits: finite numbers expected, 1 are NaN or infinite")
             for number in (np.nan, np.inf, -np.inf)
@@ -370,7 +384,7 @@ def test_nothing_but_a_store_is_removed(tmp_path):
 
 
 def test_threads_that_make_one_store_at_once_share_it(tmp_path):
-    schema = make_schema("pixel", images=[f"{i}.png" for i in range(4)])
+    schema = make_schema("pixel", images=[f"{i}.png" for i in range(4)], version=PIXEL.VERSION)
     undisturbed = content(fill(tmp_path / "undisturbed", schema))
     for attempt in range(5):
         path, barrier = tmp_path / str(attempt), Barrier(4)
@@ -386,15 +400,17 @@ def test_threads_that_make_one_store_at_once_share_it(tmp_path):
     assert not list(tmp_path.rglob("*.partial"))
 
 
-def test_processes_that_make_one_store_at_once_share_it(tmp_path, monkeypatch):
+def test_processes_that_make_one_store_at_once_share_it(tmp_path, monkeypatch, version):
     monkeypatch.undo()  # they do not see what is patched here
+    monkeypatch.setattr(sys.modules[__name__], "PIXEL", make_schema("pixel", version=version))
     code = (
         "import sys; sys.path.insert(0, 'tests'); from pathlib import Path; from stores import *; "
-        "sys.stdin.read(1); fill(Path(sys.argv[1]), make_schema('pixel'), images=[int(sys.argv[2])])"
+        "sys.stdin.read(1); fill(Path(sys.argv[1]), make_schema('pixel', version=int(sys.argv[3])), "
+        "images=[int(sys.argv[2])])"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "shared")]
     processes = [
-        subprocess.Popen([*command, str(image)], stdin=subprocess.PIPE, cwd=Path(__file__).parents[2])
+        subprocess.Popen([*command, str(image), str(version)], stdin=subprocess.PIPE, cwd=Path(__file__).parents[2])
         for image in range(3)
     ]
     for process in processes:

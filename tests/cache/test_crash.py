@@ -59,7 +59,7 @@ def the_same_images(_data: Path, place: Path, run: Callable[..., int]) -> None:
 
 def leftovers(data: Path, place: Path, run: Callable[..., int]) -> None:
     """Let one process have died while it wrote a chunk, and one before its new store took the place of the old."""
-    assert run(pipe_infer, data, place, kill=("file.rename", 7)) == -signal.SIGKILL
+    assert run(pipe_infer, data, place, kill=("file.rename", 9)) == -signal.SIGKILL
     assert run(pipe_infer, data, place, "--overwrite", kill=("store.retire", 1)) == -signal.SIGKILL
     left = [*place.parent.rglob("*.partial")]  # of files perhaps two: both encoders may have been in the midst of one
     assert {entry.is_dir() for entry in left} == {True, False}

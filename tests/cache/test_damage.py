@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from logitpipe.cache.format import codec
+from logitpipe.cache.format import VERSIONS, codec
 from logitpipe.cache.reading import verify
 from logitpipe.cli import cli
 from tests.campaigns import damage
@@ -29,11 +29,12 @@ def test_no_damage_is_silent_or_scored_around_and_a_repair_undoes_each(tmp_path)
 
 
 @pytest.mark.slow
-def test_a_damage_that_changes_no_meaning_may_pass(tmp_path):
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_damage_that_changes_no_meaning_may_pass(tmp_path, version):
     with small_chunks():
-        subject = make_subject(tmp_path / "store", "pixel")
+        subject = make_subject(tmp_path / "store", "pixel", version)
         file = subject.path / "zarr.json"
-        spelt = file.read_bytes().replace(b"1e-05", b"1E-05").replace(b"\\u00f6", b"\\u00F6")
+        spelt = file.read_bytes().replace(b"1e-05", b"1E-05")
         assert spelt != file.read_bytes()
         file.write_bytes(spelt)
         assert not is_found(subject.path)
@@ -45,18 +46,20 @@ def test_the_campaign_sees_a_store_that_does_not_check(tmp_path, monkeypatch):
     """Without the checks of chunks and values, flipped bits are silent and scored: the campaign can fail."""
     monkeypatch.setattr(codec.google_crc32c, "value", lambda _data: codec.INTACT)
     monkeypatch.setattr(verify, "_value_faults", lambda *_: ())
+    monkeypatch.setattr(codec, "xxh3", lambda _values: "the same")
     columns = campaign(tmp_path, {"flip": 30}, seed=0)["flip", "chunk"]
     assert columns["silent"] > 0
     assert columns["wrong"] > 0
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("kind", ["pixel", "mask"])
-def test_the_commands_end_in_the_codes_of_damage(tmp_path, kind):
+def test_the_commands_end_in_the_codes_of_damage(tmp_path, kind, version):
     """`pipe verify` and `pipe score` from the outside, each kind of file flipped once."""
     noise = np.random.default_rng(3)
     with small_chunks():
-        subject = make_subject(tmp_path / "store", kind)
+        subject = make_subject(tmp_path / "store", kind, version)
         for file in sorted(subject.files)[:: len(subject.files) // 12]:
             (subject.path / file).write_bytes(damage.truncated(subject.files[file], noise))
             verified, scored = (CliRunner().invoke(cli, [name, str(subject.path)]) for name in ("verify", "score"))

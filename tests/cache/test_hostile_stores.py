@@ -92,11 +92,11 @@ def test_another_encoding_is_damage(path, encoding):
 
 @pytest.mark.parametrize("command", ["show", "verify", "score"])
 def test_a_newer_store_asks_for_a_newer_program(path, command):
-    write(path, json.dumps(sealed(PIXEL, format_version=2)))
+    write(path, json.dumps(sealed(PIXEL, format_version=3)))
     fails(
         pipe(command, path),
-        f"pipe: {path}: written by a newer version of logitpipe, in format version 2, and this one reads version 1; "
-        "upgrade logitpipe",
+        f"pipe: {path}: written by a newer version of logitpipe, in format version 3, and this one reads versions up "
+        "to 2; upgrade logitpipe",
     )
 
 

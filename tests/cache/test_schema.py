@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from stores import make_schema
 
 from logitpipe.cache import IntegrityError, Schema
-from logitpipe.cache.format.schema import fingerprint, parse
+from logitpipe.cache.format import parse, version1
+from logitpipe.cache.format.schema import fingerprint
 
+NO_FILES: dict[str, bytes] = {}
 PIXEL, MASK = make_schema("pixel"), make_schema("mask")
 SCHEMAS = [make_schema(kind, precision) for kind in ("pixel", "mask") for precision in ("float16", "float32")]
 JSON = st.recursive(
@@ -34,30 +36,30 @@ def sealed(schema: Schema, **lies: object) -> dict:
 
 def damage(metadata: object) -> str:
     with pytest.raises(IntegrityError) as caught:
-        parse(metadata, "here")
+        parse(metadata, "here", NO_FILES.get)
     return str(caught.value)
 
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: f"{schema.kind}-{schema.precision}")
 def test_the_metadata_comes_back_as_the_schema(schema):
-    assert parse(json.loads(json.dumps(schema.metadata())), "here") == schema
+    assert parse(json.loads(json.dumps(schema.metadata())), "here", NO_FILES.get) == schema
 
 
 @pytest.mark.slow
 @given(facts=FACTS, preprocessing=FACTS, images=NAMES, dataset=st.text())
 def test_facts_and_names_may_be_anything(facts, preprocessing, images, dataset):
     schema = replace(PIXEL, facts=facts, preprocessing=preprocessing, images=images, dataset=dataset)
-    assert parse(json.loads(json.dumps(schema.metadata())), "here") == schema
+    assert parse(json.loads(json.dumps(schema.metadata())), "here", NO_FILES.get) == schema
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(Schema)])
+@pytest.mark.parametrize("name", [field.name for field in fields(version1.Schema)])
 def test_a_changed_attribute_does_not_match_the_fingerprint(name):
     metadata = PIXEL.metadata()
     metadata["attributes"][name] = "another"
     assert damage(metadata) == "here: zarr.json: the attributes do not match their fingerprint"
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(Schema)])
+@pytest.mark.parametrize("name", [field.name for field in fields(version1.Schema)])
 def test_an_attribute_that_lacks_is_named(name):
     metadata = sealed(PIXEL)
     del metadata["attributes"][name], metadata["attributes"]["fingerprint"]
@@ -98,7 +100,7 @@ def test_a_lie_with_a_fingerprint_is_found(name, lie):
 
 
 def test_every_field_has_its_lies():
-    assert list(LIES) == [field.name for field in fields(Schema)]
+    assert list(LIES) == [field.name for field in fields(version1.Schema)]
 
 
 def test_sizes_that_no_machine_could_hold_are_refused_by_their_bytes():
@@ -140,19 +142,19 @@ def test_array_metadata_is_what_the_attributes_imply(name, value):
     assert damage(metadata) == "here: zarr.json: describes other arrays than its attributes imply"
 
 
-@pytest.mark.parametrize("version", [2, 10**30])
+@pytest.mark.parametrize("version", [3, 10**30])
 def test_a_newer_format_version_says_so(version):
     with refused(
-        f"here: written by a newer version of logitpipe, in format version {version}, and this one reads version 1; "
-        "upgrade logitpipe"
+        f"here: written by a newer version of logitpipe, in format version {version}, and this one reads versions up "
+        "to 2; upgrade logitpipe"
     ):
-        parse(sealed(PIXEL, format_version=version), "here")
+        parse(sealed(PIXEL, format_version=version), "here", NO_FILES.get)
 
 
 @pytest.mark.parametrize("version", [0, -1, "1", "2", None, 1.0, 2.5, True, [1], {}])
 def test_what_is_no_format_version_says_so(version):
-    with refused(f"here: format version 1 was expected, and {version!r} was found"):
-        parse(sealed(PIXEL, format_version=version), "here")
+    with refused(f"here: a format version from 1 to 2 was expected, and {version!r} was found"):
+        parse(sealed(PIXEL, format_version=version), "here", NO_FILES.get)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,7 @@ def test_what_is_no_format_version_says_so(version):
 )
 def test_what_is_no_logit_store_says_so(metadata):
     with refused("here: expected a logit store, but the attribute `format` is not 'logit-store'"):
-        parse(metadata, "here")
+        parse(metadata, "here", NO_FILES.get)
 
 
 OTHERS = {
@@ -182,7 +184,7 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(Schema)])
+@pytest.mark.parametrize("name", [field.name for field in fields(version1.Schema)])
 def test_differences_name_the_field_and_leave_software_out(name):
     named = [line.partition(":")[0] for line in PIXEL.differences(OTHERS[name])]
     if name == "kind":

@@ -15,7 +15,7 @@ from conftest import refused
 from stores import LABEL_SIZE, fill, make_schema, noise_values
 
 from logitpipe.cache import IntegrityError, PipeError, Schema, Store, StoreWriter, open_store
-from logitpipe.cache.format import schema as format_schema
+from logitpipe.cache.format import version1
 from logitpipe.cache.format.schema import canonical, fingerprint
 from logitpipe.cache.reading.store import raw_bytes, stored_bytes
 
@@ -27,7 +27,7 @@ KINDS = [(kind, precision) for kind in ("pixel", "mask") for precision in ("floa
 @pytest.fixture(autouse=True)
 def small_and_quick(monkeypatch):
     """Cut the logits of an image, 8 rows, into three chunks, the last at the edge; do not wait for the disk."""
-    monkeypatch.setattr(format_schema, "rows_per_chunk", lambda *_: 3)
+    monkeypatch.setattr(version1, "rows_per_chunk", lambda *_: 3)
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
 
 
@@ -234,10 +234,11 @@ def test_a_record_that_leaves_something_out_is_an_error(store):
 
 @pytest.mark.parametrize("size", [(0, 5), (13, 5), (5, 17), (-1, 5)])
 def test_a_mask_size_that_does_not_fit_is_an_error(store, monkeypatch, size):
-    damaged = {"label_size": np.array(size, np.int32), "labels": np.zeros(LABEL_SIZE, np.uint8)}
-    monkeypatch.setattr(store, "read", lambda array, *_: damaged[array])
-    with raises(IntegrityError, f"{store.path}: image 'b.png': a mask of {size[0]}x{size[1]} does not fit (12, 16)"):
+    monkeypatch.setattr(store, "_read", lambda *_: np.array(size, np.int32))
+    with pytest.raises(IntegrityError) as caught:
         store.labels(1)
+    assert (caught.value.image, caught.value.file) == ("b.png", "label_size/c/1")
+    assert caught.value.fault == f"a mask of {size[0]}x{size[1]} does not fit the store's 12x16"
 
 
 def test_what_is_no_store_is_refused(tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logitpipe.cache.format import version1, version2
 from logitpipe.cache.format.chunks import image_chunks, rows_per_chunk
 
 SIZES = st.integers(1, 12)
@@ -24,19 +25,21 @@ def test_pieces_are_as_even_as_whole_rows_allow(rows, row_bytes, target):
     assert size == 1 or ceil(rows / (size - 1)) > ceil(rows / size)
 
 
-def test_logits_of_cityscapes_networks_come_in_six_pieces():
-    assert rows_per_chunk(512, 20 * 1024 * 2) == 86
+def test_logits_of_cityscapes_networks_come_in_six_pieces_and_later_in_three():
+    assert [rows_per_chunk(512, 20 * 1024 * 2, each.CHUNK_BYTES) for each in (version1, version2)] == [86, 171]
 
 
-@given(image=st.integers(0, 1000), sides=st.lists(st.tuples(SIZES, SIZES), max_size=3))
-def test_chunks_cover_an_image_once_under_the_keys_that_zarr_gives_them(image, sides):
+@given(
+    image=st.integers(0, 1000), separator=st.sampled_from("/."), sides=st.lists(st.tuples(SIZES, SIZES), max_size=3)
+)
+def test_chunks_cover_an_image_once_under_the_keys_that_zarr_gives_them(image, separator, sides):
     shape, chunks = tuple(size for size, _ in sides), tuple(chunk for _, chunk in sides)
     owner = np.full(shape, "", object)
-    found = list(image_chunks(image, (2000, *shape), (1, *chunks)))
+    found = list(image_chunks(image, (2000, *shape), (1, *chunks), separator))
     for key, extent in found:
         owner[extent] += key
         assert tuple(e.stop - e.start for e in extent) == chunks
     for index in np.ndindex(*shape):
         cell = (i // c for i, c in zip(index, chunks, strict=True))
-        assert owner[index] == "/".join(["c", str(image), *map(str, cell)])
+        assert owner[index] == separator.join(["c", str(image), *map(str, cell)])
     assert len(found) == len(set(owner.flat))

@@ -2,9 +2,9 @@
 
     python -m tests.campaigns.damage --flips 1000 --truncations 200 --deletions 200 [--seed N]
 
-Half of the damages are done to a pixel store, half to a mask store; a third each to chunks, completion records and
-metadata. Each is done alone, looked at, and mended as `pipe infer --repair` does it. The table has a line for each
-kind of damage and of file:
+A quarter of the damages each are done to a pixel and a mask store of either format version; a third each to chunks,
+completion records and metadata. Each is done alone, looked at, and mended as `pipe infer --repair` does it. The table
+has a line for each kind of damage and of file:
 
 damages      how many were done
 found        `pipe verify` tells them, or the store cannot be opened
@@ -25,12 +25,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 from unittest import mock
 
 import numpy as np
 
 from logitpipe.cache import PipeError, Schema, StoreWriter, open_store
+from logitpipe.cache.format import VERSIONS
 from logitpipe.cache.format.records import digest
+from logitpipe.cache.format.schema import Kind
 from logitpipe.cache.reading.pinned import PinnedStore
 from logitpipe.cache.reading.verify import check_image, check_metadata
 from logitpipe.cache.writing.repair import mend_arrays, mend_group
@@ -82,15 +85,15 @@ CHANGES: dict[str, Change] = {"flip": flipped, "truncation": truncated, "deletio
 def small_chunks() -> Iterator[None]:
     """Cut the logits of an image, 8 rows, into three chunks, the last at the edge; do not wait for the disk."""
     with (
-        mock.patch("logitpipe.cache.format.schema.rows_per_chunk", lambda *_: 3),
+        mock.patch("logitpipe.cache.format.version1.rows_per_chunk", lambda *_: 3),
         mock.patch("os.fsync", lambda _: None),
     ):
         yield
 
 
-def make_subject(path: Path, kind: str) -> Subject:
+def make_subject(path: Path, kind: Kind, version: int) -> Subject:
     """A store of four images; its facts and names hold what JSON can spell in two ways."""
-    schema = replace(make_schema(kind, images=NAMES), facts={"epsilon": 1e-05})
+    schema = replace(make_schema(kind, images=NAMES, version=version), facts={"epsilon": 1e-05})
     fill(path, schema, codes=CODES)
     return Subject(path, schema, content(path), read_all(path), score(path))
 
@@ -160,12 +163,12 @@ def judge_score(subject: Subject, file: str) -> str:
 
 def culprit(file: str) -> str:
     """What an error about a damaged file has to name: its image, or the metadata."""
-    image = re.search(r"/c/(\d+)/|^records/(\d+)\.json$", file)
-    return NAMES[int(image[1] or image[2])] if image else "zarr.json"
+    image = re.search(r"/c[./](\d+)[./]|^records/(\d+)\.json$", file)
+    return NAMES[int(image[1] or image[2])] if image else file
 
 
 def kind_of(file: str) -> str:
-    return "chunk" if "/c/" in file else "record" if file.startswith("records/") else "metadata"
+    return "chunk" if re.search(r"/c[./]", file) else "record" if file.startswith("records/") else "metadata"
 
 
 def damages(
@@ -187,9 +190,14 @@ def campaign(folder: Path, counts: dict[str, int], seed: int) -> dict[tuple[str,
     noise = np.random.default_rng(seed)
     table: dict[tuple[str, str], Counter] = {}
     with small_chunks():
-        subjects = [make_subject(folder / kind, kind) for kind in ("pixel", "mask")]
+        subjects = [
+            make_subject(folder / f"{kind}{version}", kind, version)
+            for kind in get_args(Kind)
+            for version in VERSIONS
+        ]
         for name, number in counts.items():
-            for subject, share in zip(subjects, (number - number // 2, number // 2), strict=True):
+            for index, subject in enumerate(subjects):
+                share = len(range(index, number, len(subjects)))
                 for file, columns in damages(subject, CHANGES[name], share, noise):
                     table.setdefault((name, kind_of(file)), Counter()).update(columns)
     return table

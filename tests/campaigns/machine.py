@@ -31,7 +31,7 @@ from hypothesis.stateful import (
 
 from logitpipe.cache import IncompleteError, IntegrityError, Schema, Store, StoreWriter, open_store
 from logitpipe.cache.files.steps import EVENT
-from logitpipe.cache.format import records
+from logitpipe.cache.format import VERSIONS, records
 from logitpipe.cache.format.chunks import image_chunks
 from logitpipe.cache.format.keys import LOCK, METADATA
 from logitpipe.cache.format.schema import Kind
@@ -68,8 +68,8 @@ sys.addaudithook(_count_down)
 
 
 @cache
-def schema_of(kind: Kind) -> Schema:
-    return make_schema(kind, images=tuple(f"{number}.png" for number in range(IMAGES)))
+def schema_of(kind: Kind, version: int = 2) -> Schema:
+    return make_schema(kind, version=version, images=tuple(f"{number}.png" for number in range(IMAGES)))
 
 
 @cache
@@ -111,10 +111,10 @@ def counts_of_all(kind: Kind, images: Iterable[int]) -> Counter[tuple[int, int]]
 class StoreMachine(RuleBasedStateMachine):
     """The store, and beside it the dict: what each image is. `unseen` are those harmed where no score looks."""
 
-    @initialize(kind=st.sampled_from(["pixel", "mask"]))
-    def begin(self, kind: Kind) -> None:
+    @initialize(kind=st.sampled_from(["pixel", "mask"]), version=st.sampled_from(sorted(VERSIONS)))
+    def begin(self, kind: Kind, version: int) -> None:
         self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
-        self.path, self.kind, self.schema = Path(self.folder.name) / "store", kind, schema_of(kind)
+        self.path, self.kind, self.schema = Path(self.folder.name) / "store", kind, schema_of(kind, version)
         self.model = dict.fromkeys(range(IMAGES), ABSENT)
         self.unseen = set[int]()
         self.misdescribed = False
@@ -167,7 +167,7 @@ class StoreMachine(RuleBasedStateMachine):
         image = data.draw(st.sampled_from(self.images(SOUND)))
         array = data.draw(st.sampled_from(sorted(self.schema.arrays())))
         spec = self.schema.arrays()[array]
-        key, _ = data.draw(st.sampled_from(list(image_chunks(image, spec.shape, spec.chunks))))
+        key, _ = data.draw(st.sampled_from(list(image_chunks(image, spec.shape, spec.chunks, spec.separator))))
         harm(self.path / array / key, way, data)
         self.model[image] = DAMAGED
         self.unseen |= {image} if array == "preview" else set()

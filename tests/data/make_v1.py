@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from logitpipe.cache import Schema, Store, StoreWriter, open_store
+from logitpipe.cache.format import version1
 from logitpipe.stages.score.passes.exact import exact_rows
 from logitpipe.stages.score.passes.sweep import tally_store
 from logitpipe.stages.score.plan import make_plan
@@ -33,7 +34,7 @@ COMMON = {
     "software": {"logitpipe": "0.1.0"},
 }
 STORES = {
-    "pixel": Schema(
+    "pixel": version1.Schema(
         kind="pixel",
         network="enet",
         facts={"channels": 4},
@@ -43,7 +44,7 @@ STORES = {
         precision="float16",
         **COMMON,
     ),
-    "mask": Schema(
+    "mask": version1.Schema(
         kind="mask",
         network="eomt",
         facts={"queries": 5, "attn_mask_probs": [0.0, 0.0], "masked_attention": False},
@@ -54,7 +55,7 @@ STORES = {
         **COMMON,
     ),
     # Two chunks, the second of which reaches past the edge.
-    "tall": Schema(
+    "tall": version1.Schema(
         kind="pixel",
         network="erfnet",
         facts={"channels": 2},

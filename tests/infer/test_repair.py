@@ -55,15 +55,17 @@ def states(store: Path) -> dict[str, tuple[int, int]]:
 
 
 def belongs(file: str, images: tuple[int, ...]) -> bool:
-    return any(f"/c/{image}/" in file or file == f"records/{image}.json" for image in images)
+    return any(f"/c.{image}." in file or file == f"records/{image}.json" for image in images)
 
 
 FILES = (
     "records/1.json",
-    "logits/c/1/0/0/0",
-    "labels/c/1/0/0",
-    "label_size/c/1/0",
-    "preview/c/1/0/0/0",
+    "logits/c.1.0.0.0",
+    "labels/c.1.0.0",
+    "geometry/c.1.0.0",
+    "window_box/c.1.0.0",
+    "images.json",
+    "preview/c.1.0.0.0",
     "zarr.json",
     "logits/zarr.json",
     "preview/zarr.json",
@@ -100,13 +102,13 @@ def test_many_damages_at_once_are_mended(run, store, seed):
 
 
 def test_what_is_damaged_is_said(run, store):
-    damage(store / "logits/c/1/0/0/0", deleted)
+    damage(store / "logits/c.1.0.0.0", deleted)
     damage(store / "labels/zarr.json", deleted)
     (store / "records/3.json").write_text("{}")
     lines = [line for line in run("--repair").stderr.splitlines() if not line.startswith(("reading", "enet"))]
     assert lines[:4] == [
         f"{store / 'labels/zarr.json'}: the file is missing; written anew",
-        f"{store / 'logits/c/1/0/0/0'}: image '1.png': the chunk is missing",
+        f"{store / 'logits/c.1.0.0.0'}: image '1.png': the chunk is missing",
         f"{store / 'records/3.json'}: image '3.png': the completion record is damaged ('sha256')",
         f"{store}: 5 images read: 2 images damaged and computed again",
     ]
@@ -115,7 +117,7 @@ def test_what_is_damaged_is_said(run, store):
 
 def test_damaged_and_missing_images_are_computed_and_no_others(run, store, computed):
     whole = content(store)
-    damage(store / "preview/c/0/0/0/0")
+    damage(store / "preview/c.0.0.0.0")
     (store / "records/10.json").unlink(missing_ok=True)
     (store / "records/4.json").unlink()
     run("--repair")
@@ -139,7 +141,7 @@ def test_without_a_store_a_repair_is_a_run(run, tmp_path):
 def test_a_shard_mends_its_own_images(run, store, computed):
     whole = content(store)
     for image in range(4):
-        damage(store / f"logits/c/{image}/0/0/0")
+        damage(store / f"logits/c.{image}.0.0.0")
     damage(store / "records/1.json")  # of the other shard: nothing tells what its image was computed from
     assert run("--repair", "--shard", "0/2").exit_code == 0
     assert computed == ["0.png", "2.png"]
@@ -151,7 +153,7 @@ def test_a_shard_mends_its_own_images(run, store, computed):
 def test_a_failed_repair_goes_on(run, store, data_root):
     whole = content(store)
     for image in (1, 3):
-        damage(store / f"logits/c/{image}/0/0/0", truncated)
+        damage(store / f"logits/c.{image}.0.0.0", truncated)
     picture = data_root / "Tiny" / "images" / "3.png"
     aside = picture.rename(data_root / "3.png")
     assert run("--repair").exit_code == 1
@@ -282,7 +284,7 @@ def test_metadata_that_cannot_be_written_is_said_in_a_line(run, store):
 
 
 def test_a_changed_picture_is_not_computed_into_a_damaged_image(run, store, data_root):
-    damage(store / "logits/c/1/0/0/0")
+    damage(store / "logits/c.1.0.0.0")
     picture = data_root / "Tiny" / "images" / "1.png"
     Image.fromarray(255 - np.array(Image.open(picture))).save(picture)
     before = content(store)

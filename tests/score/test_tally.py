@@ -14,7 +14,7 @@ from reference import Scene
 from scoring import all_ranks, curve_of, no_counts, random_values, score_store, whole, write_store
 
 from logitpipe.cache import IntegrityError
-from logitpipe.cache.format import schema
+from logitpipe.cache.format import version1
 from logitpipe.cache.writing import commit
 from logitpipe.stages.score.figures.metrics import Curve
 from logitpipe.stages.score.ground_truth import GroundTruth
@@ -50,11 +50,11 @@ def random_scenes(kind: str, count: int = IMAGES) -> list[Scene]:
 def store(request, tmp_path_factory):
     """A store whose logits lie in chunks of four rows."""
     with pytest.MonkeyPatch.context() as patch:
-        original = schema.rows_per_chunk
+        original = version1.rows_per_chunk
         patch.setattr(
-            schema,
+            version1,
             "rows_per_chunk",
-            lambda rows, row_bytes: original(rows, row_bytes, 4 * row_bytes),
+            lambda rows, row_bytes, _target: original(rows, row_bytes, 4 * row_bytes),
         )
         void = 5 if request.param == "pixel" else None
         yield write_store(tmp_path_factory.mktemp(request.param) / "store", random_scenes(request.param), void)

@@ -30,12 +30,14 @@ class Prepared:
     ----------
     pixels : uint8 (H, W, 3), the picture at the network's input size
     preview : uint8 (ceil(H / 2), ceil(W / 2), 3), the same at half the size
+    size : height and width of the picture itself
     labels : uint8 (height, width), raw codes of the mask at its own size; (0, 0) where there is no mask
     sources : of each file the SHA-256 and `file_stamp`, of the mask also how often each code occurs
     """
 
     pixels: np.ndarray
     preview: np.ndarray
+    size: tuple[int, int]
     labels: np.ndarray
     sources: dict[str, str]
 
@@ -67,7 +69,7 @@ def prepare(
         labels = masks.fitted(masks.codes(data, sample.mask, rules), picture.size[::-1], sample.mask, rules)
         sources |= {"mask_sha256": sha256(data), "mask_stamp": stamp, "mask_codes": code_counts(labels)}
     seen = picture.resize(input_size[::-1], Image.Resampling.BILINEAR)
-    return Prepared(np.asarray(seen), np.asarray(seen.reduce(2)), labels, sources)
+    return Prepared(np.asarray(seen), np.asarray(seen.reduce(2)), (picture.height, picture.width), labels, sources)
 
 
 def code_counts(labels: np.ndarray) -> str:

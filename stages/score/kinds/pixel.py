@@ -88,7 +88,7 @@ def groups(plan: Plan, pairs: Sequence[int]) -> list[Group]:
     for i in pairs:
         more = plan.classes(plan.pairs[i].method) > len(plan.in_distribution)
         (widened if more else plain).append(i)
-    void = [plan.schema.void_class] if any(plan.pairs[i].method == "void" for i in plain) else []
+    void = [plan.schema.unknown_class] if any(plan.pairs[i].method == "void" for i in plain) else []
     known, every = plan.in_distribution, list(range(len(plan.schema.classes)))
     found = [Group(np.array(known + void), len(known), plain), Group(np.array(every), len(every), widened)]
     return [group for group in found if group.pairs]

@@ -141,7 +141,7 @@ def tally_store(store: Store, plan: Plan, images: Sequence[int], workers: int, a
 def compile_kernels(plan: Plan) -> None:
     """Compile what a plan needs, unless an earlier run has left it on disk: score four pixels of nothing."""
     specs, T, kind = plan.schema.arrays(), plan.temperatures[0], KINDS[plan.schema.kind]
-    values = {name: np.zeros(specs[name].image_shape, specs[name].dtype) for name in kind.ARRAYS}
+    values = {name: np.zeros(specs[name].read_shape, specs[name].dtype) for name in kind.ARRAYS}
     cut = {name: array[:, :2, :2] if array.ndim == 3 else array for name, array in values.items()}
     part = replace(plan, temperatures=(T,), pairs=tuple(p for p in plan.pairs if p.temperature in (None, T)))
     logits = kind.prepare({name: np.ascontiguousarray(array) for name, array in cut.items()})
