@@ -1,7 +1,7 @@
 """A process that is killed at any step leaves a store that the same command finishes, as if nothing had happened."""
 
 import signal
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -184,13 +184,20 @@ def test_nothing_changes_on_disk_but_in_a_step_and_what_must_last_is_synced_at_o
         "sweep.file": ["os.remove"],
         "sweep.folder": ["os.remove", "os.rmdir"],
     }
-    lasting = {"file.rename", "file.remove", "folder.make", "store.place"}
+    lasting = {"file.remove", "folder.make", "store.place"}
     current, seen = {}, Counter()
+    renamed = defaultdict(set)  # by thread: folders in which files came to their places, and that are not yet synced
     for line in (place.parent / "../trace").read_text().splitlines():
         name, where, thread = line.split("\t")
         if not name.startswith("!"):
             assert name == "folder.sync" or current.get(thread) not in lasting, line
             current[thread] = name
+            if name == "file.rename":
+                renamed[thread].add(Path(where).parent.name or "store")
+            elif name == "folder.sync":
+                renamed[thread].discard(Path(where).name.partition(".")[0])
+            else:
+                assert not renamed[thread], line
         elif str(place.parent) in where or not where.startswith("/"):
             assert name[1:] in effects[current[thread]], line
             seen[name[1:]] += 1
