@@ -48,6 +48,7 @@ def folder(tmp_path_factory) -> Path:
     parts = [[row for row in rows if row.store == store] for store in dict.fromkeys(row.store for row in rows)]
     counts = [noise.poisson(3.0, (len(part), IMAGES, 2, 1024)).astype(np.int32) for part in parts]
     counts[0][1, :, 1, :256] += 9  # one row is far better than the others in every image
+    shutil.rmtree(home / "out/per_image.zarr")
     write_per_image(home / "out/per_image.zarr", rows, [ImageCounts(tuple(names), each) for each in counts])
     return home / "out"
 
