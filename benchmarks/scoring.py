@@ -20,7 +20,7 @@ from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.arithmetic import widened
 from logitpipe.stages.score.kernels.compiled import kernel
 from logitpipe.stages.score.kernels.picking import make_picked, pick
-from logitpipe.stages.score.kernels.pixel_ranks import make_ranks, make_row, temper
+from logitpipe.stages.score.kernels.pixel_ranks import MAXLOGIT, ROWS, VOID, make_ranks, make_row, temper
 from logitpipe.stages.score.kernels.pixel_ranks import prepare as prepare_row
 from logitpipe.stages.score.kernels.vectors import apart
 from logitpipe.stages.score.kinds.pixel import PixelLogits
@@ -85,13 +85,15 @@ def _fused_loop(logits: np.ndarray, labels: np.ndarray, temperatures: np.ndarray
     _, classes, width = logits.shape
     z, blocks = np.zeros((classes, apart(width)), np.float32), make_picked(width)
     room, ranks = make_row(classes, classes, width), make_ranks(width)
+    wanted = np.ones(ROWS, np.bool_)
+    wanted[MAXLOGIT] = wanted[VOID] = False
     for y in range(len(logits)):
         z[:, :width] = logits[y]
         picked = pick(labels[y], blocks)
         if picked.starts.size > 0:
             row, lowest = prepare_row(z, picked.starts, room)
             for T in temperatures:
-                temper(row, lowest, T, ranks)
+                temper(row, lowest, T, wanted, ranks)
 
 
 def plain_pixel(path: Path) -> Callable[[], None]:

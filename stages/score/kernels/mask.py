@@ -36,13 +36,13 @@ def count_masks(
     height, width = labels.shape
     every, (held, stretched) = np.arange(planes.shape[0]), make_rows(planes.shape[0], width)
     room, blocks = make_row(width), make_picked(width)
-    waiting, filled = make_waiting(ROWS, width), 0
+    waiting, filled, wanted = make_waiting(ROWS, width), 0, slots >= 0
     for y in range(height):
         picked = pick(labels[y], blocks)
         if picked.starts.size == 0:
             continue
         hold_rows(planes, every, y, axes, held, stretched)
-        ranks = finish(stretched, axes[0][0][y], axes[0][1][y], classes, picked.starts, room)
+        ranks = finish(stretched, axes[0][0][y], axes[0][1][y], classes, picked.starts, wanted, room)
         if filled + picked.labels.size > waiting.shape[1]:
             add_waiting(waiting, filled, slots, counts)
             filled = 0
@@ -56,11 +56,14 @@ def count_masks(
 
 
 @entry
-def rank_masks(planes: Array, classes: int, axes: tuple[Axis, Axis], ranks: Array) -> None:
-    """Write the ranks of one image at one temperature: float32 (ROWS, H, W), those that `planes` hold."""
+def rank_masks(planes: Array, classes: int, axes: tuple[Axis, Axis], wanted: Array, ranks: Array) -> None:
+    """Write the wanted ranks of one image at one temperature: bool (ROWS,), float32 (ROWS, H, W)."""
     height, width = ranks.shape[1:]
     every, (held, stretched) = np.arange(planes.shape[0]), make_rows(planes.shape[0], width)
     room, starts = make_row(width), every_block(width)
     for y in range(height):
         hold_rows(planes, every, y, axes, held, stretched)
-        ranks[:, y] = finish(stretched, axes[0][0][y], axes[0][1][y], classes, starts, room)[:, :width]
+        of_row = finish(stretched, axes[0][0][y], axes[0][1][y], classes, starts, wanted, room)
+        for kind in range(ROWS):
+            if wanted[kind]:
+                ranks[kind, y] = of_row[kind, :width]

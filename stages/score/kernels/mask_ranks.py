@@ -140,20 +140,38 @@ def sum_exponentials(above: Array, below: Array, weight: np.float32, classes: in
 
 
 @kernel
-def sum_classes(above: Array, below: Array, weight: np.float32, classes: int, starts: Array, row: Row) -> None:
-    """Fill a row but for its ranks; `starts`, int64 (n // LANES,), are its blocks."""
+def sum_others(
+    above: Array, below: Array, weight: np.float32, classes: int, start: int, inverse: Floats, second: Floats
+) -> Floats:
+    """Return the first sum of `sum_ratios`, for methods that need no other."""
+    rest = splat(np.float32(0.0)) - second * inverse
+    for k in range(classes):
+        rest = rest + lesser(blended(above, below, weight, k * above.shape[1] + start), second) * inverse
+    return rest
+
+
+@kernel
+def sum_classes(
+    above: Array, below: Array, weight: np.float32, classes: int, starts: Array, wanted: Array, row: Row
+) -> None:
+    """Fill what the wanted ranks need of a row; `starts`, int64 (n // LANES,), are its blocks."""
     for block in range(starts.size):
         start, to = starts[block], block * LANES
         top, second = two_largest(above, below, weight, classes, start)
-        inverse = np.float32(1.0) / greater(top, SMALLEST)
-        rest, mixed = sum_ratios(above, below, weight, classes, start, inverse, second)
-        saturated, total = sum_saturated(above, below, weight, classes, start)
         store(row.top, to, top)
-        store(row.rest, to, rest)
-        store(row.mixed, to, mixed)
-        store(row.saturated, to, saturated)
-        store(row.total, to, total)
-        store(row.exponentials, to, sum_exponentials(above, below, weight, classes, start, top))
+        inverse = np.float32(1.0) / greater(top, SMALLEST)
+        if wanted[ENTROPY]:
+            rest, mixed = sum_ratios(above, below, weight, classes, start, inverse, second)
+            store(row.rest, to, rest)
+            store(row.mixed, to, mixed)
+        elif wanted[MSP]:
+            store(row.rest, to, sum_others(above, below, weight, classes, start, inverse, second))
+        if wanted[RBA] or wanted[NEG_SUM]:
+            saturated, total = sum_saturated(above, below, weight, classes, start)
+            store(row.saturated, to, saturated)
+            store(row.total, to, total)
+        if wanted[MASK_ENERGY]:
+            store(row.exponentials, to, sum_exponentials(above, below, weight, classes, start, top))
 
 
 # The loops below write to two arrays at most: with more, compilers cannot tell that they do not overlap, and leave
@@ -161,15 +179,26 @@ def sum_classes(above: Array, below: Array, weight: np.float32, classes: int, st
 
 
 @kernel
-def rank_ratios(
-    r: Array, mixed: Array, log_classes: np.float32, msp: Array, entropies: Array, log2_others: np.float32
-) -> None:
-    """Write the ranks of `msp` and `entropy` from r and `mixed` of `Row`: float32 (n,) each."""
+def rank_msp(r: Array, log2_others: np.float32, msp: Array) -> None:
+    """Write the rank of `msp` from r of `Row`: float32 (n,) each."""
     for i in range(r.size):
         msp[i] = log2(max(r[i], SMALLEST)) - log2_others
+
+
+@kernel
+def rank_entropy(r: Array, mixed: Array, log_classes: np.float32, entropies: Array) -> None:
+    """Write the rank of `entropy` from r and `mixed` of `Row`: float32 (n,) each."""
+    for i in range(r.size):
         entropy = log1p(r[i]) + mixed[i] * LN2 / (np.float32(1.0) + r[i])
         odds = max(entropy, SMALLEST) / max(log_classes - entropy, SMALL)
         entropies[i] = offset(log2(odds), ENTROPY_OFFSET)
+
+
+@kernel
+def rank_left(whole: np.float32, part: Array, left: Array) -> None:
+    """Write what is left of a whole without a part: float32 (n,) each."""
+    for i in range(part.size):
+        left[i] = whole - part[i]
 
 
 @kernel
@@ -180,20 +209,25 @@ def rank_exponentials(top: Array, exponentials: Array, sharp: np.float32, mask_e
 
 
 @kernel
-def rank_classes(classes: int, row: Row) -> None:
-    """Write the ranks that are functions of the K class planes, MSP to MASK_ENERGY, from the sums of a row."""
-    K, ranks = np.float32(classes), row.ranks
-    for i in range(row.top.size):  # where no query claims the pixel, all S are 0 and count as equal
-        row.rest[i] = row.rest[i] if row.top[i] > np.float32(0.0) else K - np.float32(1.0)
-    tanh1 = np.float32(np.tanh(1.0))
+def rank_classes(classes: int, wanted: Array, row: Row) -> None:
+    """Write the wanted ranks that are functions of the K class planes, MSP to MASK_ENERGY, from the sums of a row."""
+    K, ranks, n = np.float32(classes), row.ranks, row.top.size
+    if wanted[MSP] or wanted[ENTROPY]:
+        for i in range(n):  # where no query claims the pixel, all S are 0 and count as equal
+            row.rest[i] = row.rest[i] if row.top[i] > np.float32(0.0) else K - np.float32(1.0)
     sharp = np.float32(np.log(np.exp(1.0) + classes - 1.0))  # logsumexp of a perfectly confident pixel
-    log_classes, log2_others = log2(K) * LN2, log2(K - np.float32(1.0))
-    rank_ratios(row.rest, row.mixed, log_classes, ranks[MSP], ranks[ENTROPY], log2_others)
-    rank_exponentials(row.top, row.exponentials, sharp, ranks[MASK_ENERGY])
-    for i in range(row.top.size):
-        ranks[RBA, i] = tanh1 - row.saturated[i]
-        ranks[NEG_SUM, i] = np.float32(1.0) - row.total[i]
-        ranks[MASK2ANOMALY, i] = np.float32(1.0) - row.top[i]
+    if wanted[MSP]:
+        rank_msp(row.rest, log2(K - np.float32(1.0)), ranks[MSP])
+    if wanted[ENTROPY]:
+        rank_entropy(row.rest, row.mixed, log2(K) * LN2, ranks[ENTROPY])
+    if wanted[MASK_ENERGY]:
+        rank_exponentials(row.top, row.exponentials, sharp, ranks[MASK_ENERGY])
+    if wanted[RBA]:
+        rank_left(np.float32(np.tanh(1.0)), row.saturated, ranks[RBA])
+    if wanted[NEG_SUM]:
+        rank_left(np.float32(1.0), row.total, ranks[NEG_SUM])
+    if wanted[MASK2ANOMALY]:
+        rank_left(np.float32(1.0), row.top, ranks[MASK2ANOMALY])
 
 
 @kernel
@@ -217,8 +251,10 @@ def rank_maxlogit(above: Array, below: Array, weight: np.float32, classes: int, 
 
 
 @kernel
-def finish(stretched: Array, first_row: int, weight: np.float32, classes: int, starts: Array, room: Row) -> Array:
-    """Return the ranks of some blocks of a row that lies between two rows of planes: float32 (ROWS, at least n).
+def finish(
+    stretched: Array, first_row: int, weight: np.float32, classes: int, starts: Array, wanted: Array, room: Row
+) -> Array:
+    """Return the wanted ranks of some blocks of a row between two rows of planes: float32 (ROWS, at least n).
 
     Parameters
     ----------
@@ -228,13 +264,15 @@ def finish(stretched: Array, first_row: int, weight: np.float32, classes: int, s
     weight : the share of the one after
     classes : K
     starts : int64 (n // LANES,), where the blocks begin, see `picking`
+    wanted : bool (ROWS,); what none of them needs is not computed
     room : of `make_row`, written
     """
     row = shortened(room, starts.size * LANES)
     above, below = stretched[first_row % 2], stretched[(first_row + 1) % 2]
     if stretched.shape[1] > classes:
-        sum_classes(above, below, weight, classes, starts, row)
-        rank_classes(classes, row)
+        if wanted[: MASK_ENERGY + 1].any():
+            sum_classes(above, below, weight, classes, starts, wanted, row)
+            rank_classes(classes, wanted, row)
         rank_maps(above[classes:], below[classes:], weight, starts, row.ranks)
     else:
         rank_maxlogit(above, below, weight, classes, starts, row)

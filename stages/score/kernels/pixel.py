@@ -52,7 +52,7 @@ def count_pixels(
     held, stretched = make_rows(channels.size, width)
     z, room, blocks = np.zeros_like(stretched[0]), make_row(channels.size, classes, width), make_picked(width)
     ranks, damaged = make_ranks(width), 0
-    waiting, filled = make_waiting(slots.size, width), 0
+    waiting, filled, wanted = make_waiting(slots.size, width), 0, (slots >= 0).T.copy()
     for y in range(height):
         sample_row(logits, channels, y, axes, held, stretched, z)
         damaged += count_infinite(z)
@@ -65,7 +65,7 @@ def count_pixels(
             filled = 0
         rank_maxlogit(row.top, ranks)
         for t in range(temperatures.size):
-            temper(row, lowest, temperatures[t], ranks)
+            temper(row, lowest, temperatures[t], wanted[t], ranks)
             for kind in range(ROWS):
                 slot = slots[kind, t]
                 if slot >= 0:
@@ -79,7 +79,7 @@ def count_pixels(
 
 @entry
 def rank_pixels(
-    logits: Array, channels: Array, classes: int, T: np.float32, axes: tuple[Axis, Axis], ranks: Array
+    logits: Array, channels: Array, classes: int, T: np.float32, axes: tuple[Axis, Axis], wanted: Array, ranks: Array
 ) -> int:
     """Write the ranks of one image at one temperature; return the number of logits that are not finite.
 
@@ -87,7 +87,8 @@ def rank_pixels(
     ----------
     logits, channels, classes, axes : as for `count_pixels`
     T : temperature
-    ranks : float32 (ROWS, H, W), written; the void row only where there is a void channel
+    wanted : bool (ROWS,), which ranks are written
+    ranks : float32 (ROWS, H, W)
     """
     height, width = ranks.shape[1:]
     held, stretched = make_rows(channels.size, width)
@@ -98,6 +99,8 @@ def rank_pixels(
         damaged += count_infinite(z)
         row, lowest = prepare(z, every, room)
         rank_maxlogit(row.top, of_row)
-        temper(row, lowest, T, of_row)
-        ranks[:, y] = of_row[:, :width]
+        temper(row, lowest, T, wanted, of_row)
+        for kind in range(ROWS):
+            if wanted[kind]:
+                ranks[kind, y] = of_row[kind, :width]
     return damaged

@@ -166,6 +166,16 @@ def sum_exponentials(distance: Array, classes: int, inverse_T: np.float32, other
 
 
 @kernel
+def sum_others(distance: Array, classes: int, inverse_T: np.float32, others: Array) -> None:
+    """Write the first sum of `sum_exponentials`, for methods that need no other."""
+    for start in range(0, others.size, LANES):
+        total = splat(np.float32(-1.0))
+        for place in range(start * classes, (start + LANES) * classes, LANES):
+            total = total + exp2_product(load(distance, place), inverse_T)
+        store(others, start, total)
+
+
+@kernel
 def rank_maxlogit(top: Array, ranks: Array) -> None:
     """Write the rank of `maxlogit`: m1 of `Row`, float32 (n,), into its row of float32 (ROWS, n)."""
     for i in range(top.size):
@@ -244,13 +254,14 @@ def rank_void(relative: Array, rest: Array, inverse_T: np.float32, log2_classes:
 
 
 @kernel
-def temper(row: Row, lowest: np.float32, T: np.float32, ranks: Array) -> None:
-    """Write the ranks of `msp`, `entropy`, `energy` and, where there is a void plane, `void` at one temperature.
+def temper(row: Row, lowest: np.float32, T: np.float32, wanted: Array, ranks: Array) -> None:
+    """Write the ranks of some methods at one temperature; what none of them needs is not computed.
 
     Parameters
     ----------
     row, lowest : of `prepare`, at least one block
     T : temperature
+    wanted : bool (ROWS,), which ranks; that of `void` needs a void plane, that of `maxlogit` is not for this function
     ranks : float32 (ROWS, at least n), written
     """
     distance, void, top, gap, work, n = row.distance, row.void, row.top, row.gap, row.work, row.top.size
@@ -259,15 +270,25 @@ def temper(row: Row, lowest: np.float32, T: np.float32, ranks: Array) -> None:
     classes, inverse_T = distance.size // n, np.float32(1.0) / T
     log2_classes, log2_others = log2(np.float32(classes)), log2(np.float32(classes - 1))
     log_classes = log2_classes * LN2
+    if not (wanted[MSP] or wanted[ENTROPY] or wanted[ENERGY] or wanted[VOID]):
+        return
     # What is lower still vanishes beside the second largest logit, but would leave the range of exponents. Hardly any
     # row has such a distance, so that the loop, where each operation counts, does not look for one.
     within = distance if lowest * inverse_T >= LEAST_EXPONENT else at_least(distance, LEAST_EXPONENT * T)
-    sum_exponentials(within, classes, inverse_T, others, moment)
-    weigh_others(others, gap, inverse_T, shrink, rest)
-    log1p_all(rest, log1r)
-    rank_msp(others, gap, inverse_T, log2_others, ranks[MSP])
-    weigh_entropy(work, gap, inverse_T, log_classes, odds)
-    rank_entropy(odds, rest, gap, inverse_T, ranks[ENTROPY])
-    rank_energy(top, log1r, T, log_classes, ranks[ENERGY])
-    if void.size > 0:
+    if wanted[ENTROPY]:
+        sum_exponentials(within, classes, inverse_T, others, moment)
+    else:
+        sum_others(within, classes, inverse_T, others)
+    if wanted[MSP]:
+        rank_msp(others, gap, inverse_T, log2_others, ranks[MSP])
+    if wanted[ENTROPY] or wanted[ENERGY] or wanted[VOID]:
+        weigh_others(others, gap, inverse_T, shrink, rest)
+    if wanted[ENTROPY] or wanted[ENERGY]:
+        log1p_all(rest, log1r)
+    if wanted[ENTROPY]:
+        weigh_entropy(work, gap, inverse_T, log_classes, odds)
+        rank_entropy(odds, rest, gap, inverse_T, ranks[ENTROPY])
+    if wanted[ENERGY]:
+        rank_energy(top, log1r, T, log_classes, ranks[ENERGY])
+    if wanted[VOID]:
         rank_void(void, rest, inverse_T, log2_classes, ranks[VOID])

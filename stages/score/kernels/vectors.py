@@ -1,8 +1,10 @@
-"""Eight numbers at once, for loops that a compiler does not turn into vector code well by itself.
+"""Sixteen numbers at once, for loops that a compiler does not turn into vector code well by itself.
 
 Compilers make vectors of the innermost loop alone. Where that runs over pixels, sums over classes go through memory
-for each class; vectors that are spelt out let it run over classes, and the sums of eight pixels stay in registers.
-Every processor can run them: one without registers of this width uses several.
+for each class; vectors that are spelt out let it run over classes, and the sums of sixteen pixels stay in registers.
+Every processor can run them: one without registers of this width uses several. Where there are such registers,
+compilers by themselves use half of each, and nothing but a type of their width makes them use all of it. What was
+measured against plain loops is in `docs/speed.md`.
 
 In kernels vectors take + - * / << | with each other and with numbers of their type; what else they can do is below.
 """
@@ -20,7 +22,7 @@ from numba.extending import intrinsic, overload, register_model
 
 from logitpipe.stages.score.kernels.compiled import Array, inlined
 
-LANES = 8
+LANES = 16
 BYTES = 4
 """Bytes of a lane: float32 or int32."""
 LINE = 16

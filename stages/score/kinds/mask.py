@@ -79,9 +79,10 @@ class MaskLogits:
         """See `Logits`."""
         sizes = axes(self.M.shape[1:], size)
         for planes in all_planes(plan, pairs, self):
-            ranks = np.empty((ROWS, *size), np.float32)
-            kernels.rank_masks(planes.values, len(plan.in_distribution), sizes, ranks)
-            yield from ((i, ranks[plan.methods[plan.pairs[i].method].row]) for i in planes.pairs)
+            rows = {i: plan.methods[plan.pairs[i].method].row for i in planes.pairs}
+            wanted, ranks = np.isin(np.arange(ROWS), list(rows.values())), np.empty((ROWS, *size), np.float32)
+            kernels.rank_masks(planes.values, len(plan.in_distribution), sizes, wanted, ranks)
+            yield from ((i, ranks[row]) for i, row in rows.items())
 
 
 def all_planes(plan: Plan, pairs: Sequence[int], queries: MaskLogits) -> Iterator[Planes]:

@@ -74,11 +74,13 @@ class PixelLogits:
         sizes = axes(self.values.shape[1:], size)
         for group in groups(plan, pairs):
             for T in dict.fromkeys(_temperature(plan, plan.pairs[i]) for i in group.pairs):
-                ranks = np.empty((ROWS, *size), np.float32)
-                damaged = kernels.rank_pixels(self.values, group.channels, group.classes, np.float32(T), sizes, ranks)
+                rows = {i: _row(plan, i) for i in group.pairs if _temperature(plan, plan.pairs[i]) == T}
+                wanted, ranks = np.isin(np.arange(ROWS), list(rows.values())), np.empty((ROWS, *size), np.float32)
+                damaged = kernels.rank_pixels(
+                    self.values, group.channels, group.classes, np.float32(T), sizes, wanted, ranks
+                )
                 _refuse_damage(damaged)
-                wanted = (i for i in group.pairs if _temperature(plan, plan.pairs[i]) == T)
-                yield from ((i, ranks[plan.methods[plan.pairs[i].method].row]) for i in wanted)
+                yield from ((i, ranks[row]) for i, row in rows.items())
 
 
 def groups(plan: Plan, pairs: Sequence[int]) -> list[Group]:
@@ -111,9 +113,13 @@ def _slots(plan: Plan, group: Group, temperatures: list[float]) -> np.ndarray:
     """Return where the kernel counts: int64 (ROWS, temperatures), -1 for what it need not count."""
     slots = np.full((ROWS, len(temperatures)), -1)
     for i in group.pairs:
-        row = plan.methods[plan.pairs[i].method].row
-        slots[row, temperatures.index(_temperature(plan, plan.pairs[i]))] = i
+        slots[_row(plan, i), temperatures.index(_temperature(plan, plan.pairs[i]))] = i
     return slots
+
+
+def _row(plan: Plan, pair: int) -> int:
+    """Return which row of the kernel is a pair's."""
+    return plan.methods[plan.pairs[pair].method].row
 
 
 def _temperature(plan: Plan, pair: Pair) -> float:
