@@ -1,11 +1,15 @@
-"""Scores, protocols and metrics once more: float64, slow, written from the formulas and not from the kernels."""
+"""Protocols and metrics once more, and scores by the formulas that stand beside the methods: float64 and slow."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from inspect import signature
 
 import numpy as np
-from scipy.special import expit, logsumexp, softmax
+from scipy.special import expit, softmax
 from sklearn.metrics import auc, average_precision_score, roc_curve
+
+from logitpipe.stages.score.methods import METHODS
+from logitpipe.stages.score.methods.plain import mix, shares
 
 NORMAL, ANOMALY, VOID = 0, 1, 2
 
@@ -69,75 +73,13 @@ def nearest(codes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return codes[rows[:, None], columns]
 
 
-def not_largest(p: np.ndarray) -> np.ndarray:
-    """1 - max p over the first axis, as the sum of the others, which does not cancel."""
-    return np.sort(p, axis=0)[:-1].sum(axis=0)
-
-
-def entropy(p: np.ndarray) -> np.ndarray:
-    """-sum p log p over the first axis, 0 log 0 = 0; log max p = log1p(-(1 - max p)), which does not cancel."""
-    others = np.sort(p, axis=0)[:-1]
-    rest = others.sum(axis=0)
-    logs = np.log(others, out=np.zeros_like(others), where=others > 0)
-    return -(others * logs).sum(axis=0) - (1 - rest) * np.log1p(-rest)
-
-
-PIXEL: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
-    "msp": lambda z, T: not_largest(softmax(z / T, axis=0)),
-    "maxlogit": lambda z, _T: -z.max(axis=0),
-    "entropy": lambda z, T: entropy(softmax(z / T, axis=0)),
-    "energy": lambda z, T: -T * logsumexp(z / T, axis=0),
-}
-"""z: the channels that count, (C, H, W)."""
-
-MIXED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "msp": lambda S: not_largest(shares(S)),
-    "entropy": lambda S: entropy(shares(S)),
-    "rba": lambda S: -np.tanh(S).sum(axis=0),
-    "mask2anomaly": lambda S: 1 - S.max(axis=0),
-    "neg-sum": lambda S: -S.sum(axis=0),
-    "mask-energy": lambda S: -logsumexp(S, axis=0),
-}
-"""S: one map for each class, (K, H, W)."""
-
-SINGLE: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "rba-normalized": lambda P, M: ratio(mix(not_best(P), M), M.sum(axis=0), 1),
-    "eam": lambda P, M: 1 - mix(P[:, :-1].max(axis=1), M),
-    "void": lambda P, M: mix(P[:, -1], M),
-}
-"""P: (Q, K + 1), M: (Q, h, w); the score is a single map before it is resampled."""
-
-
-def ratio(a: np.ndarray, b: np.ndarray, otherwise: float) -> np.ndarray:
-    """a / b, or what is agreed on where no query claims a pixel and it would be 0 / 0."""
-    return np.divide(a, b, out=np.full_like(a, otherwise), where=b > 0)
-
-
-def shares(S: np.ndarray) -> np.ndarray:
-    """S / sum S, all equal where all are 0."""
-    return ratio(S, np.broadcast_to(S.sum(axis=0), S.shape), 1 / len(S))
-
-
-def not_best(P: np.ndarray) -> np.ndarray:
-    """1 - max_k P_qk over the K classes, as the sum of what is left, which does not cancel."""
-    best = P[:, :-1].argmax(axis=1)
-    return np.where(np.arange(P.shape[1]) == best[:, None], 0, P).sum(axis=1)
-
-
-def mix(weights: np.ndarray, M: np.ndarray) -> np.ndarray:
-    """Sum over queries: (Q, ...) and (Q, h, w) -> (..., h, w)."""
-    return np.tensordot(weights, M, axes=(0, 0))
-
-
 def pixel_score(
     method: str, logits: np.ndarray, void: int | None, T: float, size: tuple[int, int], rules: Rules = Rules()
 ) -> np.ndarray:
     """Score (C, h, w) logits of a pixel network at a size."""
     z = upsample(logits.astype(np.float64), size)
-    if method == "void":
-        return softmax(z / T, axis=0)[void]
-    channels = [c for c in range(len(z)) if rules.void_channel or c != void]
-    return PIXEL[method](z[channels], T)
+    classes = [c for c in range(len(z)) if (rules.void_channel and method != "void") or c != void]
+    return formula("pixel", method, z=z[classes], T=T, void=z[void or 0])
 
 
 def mask_score(
@@ -151,14 +93,17 @@ def mask_score(
     """Score (Q, h, w) and (Q, K + 1) logits of a mask network at a size."""
     z, M = class_logits.astype(np.float64), expit(mask_logits.astype(np.float64))
     P = softmax(z / T, axis=1)
-    if method == "maxlogit":
-        return -upsample(mix(z[:, :-1], M), size).max(axis=0)
-    if method in SINGLE:
-        return upsample(SINGLE[method](P, M), size)
-    S = mix(P[:, :-1], M)
+    S, Z = mix(P[:, :-1], M), mix(z[:, :-1], M)
     if rules.normalise_first and method in ("msp", "entropy"):
-        return MIXED[method](upsample(shares(S), size))
-    return MIXED[method](upsample(S, size))
+        S = shares(S)
+    score = formula("mask", method, P=P, M=M, S=upsample(S, size), Z=upsample(Z, size))
+    return score if score.shape == size else upsample(score, size)
+
+
+def formula(kind: str, method: str, **values: object) -> np.ndarray:
+    """Call the float64 formula that stands beside a method with what its parameters ask for."""
+    reference = METHODS[kind][method].reference
+    return reference(**{name: values[name] for name in signature(reference).parameters})
 
 
 def label(codes: np.ndarray, void_is_anomaly: bool) -> np.ndarray:

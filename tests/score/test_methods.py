@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import MIXED, RULES, mask_score, mix, pixel_score, upsample
+from reference import RULES, mask_score, pixel_score, upsample
 from scipy.special import expit, softmax
 from scoring import EVERY, TEMPERATURES, all_ranks, describe, plan_for, random_values
 
 from logitpipe.cache import PipeError
 from logitpipe.stages.score.methods import METHODS
+from logitpipe.stages.score.methods.plain import mix
 from logitpipe.stages.score.plan import Pair, make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS
 
@@ -283,5 +284,20 @@ def test_only_the_method_void_needs_a_void_channel():
         plan_for(values, ["void", "rba"], [1.0])
 
 
-def test_the_reference_knows_every_method():
-    assert {*MIXED, "rba-normalized", "eam", "void", "maxlogit"} == set(METHODS["mask"])
+@pytest.mark.parametrize("kind", METHODS)
+def test_a_method_by_itself_has_the_ranks_that_it_has_among_all(kind):
+    """What others need is computed or not; either way the bits are the same."""
+    values = random_values(np.random.default_rng(9), kind, 6, (5, 7))
+    void = 5 if kind == "pixel" else None
+    together = plan_for(values, None, (0.5, 2), void=void)
+    among = dict(zip(together.pairs, all_ranks_in_order(together, values), strict=True))
+    for method in METHODS[kind]:
+        alone = plan_for(values, [method], (0.5, 2), void=void)
+        for pair, ranks in zip(alone.pairs, all_ranks_in_order(alone, values), strict=True):
+            assert np.array_equal(ranks, among[pair]), pair
+
+
+def all_ranks_in_order(plan, values):
+    """Ranks of all pairs, at another size than that of the logits."""
+    found = all_ranks(plan, values, (9, 11))
+    return [found[i] for i in range(len(plan.pairs))]
