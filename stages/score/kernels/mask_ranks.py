@@ -102,9 +102,9 @@ def sum_ratios(
     x = second * inverse
     rest, mixed = splat(np.float32(0.0)) - x, x_log2_x(x)
     for k in range(classes):
-        x = lesser(blended(above, below, weight, k * above.shape[1] + start), second) * inverse
-        rest = rest + x
-        mixed = mixed - x_log2_x(x)
+        S = lesser(blended(above, below, weight, k * above.shape[1] + start), second)
+        rest = fused(S, inverse, rest)
+        mixed = mixed - x_log2_x(S * inverse)
     return rest, mixed
 
 
@@ -143,10 +143,10 @@ def sum_exponentials(above: Array, below: Array, weight: np.float32, classes: in
 def sum_others(
     above: Array, below: Array, weight: np.float32, classes: int, start: int, inverse: Floats, second: Floats
 ) -> Floats:
-    """Return the first sum of `sum_ratios`, for methods that need no other."""
+    """Return the first sum of `sum_ratios`, to the bit, for methods that need no other."""
     rest = splat(np.float32(0.0)) - second * inverse
     for k in range(classes):
-        rest = rest + lesser(blended(above, below, weight, k * above.shape[1] + start), second) * inverse
+        rest = fused(lesser(blended(above, below, weight, k * above.shape[1] + start), second), inverse, rest)
     return rest
 
 
