@@ -104,10 +104,14 @@ def test_weights_options_and_declarations(own, tmp_path):
     assert (before.schema.void_class, before.schema.input_size) == (1, (16, 32))
     module = sys.modules["logitpipe_network_net"].Declared()
     # Under the module's own prefix `model.`, which is also one that wrappers leave, and wrapped once more.
-    torch.save({f"module.{key}": value for key, value in module.state_dict().items()}, tmp_path / "weights.pth")
+    state = {f"module.{key}": value for key, value in module.state_dict().items()}
+    torch.save({"state_dict": state, "best": np.float64(0.5)}, tmp_path / "weights.pth")
     flags = ("--network-options", "channels=3", "--network-options", "double=True", "--declare", "output=1")
     result = own("Declared", *flags, "--out", str(tmp_path / "two"), weights=True, size=None)
     assert result.exit_code == 0, result.stderr
+    assert result.stderr.splitlines()[1].startswith(
+        "weights.pth: beside the weights lie objects that were not read: "
+    )
     assert np.array_equal(open_store(tmp_path / "two").read("logits", 0), before.read("logits", 0))
     assert open_store(tmp_path / "two").schema.weights_sha256 != before.schema.weights_sha256
 

@@ -19,7 +19,7 @@ from logitpipe.stages.infer.networks.base import check_input_size
 from logitpipe.stages.infer.networks.channels import name_channels
 from logitpipe.stages.infer.networks.foreign import Declaration, Foreign, state_sha256, told
 from logitpipe.stages.infer.networks.seam import Network, Source, fixed_size
-from logitpipe.stages.infer.weights.checkpoints import read_raw, without_prefixes
+from logitpipe.stages.infer.weights.checkpoints import passed_over, read_raw, without_prefixes
 from logitpipe.stages.infer.weights.fitting import fit
 from logitpipe.stages.infer.weights.weightfile import weights_sha256
 
@@ -49,7 +49,7 @@ def load(source: Source) -> Network:
         module.eval().requires_grad_(False)
         digest, notes = state_sha256(module), (f"{name}: no --weights, so it runs with those that it was made with",)
     else:
-        _fill(module, source.weights, source.weights_key)
+        notes = _fill(module, source.weights, source.weights_key)
         digest = weights_sha256(source.weights)
     facts = {
         "factory": f"{Path(place).name}:{name}",
@@ -166,8 +166,9 @@ def _make(maker: Any, options: Mapping[str, Any], name: str) -> nn.Module:  # no
     return module
 
 
-def _fill(module: nn.Module, path: Path, key: str | None) -> None:
-    """Load a checkpoint into a module, without those prefixes of wrappers without which it fits best."""
-    raw, _ = read_raw(path, key)
+def _fill(module: nn.Module, path: Path, key: str | None) -> tuple[str, ...]:
+    """Load a checkpoint into a module, less those prefixes of wrappers without which it fits best; return notes."""
+    raw, objects = read_raw(path, key)
     expected = module.state_dict().keys()
     fit(module, max(without_prefixes(raw), key=lambda state: len(expected & state.keys())))
+    return passed_over(path, objects)

@@ -70,8 +70,12 @@ def read_checkpoint(path: Path | str, key: str | None = None) -> Checkpoint:
     """
     path = Path(path)
     tensors, objects = read_raw(path, key)
-    notes = (f"{path.name}: beside the weights lie objects that were not read: {some(objects)}",) if objects else ()
-    return Checkpoint(strip_prefixes(tensors), notes)
+    return Checkpoint(strip_prefixes(tensors), passed_over(path, objects))
+
+
+def passed_over(path: Path, objects: Sequence[str]) -> tuple[str, ...]:
+    """Return the line that names the objects beside the weights of a file, if there are any."""
+    return (f"{path.name}: beside the weights lie objects that were not read: {some(objects)}",) if objects else ()
 
 
 def read_raw(path: Path, key: str | None = None) -> tuple[dict[str, Tensor], Sequence[str]]:
