@@ -219,6 +219,14 @@ def test_what_does_not_decode_as_it_was_is_found(tmp_path, monkeypatch, version)
                 store.read(array, 0)
 
 
+def test_the_least_and_the_largest_numbers_are_kept_bit_for_bit(tmp_path):
+    values = noise_values(PIXEL, 0, CODES)
+    values["logits"][0, 0, :4] = np.array([0x8000, 0x0001, 0x7BFF, 0xFBFF], np.uint16).view(np.float16)
+    StoreWriter(tmp_path / "store", PIXEL).commit(0, values, {})
+    read = open_store(tmp_path / "store").read("logits", 0)
+    assert np.array_equal(read.view(np.uint16), values["logits"].view(np.uint16))
+
+
 def test_memory_layout_does_not_change_a_store(tmp_path):
     values = noise_values(PIXEL, 0, CODES)
     for name, layout in (("c", np.ascontiguousarray), ("fortran", np.asfortranarray)):
