@@ -285,8 +285,6 @@ def _read_datasets(
         (detail if LAYOUTS[dataset.layout].general else note)(found)
         for remark in dataset.remarks:
             note(f"{name}: {remark}")
-        if dataset.unlabelled:
-            raise PipeError(f"{name}: {dataset.unlabelled} pictures have no mask", "labelled-only")
         datasets.append(dataset)
     return datasets
 

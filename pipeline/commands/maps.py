@@ -73,7 +73,7 @@ def maps(
     """
     if names is not None and limit is not None:
         raise click.UsageError("--images and --limit exclude each other: name the images, or say how many")
-    from logitpipe.stages.score.ground_truth import GroundTruth
+    from logitpipe.stages.score.ground_truth import DrawnTruth
     from logitpipe.stages.score.passes.maps import plan_map
 
     store = open_store(path)
@@ -83,7 +83,7 @@ def maps(
     names_of = {image: picture_name(store, plan.pairs[0], image) for image in present}
     refuse_to_replace((out / name for name in names_of.values()), overwrite)
     prepare_folder(out)
-    _draw_all(store, plan, GroundTruth(store, plan.protocol, present), names_of, out)
+    _draw_all(store, plan, DrawnTruth(store, plan.protocol, present), names_of, out)
     _require_all(store, images, present)
 
 

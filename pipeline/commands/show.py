@@ -83,7 +83,9 @@ def _facts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if change := document["software"].get(AMP_CHANGE):
         yield "amp changes", str(change)
     yield "weights", f"sha256 {document['weights_sha256']}"
-    yield "data set", document["dataset"]
+    yield "data set", _dataset(document)
+    if codes := document.get("label_codes"):
+        yield "label codes", codes
     if sentence := document["right_data"]:
         yield "right data", sentence
     yield "classes", f"{len(document['classes'])}: {', '.join(document['classes'])}"
@@ -113,6 +115,14 @@ def _array_table(arrays: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for name, array in arrays.items()
     ]
     return aligned([head, *rows], right=(5, 6))
+
+
+def _dataset(document: Mapping[str, Any]) -> str:
+    """Return the name of a data set, how its files lay, and which of its pictures were taken."""
+    parts = [f"layout {document['layout']}"] if "layout" in document else []
+    parts += [document["selection"]] if document.get("selection") else []
+    parts += [f"the first {document['limit']}"] if document.get("limit") else []
+    return ", ".join([document["dataset"], *parts])
 
 
 def _void(document: Mapping[str, Any]) -> str:

@@ -50,7 +50,6 @@ ADVICE: Mapping[str, str] = {
     "fishyscapes-pictures": "put the pictures beside the masks, called 0000_NAME_rgb.png or as their own data set "
     "calls them; an overlay *_rgb.npz has to be added to its picture of Cityscapes first",
     "max-pixels": "allow more with --max-pixels, reduce it, or take it out of the data set",
-    "labelled-only": "--labelled-only leaves them out",
     "list-layouts": "`pipe list layouts` draws them; name one with --layout",
     "mask-resize": "--mask-resize nearest brings masks to their pictures' sizes, as these differ by whole factors",
     "name-layout": "say with --layout which one it is",

@@ -56,7 +56,7 @@ def _describe_store(store: "Store", plan: "Plan") -> dict[str, Any]:
     from logitpipe.stages.score.labels import codes_for
 
     attributes, missing = store.schema.attributes(), store.missing()
-    codes = codes_for(plan.protocol.label_codes, getattr(store.schema, "label_codes", None))
+    codes = codes_for(plan.protocol.label_codes, store.schema.label_codes)
     return {
         "store": str(store.path),
         "path": str(store.path.absolute() if isinstance(store.path, Path) else store.path),

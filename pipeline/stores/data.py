@@ -30,5 +30,5 @@ def right_data(store: Store) -> str | None:
     except (IncompleteError, IntegrityError):  # which others tell
         return None
     texts = [each["mask_codes"] for each in sources if "mask_codes" in each]
-    codes = getattr(store.schema, "label_codes", None) or STANDARD_CODES
+    codes = store.schema.label_codes or STANDARD_CODES
     return compared(store.schema.dataset, count_pixels(map(parse_counts, texts), codes)) if texts else None

@@ -35,7 +35,7 @@ class GroundTruth:
     def __init__(self, store: Store, protocol: Protocol, images: Sequence[int]) -> None:
         self.store, self.protocol = store, protocol
         void_as_anomaly = store.schema.dataset in protocol.void_as_anomaly_on
-        codes = codes_for(protocol.label_codes, getattr(store.schema, "label_codes", None))
+        codes = codes_for(protocol.label_codes, store.schema.label_codes)
         self.table = codes.table(void_as_anomaly)
         self.offsets = dict(self._thinning(images))
 
@@ -68,3 +68,16 @@ class GroundTruth:
         if sum(sizes) > self.protocol.thin_above:
             starts = np.cumsum([0, *sizes])
             yield from ((image, int(start)) for (image, _), start in zip(counted, starts, strict=False))
+
+
+class DrawnTruth(GroundTruth):
+    """Ground truth of what is drawn: a picture without a mask counts in no figure, and is drawn as ignored pixels."""
+
+    def labels(self, image: int) -> np.ndarray | None:
+        """Return what `GroundTruth.labels` does, and uint8 (H, W) of IGNORED for a picture without a mask."""
+        labels = super().labels(image)
+        sizes = self.store.image(image)
+        if labels is not None or any(sizes.labels):
+            return labels
+        by_network = self.store.schema.kind == "pixel" and self.protocol.pixel_size == "network"
+        return np.full(sizes.logits if by_network else sizes.picture, IGNORED, np.uint8)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from logitpipe.cache.files.places import Place
+from logitpipe.stages.score.dataset_name import dataset_name
 from logitpipe.stages.score.figures import metrics
 from logitpipe.stages.score.figures.metrics import Figures
 from logitpipe.stages.score.plan import Plan
@@ -118,7 +119,7 @@ def make_row(
         store=str(store),
         network=schema.network,
         kind=schema.kind,
-        dataset=schema.dataset,
+        dataset=dataset_name(schema),
         protocol=plan.protocol.name,
         method=plan.pairs[pair].method,
         temperature=plan.pairs[pair].temperature,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from logitpipe.cache import PipeError, Store
+from logitpipe.stages.score.dataset_name import dataset_name
 from logitpipe.stages.score.figures.closed_set import ClosedSetFigures
 from logitpipe.stages.score.label_spaces import NO_CLASS, LabelSpace
 from logitpipe.stages.score.labels import resize_nearest
@@ -50,9 +51,11 @@ class ClassTruth:
     def __init__(self, store: Store, protocol: Protocol, table: np.ndarray) -> None:
         self.store, self.protocol, self.table = store, protocol, table
 
-    def labels(self, image: int) -> np.ndarray:
-        """Return uint8 (H, W) classes, NO_CLASS where a pixel has none."""
+    def labels(self, image: int) -> np.ndarray | None:
+        """Return uint8 (H, W) classes, NO_CLASS where a pixel has none; None for a picture without a mask."""
         codes, schema = self.store.labels(image), self.store.schema
+        if codes.size == 0:
+            return None
         if schema.kind == "pixel" and self.protocol.pixel_size == "network":
             codes = resize_nearest(codes, schema.logits_shape[1:])
         return self.table[codes]
@@ -113,7 +116,7 @@ def closed_set_rows(
             str(store.path),
             schema.network,
             schema.kind,
-            schema.dataset,
+            dataset_name(schema),
             protocol.name,
             space.name,
             space.classes,
