@@ -45,6 +45,10 @@ class Schema(Described):
     """
 
     VERSION: ClassVar[int] = 1
+    # What version 2 declares of a data set, this one says nothing of.
+    label_codes: ClassVar[str | None] = None
+    selection: ClassVar[str | None] = None
+    limit: ClassVar[int | None] = None
     chunk_hash: ClassVar[str] = CRC32C
     """A record knows a chunk by the checksum in it, and the values by one SHA-256 for each array."""
 

@@ -1,4 +1,4 @@
-"""What a store's data set is called where its figures stand: a part of a data set never bears the name of the whole."""
+"""What a store's data set is called beside its figures: a part of a data set never bears the name of the whole."""
 
 from logitpipe.cache import Schema
 

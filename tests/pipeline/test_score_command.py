@@ -225,6 +225,10 @@ def test_each_data_set_may_have_codes_of_its_own(tmp_path):
         figures = [(row["auprc"], row["pixels"]) for row in together]
         assert figures == [(row["auprc"], row["pixels"]) for rows in alone for row in rows]
         assert figures != [(row["auprc"], row["pixels"]) for row in wrong]
+    assert score(*stores, *flags, "--out", tmp_path / "results").exit_code == 0
+    told = json.loads((tmp_path / "results" / "settings.json").read_text())["run"]["stores"]
+    assert [store["label_codes"] for store in told] == [of_found, of_hazards]
+    assert [store["dataset_sha256"] for store in told] == [None, None]  # these stores are made of noise
     line = "pipe: --label-codes: no store is of the data set 'x'; there are LostAndFound, StreetHazards"
     fails(score(*stores, "--label-codes", "x:normal=0,anomaly=1"), line, 2)
 
