@@ -66,9 +66,10 @@ class OpenTruth:
     def labels(self, image: int) -> np.ndarray | None:
         """Return uint8 (H, W), NO_CLASS where a pixel does not count; None for an image that the protocol skips."""
         labels = self.anomalies.labels(image)
-        if labels is None:
+        classes = None if labels is None else self.known.labels(image)
+        if labels is None or classes is None:
             return None
-        found = np.where(labels == NORMAL, self.known.labels(image), NO_CLASS)
+        found = np.where(labels == NORMAL, classes, NO_CLASS)
         return np.where(labels == ANOMALY, self.unknown, found).astype(np.uint8)
 
 
