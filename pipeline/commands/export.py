@@ -97,14 +97,14 @@ def export(
 
 
 class EveryPixel:
-    """Ground truth that asks nothing (see `ground_truth.Truth`): each pixel of the mask's size is exported."""
+    """Ground truth that asks nothing (see `ground_truth.Truth`): each pixel of a picture is exported, mask or not."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
     def labels(self, image: int) -> np.ndarray:
         """Return zeros, uint8 (H, W)."""
-        return np.zeros(self.store.labels(image).shape, np.uint8)
+        return np.zeros(self.store.image(image).picture, np.uint8)
 
 
 def _pictures(store: Store, images: Sequence[int], what: str) -> "Iterator[Picture]":

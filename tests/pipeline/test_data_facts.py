@@ -41,6 +41,9 @@ def test_pictures_without_a_mask_are_stored_and_drawn_and_count_nowhere(run, dat
     assert labelled["dataset"] == "Tiny (with a mask)"
     drawn = pipe("maps", store.path, "--method", "msp", "--out", tmp_path / "maps").stdout.splitlines()
     assert len(drawn) == 5
+    pipe("export", store.path, "--method", "msp", "--format", "npy", "--out", tmp_path / "maps")
+    sizes = {np.load(file).shape for file in (tmp_path / "maps").rglob("*.npy")}
+    assert sizes == {(24, 40), (20, 36), (16, 32)}  # the second is that of a picture without a mask
 
 
 def test_a_data_set_without_any_mask_is_stored(run, data_root, tmp_path):
