@@ -139,7 +139,7 @@ def test_results_are_replaced_on_request_alone(pixel_store, tmp_path):
     with xarray.open_zarr(out / "results.zarr") as dataset:
         assert dataset["method"].values.tolist() == ["entropy"]
     assert {p.name for p in out.iterdir()} == {
-        "results.csv", "results.json", "results.md", "results.zarr", "settings.json",
+        "per_image.zarr", "results.csv", "results.json", "results.md", "results.zarr", "settings.json",
     }  # fmt: skip
 
 
