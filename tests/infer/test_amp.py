@@ -9,7 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import content, fails
-from documented import read_as_documented
+from documented import read_version_2
 from fake_networks import GAIN, Pixelwise, Queries, fake
 from PIL import Image
 from torch import Tensor
@@ -87,7 +87,7 @@ def test_logits_are_those_of_bfloat16_and_their_change_is_said_and_kept(run, tmp
     rounded = logits(data_root, "10.png", torch.bfloat16)
     if network == "enet":
         assert np.array_equal(store.read("logits", 4), rounded.half())
-        assert np.array_equal(read_as_documented(tmp_path / "store", "logits", 4), rounded.half())
+        assert np.array_equal(read_version_2(tmp_path / "store", "logits", 4), rounded.half())
         assert not np.array_equal(store.read("logits", 4), logits(data_root, "10.png", torch.float32).half())
     else:
         assert np.array_equal(store.read("mask_logits", 4), rounded[:, ::4, ::4].half())

@@ -169,7 +169,7 @@ def test_overwrite_starts_anew(run, tmp_path):
 def test_overwrite_spares_the_old_store_until_all_else_is_known_to_be_well(run, tmp_path, data_root):
     run()
     before = content(tmp_path / "store")
-    (data_root / "Tiny" / "labels_masks" / "0.png").unlink()
+    (data_root / "Tiny" / "images" / "0.png").write_bytes(b"no picture")
     assert run("--overwrite").exit_code == 1
     (tmp_path / "weights.pth").write_bytes(b"")
     assert run("--overwrite").exit_code == 1

@@ -65,9 +65,9 @@ PLACES = {
         (RuntimeError("the roof is on fire"), 1, None),
         (SystemError("CPUDispatcher returned a result with an exception set"), 1, None),
         (MemoryError("Unable to allocate 9 GiB"), 1, "pipe: there is too little memory (Unable to allocate 9 GiB); "
-         "fewer --workers, or a smaller --batch-size, need less"),
-        (MemoryError(), 1, "pipe: there is too little memory; fewer --workers, or a smaller --batch-size, need less"),
-        (OSError(5, "Input/output error"), 1, None),
+         "fewer --workers need less, and --exact needs the most"),
+        (MemoryError(), 1, "pipe: there is too little memory; fewer --workers need less, and --exact needs the most"),
+        (OSError(5, "Input/output error"), 1, "pipe: Input/output error"),
         (KeyboardInterrupt(), 130, "pipe: interrupted; the same command again begins anew"),
     ],
     ids=lambda value: type(value).__name__,
@@ -224,9 +224,9 @@ def test_a_pinned_store_reads_each_record_once(store):
 def test_a_commit_that_does_nothing_is_noticed(run, tmp_path, monkeypatch):
     commit = StoreWriter.commit
 
-    def losing(self, image, values, sources):
+    def losing(self, image, values, sources, geometry=None):
         if image not in (1, 4):
-            commit(self, image, values, sources)
+            commit(self, image, values, sources, geometry)
 
     with monkeypatch.context() as patch:
         patch.setattr(StoreWriter, "commit", losing)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from logitpipe.cache import Schema, StoreWriter
+from logitpipe.cache import StoreWriter
+from logitpipe.cache.format.version1 import Schema
 from logitpipe.cli import cli
 
 KNOWN = tuple(f"class {index}" for index in range(19))

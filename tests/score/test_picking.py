@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from stores import make_schema, noise_values
 
 from logitpipe.cache import IntegrityError, StoreWriter, open_store
+from logitpipe.cache.writing import commit
 from logitpipe.stages.score.kernels.counting import ANOMALY, IGNORED, NORMAL
 from logitpipe.stages.score.kernels.picking import every_block, make_picked, pick
 from logitpipe.stages.score.kernels.vectors import LANES
@@ -33,7 +34,8 @@ def test_every_block_reaches_to_the_end_of_a_row():
     assert every_block(20)[-1] >= 20 - LANES
 
 
-def test_a_broken_logit_is_found_where_nothing_is_scored(tmp_path):
+def test_a_broken_logit_is_found_where_nothing_is_scored(tmp_path, monkeypatch):
+    monkeypatch.setattr(commit, "_all_finite", lambda _values: True)  # an older release let it in
     schema = make_schema("pixel", "float32", images=("a.png",))
     values = noise_values(schema, 0, codes=[0, 1])
     values["labels"][:, :8] = 255
