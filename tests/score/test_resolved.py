@@ -52,10 +52,9 @@ def test_all_resolved_figures_are_those_of_every_single_score(store, protocol, r
     """Also where the scores of a pair do not fit memory at once and are walked through in stretches."""
     chosen = replace(PROTOCOLS[protocol], fpr=rule)
     plan, images = make_plan(store.schema, chosen, None, [0.5, 2.0]), range(3)
-    monkeypatch.setattr(sweep_module, "WALK_BYTES", sweep_module.PAIR_BYTES * len(plan.pairs))
     rows = [scored.row for scored in sweep(store, plan, images, 2, lambda: None, resolve="all")]
     exact = exact_rows(store, plan, images, rows, lambda: None)
-    monkeypatch.setattr(sweep_module, "WALK_BYTES", 9_000)
+    monkeypatch.setattr(sweep_module, "ORDER_BYTES", 9_000)
     in_stretches = [scored.row for scored in sweep(store, plan, images, 1, lambda: None, resolve="all")]
     for row, parts, expected in zip(rows, in_stretches, exact, strict=True):
         assert not has_open_digit(row), (row.method, row.temperature)

@@ -50,22 +50,34 @@ def entry(function: Function) -> Function:
     """
     folder, trouble = _folder()
     compiled = _kept(function, folder) if folder else numba.njit(**_OPTIONS)(function)
+    ready: set[tuple[object, ...]] = set()
 
     @functools.wraps(function)
     def call(*arguments: object) -> object:
-        if folder is None:
-            _warn(trouble)
-            return compiled(*arguments)
-        for _ in ("damaged", "full"):
-            try:
-                return compiled(*arguments)
-            except OSError as error:  # numba has compiled the function before it fails to keep it
-                _warn(_trouble(folder, error))
-            except Exception:  # what half a file raises is anybody's guess
-                shutil.rmtree(folder, ignore_errors=True)
+        """Run the function, once its code is there: what has begun to count is never begun again."""
+        types = tuple(map(numba.typeof, arguments))
+        if types not in ready:
+            _make(compiled, types, folder, trouble)
+            ready.add(types)
         return compiled(*arguments)
 
     return _refuse if _SETTINGS["DISABLE_JIT"] else call
+
+
+def _make(compiled: Any, types: tuple[object, ...], folder: Path | None, trouble: str) -> None:  # noqa: ANN401
+    """Load or compile the code for arguments of some types."""
+    if folder is None:
+        _warn(trouble)
+        return
+    for _ in ("damaged", "full"):
+        try:
+            compiled.compile(types)
+            return
+        except OSError as error:  # numba has compiled the function before it fails to keep it
+            _warn(_trouble(folder, error))
+        except Exception:  # what half a file raises is anybody's guess
+            shutil.rmtree(folder, ignore_errors=True)
+    compiled.compile(types)
 
 
 def _refuse(*_arguments: object) -> None:

@@ -24,6 +24,9 @@ Resolve = Literal["summary", "all", "none"]
 WALK_BYTES = 768 << 20
 """What the counts of one walk are expected to take up at most. A sweep of more pairs walks over the store again."""
 
+ORDER_BYTES = 256 << 20
+"""What the scores that one walk collects take up at most; while a pair's are joined, they are held twice."""
+
 
 def sweep(
     store: Store,
@@ -95,7 +98,9 @@ def _resolved(
     """Return those of the pairs that have a digit open, with the figures of all scores in order."""
     opened = {pair: scored.curve for pair, scored in found.items() if scored.curve and has_open_digit(scored.row)}
     descents = {pair: Descent(curve, plan.protocol.fpr) for pair, curve in opened.items()}
-    parts = [(pair, part) for pair, curve in opened.items() for part in stretches(curve, plan.bins(pair), WALK_BYTES)]
+    parts = [
+        (pair, part) for pair, curve in opened.items() for part in stretches(curve, plan.bins(pair), ORDER_BYTES)
+    ]
     for group in _grouped(parts):
         statistic = Ordered(replace(plan, pairs=tuple(pair for pair, _ in group)), [part for _, part in group])
         extend(len(images))
@@ -115,7 +120,7 @@ def _grouped(parts: Sequence[tuple[Pair, Stretch]]) -> Iterator[list[tuple[Pair,
     group, size = list[tuple[Pair, Stretch]](), 0
     for pair, part in parts:
         needed = sum(part.pixels) * SCORE_BYTES
-        if group and (size + needed > WALK_BYTES or pair == group[-1][0]):
+        if group and (size + needed > ORDER_BYTES or pair == group[-1][0]):
             yield group
             group, size = [], 0
         group.append((pair, part))

@@ -145,16 +145,14 @@ class Ordered:
         return total
 
     def finish(self, total: Scores) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return the anomalous and the normal scores of each stretch, by rising score.
+        """Return the anomalous and the normal scores of each stretch, by rising score, and leave the total empty.
 
         Raises
         ------
         ValueError
             They are not as many as the bins of a stretch hold.
         """
-        found = [
-            (np.sort(_joined(P)), np.sort(_joined(N))) for P, N in zip(total.positives, total.negatives, strict=True)
-        ]
+        found = [(_sorted(P), _sorted(N)) for P, N in zip(total.positives, total.negatives, strict=True)]
         if any((P.size, N.size) != part.pixels for (P, N), part in zip(found, self.parts, strict=True)):
             raise ValueError("other scores were collected than were counted")
         return found
@@ -202,6 +200,14 @@ def _fpr(walked: Walked, rule: Rule, needed: float) -> float:
 
 def _certain(value: float) -> Bounded:
     return Bounded(float(value), float(value), float(value))
+
+
+def _sorted(parts: list[np.ndarray]) -> np.ndarray:
+    """Return all scores by rising score; the parts are given up on the way, so that they are not held twice."""
+    whole = _joined(parts)
+    parts.clear()
+    whole.sort()
+    return whole
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
