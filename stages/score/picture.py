@@ -34,7 +34,7 @@ class Picture:
     labels: np.ndarray
 
     def count(self, plan: Plan, pairs: Sequence[int], counts: Counts, above: np.ndarray) -> None:
-        """Count some pairs: most as they are scored, some after their minimum and maximum are known.
+        """Count some pairs: most as they are scored, some once their whole map is there.
 
         Parameters
         ----------
@@ -46,10 +46,10 @@ class Picture:
         IntegrityError
             Some logits are NaN or infinite.
         """
-        direct = [i for i in pairs if not plan.min_max(plan.pairs[i].method)]
+        mapped = [i for i in pairs if plan.min_max(plan.pairs[i].method) or _is_own(plan, i)]
         with self._named():
-            self.logits.count(plan, direct, self.labels, counts, above)
-            self._count_min_max(plan, [i for i in pairs if i not in direct], counts, above)
+            self.logits.count(plan, [i for i in pairs if i not in mapped], self.labels, counts, above)
+            self._count_maps(plan, mapped, counts, above)
 
     def score_maps(self, plan: Plan, pairs: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (index of pair, float32 (H, W)) in the unit that the pair is pooled in: ranks, or 0..1 by min-max.
@@ -60,13 +60,13 @@ class Picture:
             Some logits are NaN or infinite.
         """
         with self._named():
-            for i, ranks in self.logits.rank_maps(plan, pairs, self._size):
+            for i, ranks in self._rank_maps(plan, pairs):
                 yield i, unit_scores(plan, i, ranks) if plan.min_max(plan.pairs[i].method) else ranks
 
     def formula_map(self, plan: Plan, pair: int) -> np.ndarray:
         """Return the scores of a pair as its formula gives them: float64 (H, W); raises as `score_maps`."""
         with self._named():
-            _, ranks = next(self.logits.rank_maps(plan, [pair], self._size))
+            _, ranks = next(self._rank_maps(plan, [pair]))
         return plan.formula(plan.pairs[pair], ranks)
 
     @property
@@ -74,12 +74,20 @@ class Picture:
         height, width = self.labels.shape
         return height, width
 
-    def _count_min_max(self, plan: Plan, pairs: Sequence[int], counts: Counts, above: np.ndarray) -> None:
+    def _rank_maps(self, plan: Plan, pairs: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        own = [i for i in pairs if _is_own(plan, i)]
+        if len(own) < len(pairs):
+            yield from self.logits.rank_maps(plan, [i for i in pairs if i not in own], self._size)
+        for i in own:
+            yield i, self.logits.own_map(plan, i, self._size)
+
+    def _count_maps(self, plan: Plan, pairs: Sequence[int], counts: Counts, above: np.ndarray) -> None:
         labels = self.labels.reshape(-1)
-        for i, ranks in self.logits.rank_maps(plan, pairs, self._size):
-            unit = unit_scores(plan, i, ranks).reshape(-1)
-            count(unit, labels, plan.bins(plan.pairs[i]).layout, Counts(counts.low[i], counts.carries[i]))
-            count_above(unit, labels, plan.threshold_ranks[i], above[i])
+        for i, ranks in self._rank_maps(plan, pairs):
+            scores = unit_scores(plan, i, ranks) if plan.min_max(plan.pairs[i].method) else ranks
+            flat = np.ascontiguousarray(scores).reshape(-1)
+            count(flat, labels, plan.bins(plan.pairs[i]).layout, Counts(counts.low[i], counts.carries[i]))
+            count_above(flat, labels, plan.threshold_ranks[i], above[i])
 
     @contextmanager
     def _named(self) -> Iterator[None]:
@@ -112,6 +120,10 @@ def read_picture(store: Store, truth: Truth, image: int) -> Picture | None:
         return Picture(store.path, image, name, kind.prepare(values), labels)
     except IntegrityError as error:
         raise error.at(store.path, name) from error
+
+
+def _is_own(plan: Plan, pair: int) -> bool:
+    return plan.methods[plan.pairs[pair].method].own
 
 
 def unit_scores(plan: Plan, pair: int, ranks: np.ndarray) -> np.ndarray:

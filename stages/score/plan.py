@@ -9,6 +9,7 @@ import numpy as np
 from logitpipe.cache import PipeError, Schema, UsageError
 from logitpipe.stages.score.kernels.counting import Bins
 from logitpipe.stages.score.methods import METHOD_NAMES, METHODS, Method
+from logitpipe.stages.score.methods.own import is_own, load_own, serves
 from logitpipe.stages.score.protocols import Protocol
 
 UNIT_BINS = Bins(14, negative=(-126, -125), positive=(-126, 1))
@@ -35,6 +36,7 @@ class Plan:
     pairs : methods at temperatures; a method without temperature appears once
     thresholds : in the unit that scores are pooled in: of each method's formula, or 0..1 where the protocol brings
         them there
+    own : methods of one's own by name, beside those of the store's kind
     """
 
     schema: Schema
@@ -42,11 +44,12 @@ class Plan:
     temperatures: tuple[float, ...]
     pairs: tuple[Pair, ...]
     thresholds: tuple[float, ...] = ()
+    own: tuple[tuple[str, Method], ...] = ()
 
-    @property
+    @cached_property
     def methods(self) -> dict[str, Method]:
-        """The methods of the store's kind."""
-        return METHODS[self.schema.kind]
+        """The methods of the store's kind, and those of one's own."""
+        return METHODS[self.schema.kind] | dict(self.own)
 
     @property
     def in_distribution(self) -> list[int]:
@@ -84,9 +87,9 @@ class Plan:
 
 
 def method_names(names: Sequence[str]) -> list[str]:
-    """Return names of methods as they are; UsageError for one that no kind of network has."""
+    """Return names of methods as they are; UsageError for one that no kind of network has and no file either."""
     for name in names:
-        if name not in METHOD_NAMES:
+        if name not in METHOD_NAMES and not is_own(name):
             raise UsageError(f"--methods: {name!r} is no method; there are {', '.join(METHOD_NAMES)}")
     return list(names)
 
@@ -102,7 +105,8 @@ def make_plan(
 
     Parameters
     ----------
-    methods : names, or None for all; what this kind of network has not is left out
+    methods : names, FILE.py:FUNCTION for one's own, or None for all that are built in; what this kind of network has
+        not is left out
     temperatures : positive
 
     Raises
@@ -116,12 +120,14 @@ def make_plan(
             f"the {schema.kind} store of {schema.network} on {schema.dataset} has too few classes to score: "
             f"at least 2 beside void are expected, found {len(known)}"
         )
+    own = {name: load_own(name) for name in dict.fromkeys(methods or ()) if is_own(name)}
+    own = {name: method for name, method in own.items() if serves(method, schema.kind)}
     served = [name for name in METHODS[schema.kind] if _served(name, schema)]
     pairs = [
         Pair(name, T)
-        for name in served
-        if methods is None or name in methods
-        for T in (temperatures if METHODS[schema.kind][name].temperature else [None])
+        for name, method in (METHODS[schema.kind] | own).items()
+        if (name in served or name in own) and (methods is None or name in methods)
+        for T in (temperatures if method.temperature else [None])
     ]
     if not pairs:
         raise PipeError(
@@ -129,7 +135,7 @@ def make_plan(
             f"{schema.network} on {schema.dataset}; there are {', '.join(served)}"
         )
     unique = tuple(dict.fromkeys(pairs))
-    return Plan(schema, protocol, tuple(dict.fromkeys(temperatures)), unique, tuple(thresholds))
+    return Plan(schema, protocol, tuple(dict.fromkeys(temperatures)), unique, tuple(thresholds), tuple(own.items()))
 
 
 def _served(method: str, schema: Schema) -> bool:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from logitpipe.stages.score.kernels.arithmetic import widen
-from logitpipe.stages.score.kernels.compiled import Array, kernel
+from logitpipe.stages.score.kernels.compiled import Array, entry, kernel
 from logitpipe.stages.score.kernels.vectors import apart
 
 Axis = tuple[np.ndarray, np.ndarray]
@@ -98,6 +98,17 @@ def sample_row(
                 out[p] = above[p]
             else:
                 blend(above[p], below[p], weight, out[p])
+
+
+@entry
+def sample_band(planes: Array, chosen: Array, start: int, axes: tuple[Axis, Axis], out: Array) -> None:
+    """Sample rows of the target grid from `start` on into float32 (P, rows, width); else as for `hold_rows`."""
+    width = out.shape[2]
+    held, stretched = make_rows(chosen.size, width)
+    row = np.empty((chosen.size, stretched.shape[2]), np.float32)
+    for y in range(out.shape[1]):
+        sample_row(planes, chosen, start + y, axes, held, stretched, row)
+        out[:, y] = row[:, :width]
 
 
 @kernel

@@ -11,7 +11,8 @@ from logitpipe.stages.score.kernels import mask as kernels
 from logitpipe.stages.score.kernels.arithmetic import patterns, sigmoid, widened
 from logitpipe.stages.score.kernels.counts import Counts
 from logitpipe.stages.score.kernels.mask_ranks import ROWS
-from logitpipe.stages.score.kinds.pixel import axes, row_layouts
+from logitpipe.stages.score.kinds.pixel import axes, bands, row_layouts, sampled
+from logitpipe.stages.score.methods.own import score_band
 from logitpipe.stages.score.plan import Plan
 
 
@@ -83,6 +84,17 @@ class MaskLogits:
             wanted, ranks = np.isin(np.arange(ROWS), list(rows.values())), np.empty((ROWS, *size), np.float32)
             kernels.rank_masks(planes.values, len(plan.in_distribution), sizes, wanted, ranks)
             yield from ((i, ranks[row]) for i, row in rows.items())
+
+    def own_map(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
+        """See `Logits`."""
+        T, method, known = plan.pairs[pair].temperature, plan.methods[plan.pairs[pair].method], plan.in_distribution
+        P, queries = _known_first(softmax(self.class_logits / (T or 1.0)), known), range(len(self.M))
+        S = (P[:, :-1].T.astype(np.float32) @ self.M.reshape(len(self.M), -1)).reshape(-1, *self.M.shape[1:])
+        scores = np.empty(size, np.float32)
+        for rows in bands(size[0]):
+            maps = {"S": sampled(S, range(len(known)), rows, size), "M": sampled(self.M, queries, rows, size)}
+            scores[rows] = score_band(method, maps | {"P": P, "z": self.class_logits, "T": T}, scores[rows].shape)
+        return scores
 
 
 def all_planes(plan: Plan, pairs: Sequence[int], queries: MaskLogits) -> Iterator[Planes]:

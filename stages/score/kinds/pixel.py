@@ -11,8 +11,13 @@ from logitpipe.stages.score.kernels import pixel as kernels
 from logitpipe.stages.score.kernels.arithmetic import patterns
 from logitpipe.stages.score.kernels.counts import Counts
 from logitpipe.stages.score.kernels.pixel_ranks import ROWS
-from logitpipe.stages.score.kernels.resampling import Axis, axis_weights
+from logitpipe.stages.score.kernels.resampling import Axis, axis_weights, sample_band
+from logitpipe.stages.score.methods import METHODS
+from logitpipe.stages.score.methods.own import score_band
 from logitpipe.stages.score.plan import Pair, Plan
+
+BAND = 64
+"""Rows of an image that a method of one's own is given at a time."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,28 @@ class PixelLogits:
                 _refuse_damage(damaged)
                 yield from ((i, ranks[row]) for i, row in rows.items())
 
+    def own_map(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
+        """See `Logits`."""
+        scores, method = np.empty(size, np.float32), plan.methods[plan.pairs[pair].method]
+        for rows in bands(size[0]):
+            logits = sampled(self.values, plan.in_distribution, rows, size)
+            _refuse_damage(int((~np.isfinite(logits)).sum()))
+            given = {"logits": logits, "T": plan.pairs[pair].temperature}
+            scores[rows] = score_band(method, given, scores[rows].shape)
+        return scores
+
+
+def bands(height: int) -> Iterator[slice]:
+    """Yield the rows of an image in bands, so that no function of one's own is given all of it at once."""
+    yield from (slice(start, min(start + BAND, height)) for start in range(0, height, BAND))
+
+
+def sampled(planes: np.ndarray, chosen: Sequence[int], rows: slice, size: tuple[int, int]) -> np.ndarray:
+    """Return some rows of chosen planes (P, h, w) at the evaluation size: float32 (len(chosen), rows, W)."""
+    out = np.empty((len(chosen), rows.stop - rows.start, size[1]), np.float32)
+    sample_band(planes, np.array(chosen, np.int64), rows.start, axes(planes.shape[1:], size), out)
+    return out
+
 
 def groups(plan: Plan, pairs: Sequence[int]) -> list[Group]:
     """Divide pairs: where a protocol counts void among the classes, the method `void` itself still does not."""
@@ -99,7 +126,7 @@ def groups(plan: Plan, pairs: Sequence[int]) -> list[Group]:
 def row_layouts(plan: Plan, rows: int) -> np.ndarray:
     """Return how the kernel counts each of its rows: int32 (rows, 5)."""
     layouts = np.zeros((rows, 5), np.int32)
-    for method in plan.methods.values():
+    for method in METHODS[plan.schema.kind].values():
         layouts[method.row] = method.scale.bins.layout
     return layouts
 

@@ -45,6 +45,7 @@ class Method:
     reference : the formula in float64, of what its parameters say. Pixel networks: z, logits (K, ...) of the classes,
         T, and `void`, the void channel (...). Mask networks: S, (K, ...), or Z_k = sum_q z_qk M_q, both at the size
         of evaluation; or P, (Q, K + 1), and M, (Q, h, w), where the score is a single map before it is resampled
+    own : whether it is a function of the user's, which no kernel computes (own.py)
     """
 
     row: int
@@ -52,6 +53,7 @@ class Method:
     scale: Scale
     formula: str
     reference: Callable[..., np.ndarray]
+    own: bool = False
 
 
 PIXEL_METHODS: dict[str, Method] = {
