@@ -38,7 +38,7 @@ def test_a_built_in_formula_gives_the_built_in_figures(tmp_path, kind, protocol)
     for one, other in zip(theirs, mine, strict=True):
         for name in BOUNDED:
             assert getattr(one, name) == pytest.approx(getattr(other, name), abs=1e-9), name
-        assert one.best_f1_threshold == pytest.approx(other.best_f1_threshold, abs=1e-3)  # or a bin's edge
+        assert one.best_f1_threshold == pytest.approx(other.best_f1_threshold, abs=5e-3)  # or a bin's edge
 
 
 def test_the_page_has_a_method_of_each_kind(tmp_path, monkeypatch):
