@@ -20,7 +20,7 @@ from logitpipe.cache.files.folder import require_size
 from logitpipe.cache.format.keys import METADATA
 
 HEADER = struct.Struct("<4s22xHH")
-"""What stands before a member's bytes: a signature and, last, the lengths of its name and of its extra field."""
+"""Local header before a member's bytes: a signature and, at its end, the lengths of the name and the extra field."""
 
 SIGNATURE = b"PK\x03\x04"
 ENCRYPTED = 1
@@ -85,8 +85,12 @@ class Archive:
         if member is None:
             return None
         require_size(self.root, key, member.size)
+        # One request gets header and bytes. The local header's extra field may differ from the directory's and has
+        # an unknown length, so the range allows for the longest; what is too much is cut off below.
         block = self._fetch(member.start, min(member.stop, _reach(member) + 2 * MOST_EXTRA_BYTES))
         signature, name_length, extra_length = HEADER.unpack_from(block.ljust(HEADER.size, b"\0"))
+        # `ljust` above: a zip that was cut off after it was opened gives fewer bytes than a header has, and that
+        # must become the error below and not a struct.error.
         name_end = HEADER.size + name_length
         data = block[name_end + extra_length :][: member.size]
         if (signature, block[HEADER.size : name_end], len(data)) != (SIGNATURE, member.name, member.size):
@@ -111,12 +115,15 @@ class Archive:
 
     def _checked(self, infos: list[zipfile.ZipInfo], end: int) -> dict[str, Member]:
         """Return the members by name; folders, which some zip programs list, are left out."""
+        # Two members of one name: readers differ in which of them they take, so neither is trusted.
         for name, count in Counter(info.filename for info in infos).items():
             if count > 1:
                 raise IntegrityError(f"{name!r} is in the zip {count} times, and once was expected", self.root)
         infos = sorted((info for info in infos if not info.is_dir()), key=lambda info: info.header_offset)
         for info in infos:
             _require_plain(self.root, info)
+        # Sorted by where they begin, each member must end before the next one begins (the last, before the
+        # directory). Overlapping members would let a small zip promise any amount of data.
         stops = [stop for _, stop in pairwise([*(info.header_offset for info in infos), end])]
         members = {info.filename: _member(info, stop) for info, stop in zip(infos, stops, strict=True)}
         for name, member in members.items():
@@ -125,6 +132,7 @@ class Archive:
         return members
 
     def _unreadable(self, error: Exception) -> PipeError:
+        # A file that begins like a zip is a damaged zip; any other file was never one.
         if self._size >= len(SIGNATURE) and self._fetch(0, len(SIGNATURE)) == SIGNATURE:
             return IntegrityError(f"the zip is cut off or damaged ({error})", self.root)
         return PipeError(f"{self.root}: expected a logit store, but it is neither a folder nor a zip file")
@@ -176,6 +184,8 @@ def _require_plain(root: Path | str, info: zipfile.ZipInfo) -> None:
 
 def _below_folder(members: dict[str, Member]) -> dict[str, Member]:
     """Return the members by their names in a store, also from a zip of the store's folder instead of its files."""
+    # A zip of the folder has one top folder with the group's metadata in it; anything else stays as it is, and is
+    # refused later for lack of metadata.
     tops = {name.partition("/")[0] for name in members}
     if METADATA in members or len(tops) != 1 or f"{(top := tops.pop())}/{METADATA}" not in members:
         return members
@@ -183,17 +193,19 @@ def _below_folder(members: dict[str, Member]) -> dict[str, Member]:
 
 
 def _member(info: zipfile.ZipInfo, stop: int) -> Member:
+    # Bit 11 of the flags: the name is UTF-8. Without it the zip specification says code page 437. The local header
+    # has the name in the same bytes, and `read` compares them.
     encoding = "utf-8" if info.flag_bits & 0x800 else "cp437"
     return Member(info.orig_filename.encode(encoding), info.header_offset, stop, info.file_size)
 
 
 def _reach(member: Member) -> int:
-    """Return where a member ends at the earliest."""
+    """Return the first byte after a member whose local header has no extra field."""
     return member.start + HEADER.size + len(member.name) + member.size
 
 
 class _Window(io.RawIOBase):
-    """Ranges of bytes as the file that `zipfile` reads a directory from."""
+    """File object over ranges of bytes, from which `zipfile` reads the directory."""
 
     def __init__(self, size: int, fetch: Fetch) -> None:
         self._size, self._fetch, self._position = size, fetch, 0
@@ -207,6 +219,8 @@ class _Window(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a byte, also beyond the end, as files can; ValueError before the beginning."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        # `zipfile` looks for the directory backwards from the end; in a file too short it asks for a negative
+        # place.
         if base + offset < 0:
             raise ValueError(f"byte {base + offset} does not exist")
         self._position = base + offset

@@ -1,4 +1,4 @@
-"""What obstore's long account of a failed request comes down to, in a few words for the user."""
+"""The cause of a failed request in a few words, found in obstore's long error text."""
 
 import re
 
@@ -23,7 +23,7 @@ CAUSES = {
     "RangeNotSupported": "the server does not hand out parts of a file; download the zip",
     "MissingContentLength": "the server does not say how long the file is",
 }
-"""What an account means that contains this; the first that fits."""
+"""Cause by a sign in obstore's error text; the first sign that the text contains counts."""
 
 CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
 STATUS = re.compile(r"status code: (\d{3} [A-Za-z ]+)")
@@ -38,6 +38,8 @@ def cause_of(account: str, scheme: str) -> str:
     account : the text of obstore's error, debug part included
     scheme : of the URL, such as `s3`
     """
+    # First: without credentials obstore asks the cloud's own address, and the time-out of that request would
+    # otherwise be told as the cause.
     if LOOKED_FOR_KEYS.search(account):
         return f"no credentials were found; {KEYS_FROM.get(scheme, 'the server asks for some')}"
     if (fault := CERTIFICATE.search(account)) and fault[1] not in CAUSES:
@@ -51,5 +53,5 @@ def cause_of(account: str, scheme: str) -> str:
 
 
 def first_line(account: object) -> str:
-    """Return the part of an account that is meant to be read."""
+    """Return the first line of an error text; the lines after it are debug output."""
     return str(account).partition("\n")[0]

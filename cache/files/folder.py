@@ -1,4 +1,4 @@
-"""Bytes by key in a folder: reads that tell absence from failure, writes that survive a crash."""
+"""Files of a store in a folder: reading tells absence from failure, and a crash leaves no half-written file."""
 
 import errno
 import hashlib
@@ -20,13 +20,13 @@ MAX_FILE_BYTES = (2 << 30) + (1 << 10)
 """No file of a store is larger: a chunk decodes to less than 2 GiB, and its codec adds a few bytes."""
 
 MOST_STEM_BYTES = 200
-"""Of a name that gets an ending while it is written; most systems let a whole name have 255 bytes."""
+"""Longest file name, in bytes, that is kept in a `.partial` name; most systems allow 255 bytes with the ending."""
 
 PIECE_BYTES = 1 << 18
-"""What is written at once: for several megabytes in one call, Linux takes three times as long to find the pages."""
+"""Bytes of one write call; with several megabytes in one call Linux takes three times as long to find the pages."""
 
 NO_FOLDER_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)
-"""What systems answer that can sync files but not folders."""
+"""Error numbers from systems that can sync files but not folders."""
 
 
 class Folder:
@@ -47,6 +47,7 @@ class Folder:
         """
         path = self.root / key
         try:
+            # Before the file is opened: opening a pipe would wait for its writer, for ever.
             _require_file(self.root, key)
             return path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
@@ -95,10 +96,12 @@ class Folder:
             for key, partial in written.items():
                 step("file.rename", key)
                 partial.replace(self.root / key)
+        # BaseException: Ctrl-C must leave no half-written files either.
         except BaseException:
             for partial in written.values():
                 partial.unlink(missing_ok=True)
             raise
+        # After all renames, once for each folder: one sync makes all renames in a folder durable.
         for folder in dict.fromkeys(partial.parent for partial in written.values()):
             sync_folder(folder)
 
@@ -118,6 +121,7 @@ class Folder:
 def _write(path: Path, key: str, data: bytes) -> None:
     """Write a new file durably; `key` is what it will be renamed to."""
     step("file.create", key)
+    # Never an existing file: the name is random, so a file under it would be another writer's.
     with path.open("xb") as file:
         step("file.write", key)
         for start in range(0, len(data), PIECE_BYTES):
@@ -128,7 +132,7 @@ def _write(path: Path, key: str, data: bytes) -> None:
 
 
 def beside(path: Path) -> Path:
-    """Return a fresh name in the same folder, from and to which a rename is one step."""
+    """Return a fresh name in the same folder, so that a rename between the two is one atomic step."""
     return path.with_name(f"{partial_stem(path.name)}.{uuid.uuid4().hex}{PARTIAL}")
 
 
@@ -157,7 +161,7 @@ def require_size(root: object, key: str, size: int) -> None:
 
 
 def _require_file(root: Path, key: str) -> None:
-    """Refuse what would never end, or make its reader wait: nobody needs to believe what lies in a store."""
+    """Refuse devices, pipes and sockets, which never end or block the reader, and files that are too large."""
     status = (root / key).stat()
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise IntegrityError("cannot be read (a device, pipe or socket and no file)", root, file=key)
@@ -167,6 +171,7 @@ def _require_file(root: Path, key: str) -> None:
 def make_folders(path: Path) -> None:
     """Create a folder and its missing ancestors, each durable before the next."""
     if not path.is_dir():
+        # The ancestors first: a folder is durable only when the entry in its parent is.
         make_folders(path.parent)
         make_folder(path)
 
@@ -175,6 +180,7 @@ def make_folder(path: Path) -> None:
     """Create a folder in one that exists, and make it durable."""
     if not path.is_dir():
         step("folder.make", path)
+        # Another process may have made it since the line above looked.
         path.mkdir(exist_ok=True)
         sync_folder(path.parent)
 

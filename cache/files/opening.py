@@ -19,6 +19,7 @@ def open_files(place: Place) -> Files:
         A zip file or URL that no store can be read from, or the extra `[cloud]` is not installed.
     """
     if is_url(place):
+        # Imported here: obstore is an extra, and a store on disk is read without it.
         with need_cloud(str(place)):
             from logitpipe.cache.files.remote import open_url
         return open_url(str(place))

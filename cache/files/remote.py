@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 PATIENCE = 20.0
-"""Seconds after which nothing is tried once more; what is under way then may take its own time-out longer."""
+"""Seconds after which no request is repeated; a request under way may still run until its own time-out."""
 
 CONNECTIONS = 16
 
 GZIP = b"\x1f\x8b"
-"""How compressed text begins, which a web server may hand out for a JSON document, and no document does."""
+"""First bytes of gzip, which a web server may send for a JSON document; no JSON begins so."""
 
 NOT_ABSENT = re.compile("NoSuchBucket|status code: 405")
-"""What obstore tells as a file that is not found, and is none."""
+"""Errors that obstore raises as FileNotFoundError although they do not mean that the file is absent."""
 
 NO_HEAD = re.compile("405 Method Not Allowed|501 Not Implemented")
-"""What a server answers that hands out files and does not tell their sizes alone."""
+"""Answers of a server that serves files but does not support HEAD requests."""
 
 CLIENT: "ClientConfig" = {
     "allow_http": True,  # for whoever writes http://, in the URL or as the endpoint of a bucket
@@ -84,14 +84,18 @@ class Remote:
         return self.ask(key, lambda: self._bytes(key))
 
     def _bytes(self, key: str) -> bytes:
+        # `get` tells the size before the bytes are fetched, so a file that is too large is refused without room for
+        # it.
         answer = self.objects.get(key)
         require_size(self.root, key, answer.meta["size"])
         data = bytes(answer.bytes())
         return self._unpacked(key, data) if key.endswith(".json") and data.startswith(GZIP) else data
 
     def _unpacked(self, key: str, data: bytes) -> bytes:
-        """Return a document as it was before a server, or whoever put it there, compressed it."""
+        """Decompress a JSON document that was stored or sent as gzip."""
         try:
+            # One byte more than allowed is enough to see that there are too many; a compression bomb never unfolds
+            # further.
             plain = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, MAX_JSON_BYTES + 1)
         except zlib.error as error:
             raise IntegrityError(f"cannot be unpacked ({error})", self.root, file=key) from error
@@ -124,6 +128,8 @@ class Remote:
                 return question()
             except (FileNotFoundError, BaseError) as error:
                 account = str(error)
+                # Only a real 404 means absent. A missing bucket or a 405 arrives as FileNotFoundError too, and
+                # reading these as absent would make a complete store look empty.
                 if isinstance(error, FileNotFoundError) and not NOT_ABSENT.search(account):
                     return None
                 if "body error" not in account or time.monotonic() - started > PATIENCE:
@@ -133,10 +139,11 @@ class Remote:
 
 
 class Bucket(Remote):
-    """Objects of a bucket, which can be listed; its URL is spelt as the keys are, so that `%20` is three letters."""
+    """Objects of a bucket, which can be listed; nothing in its URL is decoded: `%20` is three characters."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
+        # `from_url` decodes the path; quoted first, it comes out as it was written, as keys do.
         super().__init__(f"{parts.scheme}://{parts.netloc}{quote(parts.path)}")
         self.root = url
 
@@ -158,6 +165,8 @@ class Bucket(Remote):
         def question() -> list[tuple[str, int]]:
             return [(meta["path"], meta["size"]) for page in self.objects.list(folder or None) for meta in page]
 
+        # Pages are fetched inside the question: a listing that breaks off half-way is asked for again as a whole,
+        # as a part of it would look like missing images.
         return self.ask(folder, question) or []
 
 
@@ -199,6 +208,7 @@ def open_url(url: str) -> Files:
     kind, plain = KINDS[urlsplit(url).scheme], url.rstrip("/")
     if not plain.endswith(".zip"):
         return kind(plain)
+    # The zip is an object of the folder above it; its members are ranges of that one object.
     folder, _, name = plain.rpartition("/")
     return _open_zip(kind(folder), name)
 
@@ -219,6 +229,7 @@ def require_plain(url: str) -> None:
 def _open_zip(files: "Bucket | Web", name: str) -> Archive:
     def fetch(start: int, stop: int) -> bytes:
         data = files.ask(name, lambda: bytes(files.objects.get_range(name, start=start, end=stop)))
+        # The zip was there when its size was asked for: None here is a removal in between, not an absent member.
         if data is None:
             raise UnreachableError(f"{files.root}/{name}: the zip is gone")
         return data

@@ -39,6 +39,7 @@ def parse(metadata: Any, store: object, read: Callable[[str], bytes | None]) -> 
     if not isinstance(attributes, dict) or attributes.get("format") != FORMAT:
         raise PipeError(f"{store}: expected a logit store, but the attribute `format` is not {FORMAT!r}")
     version = _known_version(attributes.get("format_version"), store)
+    # The fingerprint cannot be part of what it is computed over.
     rest = {name: value for name, value in attributes.items() if name != "fingerprint"}
     if fingerprint(rest) != attributes.get("fingerprint"):
         raise IntegrityError("the attributes do not match their fingerprint", store, file=METADATA)
@@ -48,6 +49,8 @@ def parse(metadata: Any, store: object, read: Callable[[str], bytes | None]) -> 
         except IntegrityError as error:
             raise error.at(store, file=IMAGES) from error
     try:
+        # The schema's own checks run in its constructor. What they raise is damage here: a run that writes could
+        # not have written these attributes.
         schema = VERSIONS[version](**{f.name: _tupled(rest[f.name]) for f in fields(VERSIONS[version])})
     except (KeyError, TypeError, ValueError) as error:
         fault = f"the attributes do not describe a store ({error!r})"
@@ -58,6 +61,7 @@ def parse(metadata: Any, store: object, read: Callable[[str], bytes | None]) -> 
 
 
 def _known_version(version: object, store: object) -> int:
+    # `type(...) is int`: JSON's true would otherwise pass for version 1.
     if type(version) is int and version in VERSIONS:
         return version
     if type(version) is int and version > NEWEST:

@@ -19,7 +19,10 @@ def rows_per_chunk(rows: int, row_bytes: int, target: int) -> int:
     row_bytes : decoded bytes of one row over all its channels
     target : decoded bytes that a chunk must not exceed, unless one row does
     """
+    # A row wider than the target still makes a chunk: rows are never cut.
     most = max(1, target // row_bytes)
+    # First the number of chunks, then rows shared evenly among them: 101 rows with at most 100 in a chunk give 51
+    # and 50, and not 100 and 1 that is padded to 100.
     return ceil(rows / ceil(rows / most))
 
 

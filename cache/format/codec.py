@@ -17,14 +17,14 @@ from numcodecs import blosc
 from logitpipe.cache.errors import IntegrityError
 
 CRC32C, XXH3 = "crc32c", "xxh3_128"
-"""By what a completion record knows a chunk: the checksum in it, or the hash of its values."""
+"""How a completion record identifies a chunk: by the checksum inside it, or by a hash of its values."""
 
 COMPRESSOR = "lz4"
 LEVEL = 5
 HEADER_BYTES = 16
 CHECKSUM_BYTES = 4
 INTACT = 0x48674BC7
-"""The crc32c of any bytes with their own crc32c behind them, little-endian."""
+"""Residue of crc32c: any bytes followed by their own crc32c, little-endian, have this checksum."""
 MAX_CHUNK_BYTES = blosc.MAX_BUFFERSIZE
 
 
@@ -50,7 +50,7 @@ def encode(values: np.ndarray) -> Encoded:
 def decode_committed(
     data: bytes | None, committed: str | None, shape: tuple[int, ...], dtype: np.dtype, chunk_hash: str
 ) -> np.ndarray:
-    """Decode what lies under a chunk's key, once it is sure to be the chunk that was committed.
+    """Decode a chunk and check that it is the one that was committed.
 
     Parameters
     ----------
@@ -67,16 +67,18 @@ def decode_committed(
     if data is None:
         raise IntegrityError("the chunk is missing")
     encoded = Encoded(data)
+    # Version 1: the record names the checksum, so a foreign chunk is told before any work is spent on decoding it.
     if chunk_hash == CRC32C and encoded.checksum != committed:
         raise IntegrityError(f"checksum {committed} was committed, {encoded.checksum} was found")
     values = decode(encoded, shape, dtype)
+    # Version 2 hashes the decoded values: this also finds a value that the codec itself changed.
     if chunk_hash == XXH3 and (found := xxh3(values)) != committed:
         raise IntegrityError(f"values of digest {committed} were committed, of {found} were found")
     return values
 
 
 def committed_digest(values: np.ndarray, encoded: Encoded, chunk_hash: str) -> str:
-    """Return what a completion record says of a chunk.
+    """Return the digest of a chunk for its completion record.
 
     Parameters
     ----------
@@ -112,6 +114,7 @@ def decode(encoded: Encoded, shape: tuple[int, ...], dtype: np.dtype) -> np.ndar
         found = google_crc32c.value(encoded.data[:-CHECKSUM_BYTES])
         raise IntegrityError(f"checksum {encoded.checksum} is stored, but the bytes give {found:08x}")
     packed = memoryview(encoded.data)[:-CHECKSUM_BYTES]
+    # Before the allocation below: nobody makes room for a size that only the chunk itself promises.
     _check_header(packed, prod(shape) * dtype.itemsize)
     out = np.empty(shape, dtype.newbyteorder("<"))
     try:
@@ -123,6 +126,7 @@ def decode(encoded: Encoded, shape: tuple[int, ...], dtype: np.dtype) -> np.ndar
 
 def _check_header(packed: memoryview, expected: int) -> None:
     """Refuse a header that lies: blosc itself believes it, and would read or write beyond its buffers."""
+    # Bytes 4-7, 8-11 and 12-15 of a Blosc 1 header: decoded size, block size, compressed size.
     promised, _, length = struct.unpack_from("<III", packed, 4)
     if promised != expected:
         raise IntegrityError(f"a chunk of {expected} bytes was expected, but its header promises {promised}")

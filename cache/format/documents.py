@@ -1,4 +1,4 @@
-"""JSON as the format has it: UTF-8, each name once, finite numbers, and no more of it than a store has reason to."""
+"""Strict JSON of the format: UTF-8, each name once in an object, finite numbers, a limit on the size."""
 
 import hashlib
 import json
@@ -9,10 +9,10 @@ from logitpipe.cache.errors import IntegrityError
 from logitpipe.cache.format.keys import METADATA
 
 MAX_JSON_BYTES = 32 << 20
-"""Of one JSON file but that of the names; in version 1 the group's `zarr.json` holds these too."""
+"""Limit of a JSON file other than `images.json`; in version 1 the group's `zarr.json` holds the names too."""
 
 MAX_NAMES_BYTES = 256 << 20
-"""Of the file of names: a million long ones fit."""
+"""Limit of `images.json`: a million long names fit."""
 
 
 def loads(data: bytes, most: int = MAX_JSON_BYTES) -> Any:  # noqa: ANN401 - JSON is of any type
@@ -36,7 +36,8 @@ def loads(data: bytes, most: int = MAX_JSON_BYTES) -> Any:  # noqa: ANN401 - JSO
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Readers differ in which of two equal names they take."""
+    """Build a dict; refuse an object with two equal names, of which readers take different ones."""
+    # A plain dict keeps the last of two; another reader may keep the first.
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("an object names something twice")
@@ -67,6 +68,7 @@ def names_of(data: bytes | None, sha256: object) -> tuple[str, ...]:
     """
     if data is None:
         raise IntegrityError("the names of the images are missing")
+    # Digest before parsing: foreign JSON of 256 MiB is never parsed.
     if hashlib.sha256(data).hexdigest() != sha256:
         raise IntegrityError(f"the names of the images do not have the digest that {METADATA} has")
     try:

@@ -1,4 +1,4 @@
-"""The sizes that an image went through from a picture to its logits, and the windows that it was cut into."""
+"""Geometry of an image: its sizes from the picture's file to the logits, and the windows it was cut into."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -43,6 +43,7 @@ class Geometry:
     windows: tuple[Box, ...]
 
     def __post_init__(self) -> None:
+        # (0, 0) is allowed for labels only, where it means that there is no mask.
         sizes = [getattr(self, name) for name in self.SIZES if name != "labels" or any(self.labels)]
         if min(min(size) for size in sizes) < 1:
             raise ValueError(f"sizes must be positive: {sizes}")
@@ -65,6 +66,7 @@ class Geometry:
         """Read the arrays of `to_arrays` back; ValueError where they say nothing that can be."""
         picture, resized, padded, logits, labels, preview = ((height, width) for height, width in geometry.tolist())
         boxes = [(top, left, bottom, right) for top, left, bottom, right in window_box.tolist()]
+        # An unused entry of the array is all zeros, which no real window is: it must have bottom > 0.
         used = [box for box in boxes if any(box)]
         if boxes[: len(used)] != used:
             raise ValueError("an empty window stands before others")

@@ -1,4 +1,4 @@
-"""Completion records: the one thing that says an image is in the store, and what its bytes are."""
+"""Completion records: an image is in the store if its record is; the record has the digests of its chunks."""
 
 import hashlib
 import json
@@ -53,13 +53,14 @@ class Record:
         document = asdict(self)
         for array in document["arrays"].values():
             if array["sha256"] is None:
+                # Version 2 has no such field. Left as null it would be part of the digest and of the file.
                 del array["sha256"]
         digest = hashlib.sha256(canonical(document)).hexdigest()
         return json.dumps(document | {"sha256": digest}, indent=1).encode()
 
 
 def key(image: int) -> str:
-    """Where the record of an image lies: an integer, as names are data and may be anything."""
+    """Key of an image's record, made of its index: a name is data, may be anything, and names no file."""
     return f"{FOLDER}/{image}.json"
 
 
@@ -73,11 +74,13 @@ def parse(data: bytes) -> Record:
     """
     try:
         document: dict[str, Any] = loads(data)
+        # The digest covers the document without itself.
         digest = document.pop("sha256")
         if hashlib.sha256(canonical(document)).hexdigest() != digest:
             raise ValueError("its digest does not match")
         arrays = {name: ArrayRecord(**{"sha256": None, **fields}) for name, fields in document.pop("arrays").items()}
         record = Record(arrays=arrays, **document)
+        # A digest only proves that the record is what its author wrote, not that its author was honest.
         _check_types(record)
         return record
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -65,6 +65,8 @@ class ArraySpec:
     def metadata(self) -> dict[str, Any]:
         """The array's `zarr.json`, as the Zarr v3 core specification has it."""
         blosc = {"typesize": self.dtype.itemsize, "cname": COMPRESSOR, "clevel": LEVEL, "shuffle": "bitshuffle"}
+        # One byte has no order; zarr-python leaves the field out for such arrays, and the metadata must equal its
+        # own.
         little = {"endian": "little"} if self.dtype.itemsize > 1 else {}
         return {
             "zarr_format": 3,
@@ -112,6 +114,7 @@ class Described:
 
     def attributes(self) -> dict[str, Any]:
         """The group attributes, fingerprint included."""
+        # Through JSON and back: tuples become lists, so a schema that was just made equals one that was read.
         plain = json.loads(json.dumps({"format": FORMAT, "format_version": self.VERSION} | self.plain()))
         return plain | {"fingerprint": fingerprint(plain)}
 
@@ -162,6 +165,7 @@ def _brief(text: str, other: str, limit: int = 60) -> str:
     """Cut a long text around the first place where it differs from another."""
     if len(text) <= limit:
         return text
+    # Two long texts mostly share their beginning, so a cut from the left would show the same words twice.
     same = next((i for i, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), 0)
     start = max(0, same - limit // 2)
     end = start + limit

@@ -114,6 +114,7 @@ class Schema(Described):
         """See `Described`: of the names, which may be a million, only the number and the digest are attributes."""
         facts = asdict(self)
         del facts["images"]
+        # The digest ties the file of names to the attributes, and so to the fingerprint of every record.
         return facts | {"image_count": len(self.images), "images_sha256": hashlib.sha256(self._names).hexdigest()}
 
     def documents(self) -> dict[str, bytes]:
@@ -207,6 +208,7 @@ def _check_values(schema: Schema) -> None:
     sizes = (*schema.input_size, *schema.logits_shape, *schema.label_shape, *schema.preview_size)
     if min(*sizes, schema.windows, schema.chunk_rows) < 1:
         raise ValueError("sizes must be positive")
+    # Version 2 stores the rows of a chunk as an attribute; a larger value would pad every chunk for nothing.
     if schema.chunk_rows > schema.logits_shape[1]:
         raise ValueError(f"chunks of {schema.chunk_rows} rows for {schema.logits_shape[1]}")
     if not schema.classes or not schema.images or len(set(schema.images)) != len(schema.images):

@@ -1,4 +1,4 @@
-"""A store read as it was when the reading began, whatever is done to it meanwhile."""
+"""A snapshot of a store: an image that changes after its record was read is an error."""
 
 from logitpipe.cache.errors import IncompleteError, PipeError
 from logitpipe.cache.files.places import Files
@@ -29,6 +29,7 @@ class PinnedStore(Store):
             The record is damaged, or belongs to another image or store.
         """
         if image not in self._records:
+            # `setdefault`: of two threads that read at once both keep the first one's record.
             self._records.setdefault(image, self._read_record(image))
         return self._records[image]
 

@@ -23,7 +23,7 @@ SIZES = ("geometry", "window_box")
 """The arrays of version 2 that say which part of the others an image fills."""
 
 KEPT_GEOMETRIES = 64
-"""Labels and logits of an image are read soon after each other, and both need its sizes."""
+"""Most geometries in the cache; labels and logits of an image are read close together, and both need its sizes."""
 
 
 class Store:
@@ -52,6 +52,7 @@ class Store:
     def completed(self) -> list[int]:
         """Return the indices of the committed images, in order."""
         images = {records.key(image): image for image in range(len(self.schema.images))}
+        # A web server lists nothing: there each record is asked for by its size.
         listed = self.files.listed(FOLDER)
         return sorted(images[key] for key in images.keys() & (self.files.sizes(images) if listed is None else listed))
 
@@ -80,10 +81,13 @@ class Store:
         """
         name = self.schema.images[image]
         with self._blamed(image):
+            # Record before chunks: a commit removes the record first and publishes it last, so a record seen here
+            # names chunks that were all durable.
             data = self.files.read(records.key(image))
             if data is None:
                 raise IncompleteError(f"{self.path}: image {name!r}: not in the store", "finish")
             record = records.parse(data)
+            # A valid record under another image's key (files that were swapped) must not give that image's values.
             if (record.image, record.name) != (image, name):
                 raise IntegrityError(f"the completion record is that of {record.name!r}")
             if record.fingerprint != self.fingerprint:
@@ -110,15 +114,19 @@ class Store:
             size, labels = self.schema.input_size, (height, width)
             logits, preview = self.schema.logits_shape[1:], self.schema.preview_shape[:2]
             return Geometry(labels, size, size, logits, labels, preview, ((0, 0, *size),))
+        # The kept sizes hold only while the record names the same chunks: an image that was replaced has other
+        # ones.
         known = {name: tuple(record.arrays[name].chunks.values()) for name in SIZES if name in record.arrays}
         if (kept := self._geometries.get(image)) and kept[0] == known:
             return kept[1]
         arrays = [self._read(name, image, record, self.arrays[name].image_shape) for name in SIZES]
         try:
             geometry = Geometry.from_arrays(*arrays)
+            # An honest digest is no honest size: the arrays bound what a caller will make room for.
             self.schema.require_fit(geometry)
         except ValueError as error:
             raise self._damaged(image, str(error), f"{SIZES[0]}/{CHUNKS}.{image}.0.0") from error
+        # Emptied as a whole, as images are read in order: which one is dropped does not matter.
         if len(self._geometries) >= KEPT_GEOMETRIES:
             self._geometries.clear()
         self._geometries[image] = known, geometry
@@ -163,6 +171,7 @@ class Store:
         spec, committed = self.arrays[array], self._chunks_of(record, array)
         chunks = dict(image_chunks(image, (1, *extent), spec.chunks, spec.separator))
         if window is not None:
+            # A window has chunks of its own, so the other windows' are not read at all.
             chunks = {key: (slice(0, 1), *cut[1:]) for key, cut in chunks.items() if cut[0].start == window}
             extent = (1, *extent[1:])
         out = np.empty(extent, spec.dtype)
@@ -194,7 +203,7 @@ class Store:
 
     @contextmanager
     def _blamed(self, image: int, file: str | None = None) -> Iterator[None]:
-        """Say which image and file of which store a fault is in."""
+        """Add store, image and file to an IntegrityError."""
         try:
             yield
         except IntegrityError as error:

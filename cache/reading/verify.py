@@ -1,4 +1,4 @@
-"""Reading every byte of a store and telling all that is wrong with it, where reading for use ends at the first."""
+"""Verification of a store: read every byte and list all damages; `Store.read` stops at the first."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -91,6 +91,7 @@ def check_image(store: Store, image: int) -> ImageCheck:
         check.add(records.key(image), fault_of(error))
         return check
     geometry, fault = _geometry(store, image, record)
+    # Without this, a record that lists fewer chunks would leave parts of `out` unwritten and unchecked.
     if geometry and not _lists_all(store, record, geometry):
         check.add(records.key(image), OTHER_CHUNKS)
         return check
@@ -125,7 +126,7 @@ def stray_files(store: Store) -> list[str]:
 
 
 def fault_of(error: PipeError) -> str:
-    """Return what is wrong without the place, which a damage tells by itself."""
+    """Return the fault without its place: a `Damage` has fields for that."""
     return error.fault if isinstance(error, IntegrityError) else str(error)
 
 
@@ -147,6 +148,7 @@ def _metadata_fault(store: Store, key: str, spec: ArraySpec) -> str | None:
 
 def _record(store: Store, image: int) -> Record:
     """Return an image's record, sure to name chunks of each array, and none that an image cannot have."""
+    # The record's key sets are held against the arrays first: what follows indexes both by array name.
     record = store.record(image)
     possible = {name: set(chunk_keys(name, spec, [image])) for name, spec in store.arrays.items()}
     listed = {name: {f"{name}/{key}" for key in array.chunks} for name, array in record.arrays.items()}
@@ -174,6 +176,8 @@ def _read_all(
     """
     spec, committed = store.arrays[array], record.arrays[array]
     extent = store.schema.extent(array, geometry) if geometry else spec.image_shape
+    # One image's damages go to one list. Compare the count, so that an earlier array's damage does not discard this
+    # one.
     out, before = np.empty(extent, spec.dtype), len(check.damages)
     chunks = image_chunks(image, (1, *extent), spec.chunks, spec.separator)
     for key, cut in ((key, cut) for key, cut in chunks if key in committed.chunks):
@@ -181,6 +185,7 @@ def _read_all(
         try:
             target = out[cut]
             data = store.files.read(file)
+            # Counted before decoding: a damaged chunk was read too.
             check.chunks += data is not None
             check.stored += len(data or b"")
             chunk = decode_committed(

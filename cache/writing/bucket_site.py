@@ -1,4 +1,4 @@
-"""A store written to a bucket of S3: an object is put whole or not at all, and only one creator puts the first.
+"""A store in an S3 bucket: an object is put whole or not at all, and of several creators only one succeeds.
 
 There are no locks. Two commands on one image compute it twice; its record comes last and names the chunks of one of
 them, so that where their numbers differ the image is whole or found to be damaged, never a mixture.
@@ -53,7 +53,7 @@ class Objects(Bucket):
 
 
 class NoLock:
-    """Claim on images of a bucket: S3 offers no locks, so it does nothing."""
+    """NoLock: S3 offers no locks; this claim does nothing."""
 
     effective = True  # there is nothing to warn of that was expected to work
 
@@ -104,11 +104,12 @@ class BucketSite:
         self._describe_arrays(schema)
         if self.files.publish_first(METADATA, metadata_bytes(schema.metadata())):
             return NoLock()
+        # Another creator won. This process may have put its own arrays' metadata over the winner's a moment ago.
         self._describe_arrays(open_store(self.url).schema)
         return None
 
     def claim(self, _images: Collection[int]) -> NoLock:
-        """Return the claim that there is in a bucket."""
+        """Return a claim that does nothing, as S3 offers no locks."""
         return NoLock()
 
     def guarded(self, _claim: NoLock) -> bool:
@@ -126,6 +127,8 @@ class BucketSite:
     def _clear(self) -> None:
         """Delete a store in such an order that at every moment it is one, with ever fewer images, or none."""
         keys = set(self.files.all_keys()) - {METADATA}
+        # Records first: an image without a record is absent, and one whose record outlives its chunks would be
+        # damaged.
         marks = {key for key in keys if key.startswith(f"{records.FOLDER}/")}
         self.files.remove_all(marks)
         self.files.remove_all(keys - marks)
@@ -137,6 +140,8 @@ class BucketSite:
 
     def _require_free(self) -> None:
         """Refuse a folder with anything in it but what an interrupted creation leaves."""
+        # Creation puts the arrays' metadata and the names before the group's: these alone may be left of one that
+        # was cut short.
         keys = set(self.files.all_keys()) - {IMAGES}
         if any(not (key.count("/") == 1 and key.endswith(f"/{METADATA}")) for key in keys):
             raise PipeError(f"{self.url}: a store can only be made where nothing lies", "other-out")

@@ -37,6 +37,7 @@ def lock_bytes(descriptor: int, bytes_: range) -> bool:
             os.lseek(descriptor, bytes_.start, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, len(bytes_))
         else:
+            # POSIX record locks, not `flock`: they cover single bytes, and end with the process however it ends.
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, len(bytes_), bytes_.start)
     except OSError as error:
         if error.errno in TAKEN:
@@ -61,7 +62,7 @@ def unlock_bytes(descriptor: int, bytes_: range) -> None:
 
 
 def holder(descriptor: int, bytes_: range) -> tuple[int | None, int]:
-    """Return the process that has one of the bytes, None where that is not known, and the first such byte.
+    """Return the pid that holds one of the bytes (None where that is not known) and the first byte it holds.
 
     On a network drive the process may be one of another machine.
     """
@@ -69,8 +70,10 @@ def holder(descriptor: int, bytes_: range) -> tuple[int | None, int]:
         return None, bytes_.start
     layout, members = FLOCK[sys.platform]
     asked = {"type": fcntl.F_WRLCK, "whence": os.SEEK_SET, "start": bytes_.start, "len": len(bytes_), "pid": 0}
+    # Only fcntl tells who holds a lock; `fcntl.lockf` does not. The struct must have the C library's own layout.
     answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, struct.pack(layout, *(asked[name] for name in members)))
     found = dict(zip(members, struct.unpack(layout, answer), strict=True))
     if found["type"] == fcntl.F_UNLCK:  # it was let go meanwhile
         return None, bytes_.start
+    # The other process's lock may begin before the bytes that were asked for.
     return found["pid"] or None, max(found["start"], bytes_.start)

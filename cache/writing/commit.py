@@ -54,6 +54,8 @@ class StoreWriter:
         self._lock: Claim | None = None
         self._opening = Mutex()
         self._on_unlocked: Callable[[], None] | None = on_unlocked
+        # Refuse a wrong place now, before the network has computed an image for it. With `overwrite` the old store
+        # stays until the first commit.
         self.site.prepare(overwrite)
         if not overwrite and self.site.occupied():
             self.store = self._existing()
@@ -117,12 +119,15 @@ class StoreWriter:
             files.remove(records.key(image))  # while its chunks are replaced, it must not count as there
             written = _write(files, image, parts, store)
             record = Record(image, self.schema.images[image], store.fingerprint, dict(sources), written)
+            # Last of all: the record is what makes the image exist, and by now its chunks are durable and were read
+            # back.
             files.publish(records.key(image), record.to_bytes())
             step("image.end", image)
 
     @contextmanager
     def _owned(self, image: int) -> Iterator[Store]:
-        """Give the store, made if need be, while this writer alone may write the image."""
+        """Lock one image for this writer and yield the store, which is created if it is not there."""
+        # One thread at a time: two that both found no store would each create one.
         with self._opening:
             if claimed := image in self._claim:
                 self._lock = lock = self._lock or self._locked(self._claim)
@@ -138,16 +143,18 @@ class StoreWriter:
                 lock.release()
 
     def _locked(self, images: Collection[int]) -> Claim:
-        """Lock images and look at the store anew: until now, another process may have replaced it."""
+        """Lock images and open the store again, as another process may have replaced it before the lock."""
         lock = None
         if not self.store and (self.overwrite or not self.site.occupied()):
             lock = self.site.create(self.schema, images, self.overwrite)
+        # `create` gives None when another process was first: then that store is used.
         lock = lock or self._locked_existing(images)
         if not lock.effective and self._on_unlocked:
             self._on_unlocked()
             self._on_unlocked = None
         try:
             self.store = self._existing()
+            # Only after the lock: half-written files of these images then belong to a dead process.
             self.site.sweep(self.store, images, lock)
         except BaseException:
             lock.release()
@@ -170,6 +177,7 @@ class StoreWriter:
 
     def _existing(self) -> Store:
         store = open_store(self.path)
+        # The store began in version 1. It is compared with this run in version 1's terms, and finished in them.
         if self._earlier and isinstance(store.schema, version1.Schema):
             self.schema = self._earlier
         if differences := store.schema.differences(self.schema):
@@ -193,6 +201,7 @@ def _parts(schema: Schema, values: Mapping[str, np.ndarray], geometry: Geometry)
     if labels.dtype != np.uint8:  # the assignment below would convert, and change codes
         raise ValueError(f"labels: uint8 expected, {labels.dtype} given")
     if isinstance(schema, version1.Schema):
+        # Version 1 has one label shape for all images; `label_size` tells what to cut.
         padded = np.full(schema.label_shape, VOID_LABEL, np.uint8)
         padded[: labels.shape[0], : labels.shape[1]] = labels
         return {**values, "labels": padded, "label_size": np.array(labels.shape, np.int32)}
@@ -237,9 +246,12 @@ def _write(files: Writable, image: int, parts: Mapping[str, np.ndarray], store: 
                 yield f"{name}/{key}", encoded.data
             written[name] = ArrayRecord(digest(parts[name]) if chunk_hash == CRC32C else None, digests)
 
+    # A generator: one encoded chunk is in memory at a time, and `written` and `encodings` are full once it is
+    # drained.
     files.publish_all(encoded_chunks())
     for key, expected in encodings.items():
         step("file.read-back", key)
+        # A missing file gives the digest of no bytes, which never matches.
         if bytes_digest(files.read(key) or b"") != expected:
             raise IntegrityError(LOST, files.root, file=key)
     return written

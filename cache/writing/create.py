@@ -1,4 +1,4 @@
-"""How a store comes to its place, how it leaves it, and what is swept up where either was cut short.
+"""Create a store, remove one, and sweep what an interrupted creation or removal left.
 
 A store that is built, and one that is removed, lies beside its place, under a name of its own and locked by whoever
 is at it. One that nobody has locked was left by a crash.
@@ -39,6 +39,8 @@ def create_store(path: Path, schema: Schema, images: Collection[int], overwrite:
     built = _beside_with_lock(place, images)
     try:
         _build(Folder(built.store), schema)
+        # The new store is complete before the old one is renamed away: only the time between two renames has
+        # neither.
         old = _retired(path) if overwrite else None
         try:
             taken = _take_place(built, place)
@@ -50,6 +52,7 @@ def create_store(path: Path, schema: Schema, images: Collection[int], overwrite:
         raise
     if not taken:
         _discard(built)
+    # On Windows `move` had to release the lock before the rename; then the caller locks the store anew.
     return built if taken and built.guards(place) else None
 
 
@@ -72,6 +75,7 @@ def require_removable(path: Path) -> bool:
     if metadata is None or place == Path.cwd():
         require_free(path)
         return False
+    # Looked for in the raw bytes, so that a store with damaged metadata can still be removed.
     if FORMAT.encode() not in metadata:
         raise PipeError(f"{path}: the folder was expected to be a logit store and is none, so it was not removed")
     return True
@@ -82,6 +86,7 @@ def require_free(path: Path) -> None:
 
     Whoever asks has seen no store there. One that lies there by now has come at once and whole, from another process.
     """
+    # Asked in this order because another process may place a store meanwhile: then the last test lets it pass.
     taken = path.exists() and not (path.is_dir() and not any(path.iterdir())) and not (path / METADATA).exists()
     if taken or path.resolve() == Path.cwd():
         raise PipeError(
@@ -92,7 +97,7 @@ def require_free(path: Path) -> None:
 
 
 def lock_all(path: Path, aim: str) -> Lock:
-    """Lock a whole store, as who changes more of it than images must.
+    """Lock a whole store, for changes to more than its images.
 
     Parameters
     ----------
@@ -122,6 +127,7 @@ def sweep_beside(path: Path) -> None:
     for folder in left:
         with contextlib.suppress(BusyError, OSError):
             lock = Lock(folder, EVERYTHING, patience=0)
+            # Where files cannot be locked, nothing tells a living builder from a dead one: leave it.
             if lock.effective:
                 step("sweep.folder", folder)
                 shutil.rmtree(folder, ignore_errors=True)
@@ -141,8 +147,11 @@ def _build(files: Folder, schema: Schema) -> None:
     for name, spec in schema.arrays().items():
         files.publish(f"{name}/{METADATA}", metadata_bytes(spec.metadata()))
         if spec.separator == "/":
+            # Version 1 alone has a folder of chunks for each array; in version 2 the dots in the keys make plain
+            # files.
             make_folders(files.root / name / CHUNKS)
     make_folders(files.root / records.FOLDER)
+    # The group's metadata comes last: a folder without it is no store.
     files.publish_all([*schema.documents().items(), (METADATA, metadata_bytes(schema.metadata()))])
 
 
@@ -154,6 +163,7 @@ def _take_place(built: Lock, place: Path) -> bool:
     try:
         built.move(place)
     except OSError:
+        # The rename failed and there is a store: another process was first. Without one, the error is a real one.
         if not (place / METADATA).exists():
             raise
         return False

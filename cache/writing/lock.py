@@ -1,4 +1,4 @@
-"""Who writes which images of a store: a lock that ends with its owner, one byte of a file for each image."""
+"""Locks on images of a store: one byte of a lock file for each image; a lock ends with its process."""
 
 import os
 import time
@@ -16,13 +16,13 @@ from logitpipe.cache.format.keys import LOCK
 from logitpipe.cache.writing.bytelock import TakenError, holder, lock_bytes, unlock_bytes
 
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-"""A store from elsewhere may have a link in the place of the lock file, which would be made where that leads."""
+"""Flag that refuses a link as lock file; a foreign store with such a link could create a file elsewhere."""
 
 EVERYTHING = range(1 << 30)
 """All images that a store could have: who holds them may move or remove it."""
 
 PATIENCE = 1.0
-"""Seconds to wait for a taken image: who is killed takes a moment to die, and who leaves holds everything for one."""
+"""Seconds to wait for a taken image: a killed process needs a moment to end, and the last one locks all bytes."""
 
 
 class BusyError(PipeError):
@@ -40,7 +40,7 @@ class BusyError(PipeError):
 
 
 class _File:
-    """A lock file as all locks of this process share it.
+    """A lock file, shared by all locks of this process.
 
     The system gives its locks to processes, not to threads, and takes all of them back when the process closes any
     descriptor of the file. So threads are kept apart here, and the file stays open until its last lock is released.
@@ -53,6 +53,8 @@ class _File:
     def take(self, ranges: list[range]) -> bool:
         """Lock all of the ranges, or none and raise BusyError; return False where files cannot be locked."""
         for asked in ranges:
+            # The system does not keep threads of one process apart, so this search does. `held` is sorted and its
+            # ranges do not overlap: only the last that begins before `asked.stop` can reach into it.
             before = bisect_left(self.held, asked.stop, key=lambda held: held.start)  # these begin before its end
             if before and (last := self.held[before - 1]).stop > asked.start:
                 raise BusyError("this process", max(asked.start, last.start))
@@ -61,6 +63,7 @@ class _File:
             try:
                 locked &= lock_bytes(self.descriptors[0], asked)
             except TakenError as error:
+                # All or nothing: who waits while holding some images could block one who holds others.
                 self._unlock(done)
                 pid, image = holder(self.descriptors[0], asked)
                 raise BusyError(f"another process, pid {pid}," if pid else "another process", image) from error
@@ -76,6 +79,8 @@ class _File:
 
     def close(self, path: Path) -> None:
         """Close it, and remove it if no other process has a lock on it; one that has it open will notice."""
+        # Everything is locked before the file is removed: this fails while any other process holds an image. The
+        # identity is compared since another file may lie at the path by now.
         with suppress(TakenError, OSError):
             if lock_bytes(self.descriptors[0], EVERYTHING) and _identity(path) == _identity(self.descriptors[0]):
                 step("lock.remove", path)
@@ -116,7 +121,9 @@ class Lock:
 
     def __init__(self, store: Path, images: Collection[int], patience: float) -> None:
         self.store, self.effective, self._held = store, False, False
+        # EVERYTHING is a billion indices: as a range it is one lock, as a list it would fill memory.
         self._ranges = [EVERYTHING] if images is EVERYTHING else list(_runs(images))
+        # At least one try, also without patience.
         deadline = time.monotonic() + patience
         while not self._acquired(last=time.monotonic() >= deadline):
             time.sleep(0.02)
@@ -170,21 +177,24 @@ class Lock:
 
 def _opened(path: Path) -> tuple[int, int]:
     """Open a lock file, unless this process has it open; return what it is known by."""
+    # A second descriptor is not harmless: closing it would drop all locks that this process has on the file.
     if path.exists() and (known := _identity(path)) in _files:
         return known
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
+    # The file may have become another between `exists` and `open`; a descriptor of a known file is then kept with
+    # the first one and closed with it.
     _files.setdefault(_identity(descriptor), _File()).descriptors.append(descriptor)
     return _identity(descriptor)
 
 
 def _identity(file: Path | int) -> tuple[int, int]:
-    """Tell a file from all others, however it is called."""
+    """Return device and inode, which identify a file under any name."""
     status = file.stat() if isinstance(file, Path) else os.fstat(file)
     return status.st_dev, status.st_ino
 
 
 def _runs(images: Collection[int]) -> Iterator[range]:
-    """Yield the runs of consecutive indices, in order: whoever asks for the same images meets at the lowest."""
+    """Yield runs of consecutive indices in ascending order: two processes collide at the lowest common image."""
     for _, run in groupby(enumerate(sorted(set(images))), key=lambda pair: pair[1] - pair[0]):
         indices = [image for _, image in run]
         yield range(indices[0], indices[-1] + 1)

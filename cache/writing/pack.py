@@ -1,4 +1,4 @@
-"""A store as one zip: every image verified on its way in, its bytes stored as they are; equal stores, equal zips."""
+"""Pack a store into one zip: every image is verified, bytes stay as they are, equal stores give equal zips."""
 
 import os
 import zipfile
@@ -47,6 +47,7 @@ def image_members(store: Store, image: int) -> dict[str, bytes]:
     _require_sound(store, check.damages)
     if not check.committed:
         raise IncompleteError(f"{store.path}: image {check.name!r} was taken away while the store was packed")
+    # `check_image` reads the record first. In the zip it comes last, as everywhere.
     record, *chunks = kept.found.items()
     return dict([*chunks, record])
 
@@ -64,6 +65,8 @@ def write_zip(path: Path, members: Iterable[Mapping[str, bytes]]) -> int:
     with _new_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for group in members:
             for key, data in group.items():
+                # ZipInfo's default date is 1980-01-01, and system and rights are set, so that nothing of the
+                # machine gets into the zip.
                 info = zipfile.ZipInfo(key)
                 info.create_system, info.external_attr = UNIX, 0o644 << 16
                 archive.writestr(info, data)
@@ -71,7 +74,7 @@ def write_zip(path: Path, members: Iterable[Mapping[str, bytes]]) -> int:
 
 
 class _Kept:
-    """Files that keep what is read from them."""
+    """Files that remember all bytes read from them: what was verified is what is packed."""
 
     def __init__(self, files: Files) -> None:
         self.root, self._files = files.root, files
@@ -112,6 +115,7 @@ def _new_file(path: Path) -> Iterator[BinaryIO]:
         with partial.open("xb") as file:
             yield file
             file.flush()
+            # Bytes are durable before the name is: after a crash the name never stands for half a zip.
             os.fsync(file.fileno())
         partial.replace(path)
     except BaseException:
