@@ -35,6 +35,8 @@ def exp2_product(a: Floats, b: Floats) -> Floats:
     p = p * f + np.float32(2.402224207e-1)
     p = p * f + np.float32(6.931469776e-1)
     p = p * f + np.float32(1.0)
+    # ROUND has left the integer in the low bits of the pattern; shifted by 23 it is added to the exponent of p.
+    # An a b out of range would run into the sign bit, without an error.
     return as_float(as_int(p) + (as_int(shifted) << np.int32(23)))
 
 
@@ -52,6 +54,8 @@ def log2(x: Floats) -> Floats:
     by 2.6e-8 at most, relatively. A division would cost more than all of it. The polynomial is evaluated in powers of
     m**2 (Estrin's scheme): of its short chains of multiplications several are under way at once.
     """
+    # 0x3F3504F3 is the pattern of sqrt(1/2). The exponent steps there and not at 1, so that beside x = 1 it is 0
+    # and nothing cancels between it and the polynomial.
     exponent = shift_right(as_int(x) - np.int32(0x3F3504F3), 23)
     m = as_float(as_int(x) - (exponent << np.int32(23))) - np.float32(1.0)
     m2 = m * m
@@ -79,6 +83,7 @@ def log1p(x: np.float32) -> np.float32:
 def half(bits: np.uint16) -> np.float32:
     """Return the float16 number of a pattern, exactly."""
     pattern = np.int32(bits)
+    # float16 has 10 bits of mantissa and float32 has 23: the shift by 13 lines them up.
     shifted = (pattern & np.int32(0x7FFF)) << np.int32(13)
     magnitude = as_float(shifted) * as_float(HALF_EXPONENTS)
     # Infinities and NaN would come out as numbers from 65536 up; they stay what they are.
@@ -110,7 +115,9 @@ def sigmoid(x: Array) -> int:
     """Replace float32 (n,) by 1 / (1 + exp(-x)), and by 0 below 2**-125; return how many are not finite."""
     damaged = 0
     for i in range(x.size):
+        # All bits of the exponent are set in infinities and NaN alone. Tested first, as x[i] is written over below.
         damaged += (as_int(x[i]) & np.int32(0x7F800000)) == np.int32(0x7F800000)
+        # Of -|x|, so that the exponential cannot overflow.
         y = -abs(x[i]) * LOG2E
         e = exp2(y) if y > LEAST_EXPONENT else np.float32(0.0)
         x[i] = (np.float32(1.0) if x[i] >= np.float32(0.0) else e) / (np.float32(1.0) + e)

@@ -21,7 +21,7 @@ NLL_UNIT, UNIT = 2.0**-20, 2.0**-24
 
 LOG2E = np.float32(np.log2(np.e))
 LEAST = np.float32(2.0**-100)
-"""Shares below it are computed anew as logarithms: float32 ends soon."""
+"""For a share below this, `_log_share` computes the logarithm anew in float64: float32 is close to its end."""
 LEAST_EXPONENT = np.float32(-126.0)
 ROUND = np.float32(3 << 22)
 """Adding 1.5 * 2**23 and taking it away again rounds a small float to an integer."""
@@ -70,6 +70,7 @@ def count_logits(
                 of_class = shares[groups[c]]
                 for x in range(width):
                     of_class[x] += share[x]
+            # Where a class is a sum over several channels, temperature can change which sum is the largest.
             if not is_one_each:
                 _largest(shares, np.arange(K), share, arg)
             for x in range(width):

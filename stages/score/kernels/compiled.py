@@ -69,6 +69,8 @@ def _make(compiled: Any, types: tuple[object, ...], folder: Path | None, trouble
     if folder is None:
         _warn(trouble)
         return
+    # Each round removes one trouble: kept code that cannot be read, or a folder that cannot be written. What still
+    # fails after both is raised by the last call.
     for _ in ("damaged", "full"):
         try:
             compiled.compile(types)
@@ -116,6 +118,7 @@ def _folder() -> tuple[Path | None, str]:
     try:
         folder = _cache_home() / "logitpipe" / digest.hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)
+        # A folder that exists may still be full or read-only; only writing to it tells.
         with tempfile.TemporaryFile(dir=folder):
             return folder, ""
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home

@@ -28,6 +28,7 @@ def components_above(ranks: Array, limit: np.float32, truth: Array, least: int) 
     pieces : int64 (m, 3), component from 0, truth and pixels of stretches inside it; those of several that agree in
         the first two are to be added up
     """
+    # A row of W pixels has at most (W + 1) // 2 runs, every other pixel: there is always room.
     runs = np.empty((ranks.size // 2 + ranks.shape[0], 3), np.int32)
     count = 0
     for y in range(ranks.shape[0]):
@@ -61,6 +62,7 @@ def number_components(labels: Array, anomaly: int, void: int) -> tuple[Array, Ar
     sizes : int64 (n,), pixels of each component
     """
     truth = np.empty(labels.shape, np.int32)
+    # Room for every other pixel of each row, as in `components_above`.
     runs = np.empty((labels.size // 2 + labels.shape[0], 3), np.int32)
     count = 0
     for y in range(labels.shape[0]):
@@ -91,8 +93,10 @@ def _joined(runs: Array) -> Array:
         while runs[above, 0] < runs[i, 0] - 1 or (runs[above, 0] < runs[i, 0] and runs[above, 2] < runs[i, 1]):
             above += 1
         j = above
+        # <= and not <, as ends are exclusive: runs that touch at a corner alone are joined too.
         while runs[j, 0] == runs[i, 0] - 1 and runs[j, 1] <= runs[i, 2]:
             a, b = _first(earlier, i), _first(earlier, j)
+            # Always towards the earlier run: `_sizes` goes through the runs in order and relies on it.
             earlier[max(a, b)] = min(a, b)
             j += 1
     return earlier
@@ -118,6 +122,7 @@ def _sizes(runs: Array, earlier: Array, least: int) -> tuple[Array, Array]:
     for i in range(runs.shape[0]):
         if earlier[i] == i and pixels[i] >= least:
             number[i] = count
+            # count <= i, so that no size is written over before it is read.
             pixels[count] = pixels[i]
             count += 1
         else:
@@ -134,6 +139,7 @@ def _pieces(runs: Array, of_run: Array, truth: Array) -> Array:
         if of_run[i] < 0:
             continue
         y, start = runs[i, 0], runs[i, 1]
+        # One column beyond the run, so that its last stretch is closed too.
         for x in range(runs[i, 1] + 1, runs[i, 2] + 1):
             if x == runs[i, 2] or truth[y, x] != truth[y, start]:
                 if count == pieces.shape[0]:

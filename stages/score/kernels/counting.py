@@ -59,6 +59,7 @@ class Bins:
 @entry
 def count(scores: Array, labels: Array, layout: Array, counts: Counts) -> None:
     """Add scores to a histogram of (places,): `place` and then `add`."""
+    # `add` takes places in twos; of an odd number the filler counts as an ignored pixel.
     places = np.full(labels.size + labels.size % 2, np.uint32(2 * (layout[3] + 1 + layout[4])))
     place(scores, labels, layout, places)
     add(places, counts.low, counts.carries)
@@ -84,6 +85,7 @@ def place(scores: Array, labels: Array, layout: Array, places: Array) -> None:
         sign = np.int32(pattern >> np.int32(31))
         kept = np.int32(np.int32(pattern & np.int32(0x7FFFFFFF)) >> drop)
         magnitude = max(np.int32(kept - low), np.int32(0))
+        # sign is 0 or -1: this negates without a branch.
         signed = np.int32(np.int32(magnitude ^ sign) - sign)
         found = np.int32(min(max(signed, least), above) + below)
         # IGNORED is 2: what is ignored falls behind all bins, and goes to the one place there.

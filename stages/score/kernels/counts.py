@@ -29,9 +29,9 @@ class Counts(NamedTuple):
 
 CARRY = np.uint8(128)
 WAITING = 1 << 15
-"""Pixels whose places are found before they are added to the histograms; a whole row of them where that is more."""
+"""Size of the buffer of `add_waiting`, in pixels of each score; at least one row of the image."""
 STRETCH = 256
-"""Bins that are looked over together for a filled one."""
+"""Number of bins that `any_filled` checks at once."""
 
 
 @kernel
@@ -48,6 +48,7 @@ def add(places: Array, low: Array, carries: Array) -> None:
     for two in places.view(np.uint64):
         for at in (np.int64(two & np.uint64(0xFFFFFFFF)), np.int64(two >> np.uint64(32))):
             low[at] += np.uint8(1)
+            # 256 is CARRY + 1 * CARRY: a byte that overflows goes back to CARRY, as 0 would mean an empty bin.
             if low[at] == 0:
                 low[at] = CARRY
                 carries[at] += np.uint32(1)
@@ -85,6 +86,7 @@ def add_counts(total: Counts, other: Counts) -> None:
         if any_filled(part):
             for i in start + np.flatnonzero(part):
                 low = np.int64(total.low[i]) + np.int64(other.low[i])
+                # Carried only until `low` fits a byte: it must not reach 0, which would mean an empty bin.
                 carries = np.int64(low >= 256) + np.int64(low >= 256 + CARRY)
                 total.low[i] = low - carries * CARRY
                 if carries + other.carries[i] > 0:  # or memory that holds nothing would be taken up
@@ -162,6 +164,7 @@ def drain(own: Counts, total: Counts, bins: int, zero: int, most: int) -> tuple[
                 if n > 0:
                     raise_place(total.low, total.carries, i, n)
                     own.low[i] = 0
+                    # Writing 0 where 0 stands would take up memory that holds nothing.
                     if own.carries[i] > 0:
                         own.carries[i] = 0
                 if p > 0:
@@ -172,6 +175,8 @@ def drain(own: Counts, total: Counts, bins: int, zero: int, most: int) -> tuple[
                 if n + p > 0:
                     found[size], anomalous[size], normal[size] = i - zero, p, n
                     size += 1
+    # >> rounds down below zero too, so the joined bins of a larger shift are unions of those of a smaller one:
+    # images with different shifts can still be brought to the same bins.
     shift, kept = -1, most + 1
     while kept > most:
         shift, kept = shift + 1, 0

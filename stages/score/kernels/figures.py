@@ -1,4 +1,4 @@
-"""What the figures need of the filled bins of a histogram, each in one pass and without arrays in between.
+"""Sums over the filled bins of a histogram, from which figures follow: one pass each, no temporary arrays.
 
 In what follows p and n, int64 (bins,), are the positives and the negatives of each bin, by falling score.
 """
@@ -40,6 +40,7 @@ def harmonic_sum(x: float, p: int) -> float:
 @kernel
 def precision_sum(A: float, B: float, D: float, p: int) -> float:
     """Return sum over j = 1..p of (A + j) / (B + D j)."""
+    # (A + j) / (B + D j) = (1 + (A - ratio) / (ratio + j)) / D, and the sum over 1 / (ratio + j) is known.
     ratio = B / D
     return (p + (A - ratio) * harmonic_sum(ratio, p)) / D
 
@@ -60,6 +61,7 @@ def precision_sums(p: Array, n: Array, tied: Array) -> tuple[float, float, float
             else:
                 mean = precision_sum(TP, TP + FP, 1.0 + n[i] / (p[i] + 1.0), p[i])
                 expected += mean
+                # The worst order: all negatives of the bin stand before its first positive.
                 least += mean if n[i] == 0 else precision_sum(TP, TP + FP + n[i], 1.0, p[i])
                 greatest += first
         TP += p[i]
@@ -83,9 +85,9 @@ def roc_area(p: Array, n: Array, tied: Array) -> tuple[float, float, float]:
 
 @entry
 def first_reaching(p: Array, n: Array, needed: float) -> tuple[int, int, int]:
-    """Return the first bin down to which there are as many positives, and TP and FP before it.
+    """Return the first bin at which TP reaches `needed`, and TP and FP before it.
 
-    `needed` is above 0, and there are so many.
+    `needed` lies above 0 and is at most the number of all positives.
     """
     TP, FP, i = 0, 0, 0
     while TP + p[i] < needed:
@@ -107,6 +109,7 @@ def best_f1(p: Array, n: Array, tied: Array, P: int) -> tuple[float, int, float]
     best, at, most, TP, FP = 0.0, 0, 0.0, 0, 0
     for i in range(p.size):
         if not tied[i]:
+            # The best order: all positives of the bin stand before its first negative.
             most = max(most, 2 * (TP + p[i]) / (P + TP + p[i] + FP))
         TP += p[i]
         FP += n[i]

@@ -32,6 +32,7 @@ def count_halves(scores: Array, labels: Array, counts: Array) -> None:
                 rounded = magnitude + np.int32(0xFFF) + ((magnitude >> np.int32(13)) & np.int32(1))
                 pattern = min((rounded - np.int32(112 << 23)) >> np.int32(13), LARGEST)
             else:
+                # Here float16 is a multiple of 2**-24; adding ROUND rounds to one, ties to even as processors do.
                 pattern = as_int(as_float(magnitude) * np.float32(1 << 24) + ROUND) - as_int(ROUND)
             counts[labels[i], ZERO - pattern if bits < 0 else ZERO + pattern] += 1
 

@@ -39,10 +39,12 @@ def count_masks(
     waiting, filled, wanted = make_waiting(ROWS, width), 0, slots >= 0
     for y in range(height):
         picked = pick(labels[y], blocks)
+        # Rows may be skipped: `hold_rows` finds by itself which source rows it lacks.
         if picked.starts.size == 0:
             continue
         hold_rows(planes, every, y, axes, held, stretched)
         ranks = finish(stretched, axes[0][0][y], axes[0][1][y], classes, picked.starts, wanted, room)
+        # Emptied before a row is placed and never within one: all scores have the same number of places waiting.
         if filled + picked.labels.size > waiting.shape[1]:
             add_waiting(waiting, filled, slots, counts)
             filled = 0

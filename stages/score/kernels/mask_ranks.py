@@ -79,6 +79,7 @@ def two_largest(above: Array, below: Array, weight: np.float32, classes: int, st
     first, second = splat(np.float32(-np.inf)), splat(np.float32(-np.inf))
     for k in range(classes):
         x = blended(above, below, weight, k * above.shape[1] + start)
+        # The second largest comes first, as it needs the largest of the classes before x.
         second = greater(second, lesser(x, first))
         first = greater(first, x)
     return first, second
@@ -121,6 +122,7 @@ def sum_saturated(above: Array, below: Array, weight: np.float32, classes: int, 
     """Return sum_k tanh(S_k) and sum_k S_k."""
     saturated, total = splat(np.float32(0.0)), splat(np.float32(0.0))
     for k in range(0, classes, 2):
+        # Two classes share a division. The last one of an odd number is paired with 0, which adds nothing.
         a = blended(above, below, weight, k * above.shape[1] + start)
         b = splat(np.float32(0.0))
         if k + 1 < classes:
@@ -159,6 +161,7 @@ def sum_classes(
         start, to = starts[block], block * LANES
         top, second = two_largest(above, below, weight, classes, start)
         store(row.top, to, top)
+        # Where no query claims a pixel max S is 0. The inverse stays finite, and `rank_classes` sets r afterwards.
         inverse = np.float32(1.0) / greater(top, SMALLEST)
         if wanted[ENTROPY]:
             rest, mixed = sum_ratios(above, below, weight, classes, start, inverse, second)
@@ -269,6 +272,7 @@ def finish(
     """
     row = shortened(room, starts.size * LANES)
     above, below = stretched[first_row % 2], stretched[(first_row + 1) % 2]
+    # Planes of `maxlogit` come without the single maps: their number tells the two cases apart.
     if stretched.shape[1] > classes:
         if wanted[: MASK_ENERGY + 1].any():
             sum_classes(above, below, weight, classes, starts, wanted, row)

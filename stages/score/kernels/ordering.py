@@ -13,7 +13,7 @@ from logitpipe.stages.score.kernels.counting import ANOMALY, IGNORED
 
 
 class Walked(NamedTuple):
-    """How far a walk down the scores has come, and what it has found; arrays, as they are written to.
+    """State and results of a walk down the scores; all fields are arrays, because kernels write to them.
 
     Parameters
     ----------
@@ -58,6 +58,7 @@ def collect(
     for i in range(labels.size):
         if labels[i] == IGNORED:
             continue
+        # The arithmetic of `counting.place`: if the two differed by one bin, scores would be missed.
         pattern = patterns[i]
         sign = pattern >> np.int32(31)
         magnitude = max(((pattern & np.int32(0x7FFFFFFF)) >> drop) - low, 0)
@@ -97,6 +98,7 @@ def walk_down(
     P, N = totals
     FP, TP = walked.passed[0], walked.passed[1]
     precisions, ordered = walked.sums[0], walked.sums[1]
+    # Scores lie by rising score, so the walk takes them from the end.
     i, j = positives.size, negatives.size
     for bin_ in range(p_bins.size):
         left_p, left_n = p_bins[bin_], n_bins[bin_]
@@ -115,6 +117,7 @@ def walk_down(
             left_p, left_n = left_p - p, left_n - n
             ordered += float(n) * (TP + 0.5 * p)
             FP, TP = FP + n, TP + p
+            # Not only the first such point: between two points one interpolates from the last of equal TP.
             if needed >= TP:
                 walked.before[0], walked.before[1] = FP, TP
             if p > 0:

@@ -1,7 +1,7 @@
-"""Which pixels of a row are scored: those that count, with as few others as blocks of neighbours allow.
+"""Choice of the pixels that are scored: blocks of neighbours in a row, of which at least one counts.
 
-Benchmarks leave pixels out, some of them most of a picture, all that is not road. Nothing is scored for them: blocks
-of LANES neighbours of which none counts are passed over, and the others are worked on side by side.
+Benchmarks ignore pixels; some ignore most of a picture, namely all that is not road. A block of LANES neighbours is
+skipped if none of its pixels counts, and the remaining blocks are stored side by side.
 """
 
 from typing import NamedTuple

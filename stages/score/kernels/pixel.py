@@ -50,6 +50,7 @@ def count_pixels(
     """
     height, width = labels.shape
     held, stretched = make_rows(channels.size, width)
+    # z begins with zeros, as `count_infinite` also reads what lies behind the width of the image.
     z, room, blocks = np.zeros_like(stretched[0]), make_row(channels.size, classes, width), make_picked(width)
     ranks, damaged = make_ranks(width), 0
     waiting, filled, wanted = make_waiting(slots.size, width), 0, (slots >= 0).T.copy()
@@ -57,9 +58,11 @@ def count_pixels(
         sample_row(logits, channels, y, axes, held, stretched, z)
         damaged += count_infinite(z)
         picked = pick(labels[y], blocks)
+        # Only after the check above: damage is also found in rows that have no pixel to score.
         if picked.starts.size == 0:
             continue
         row, lowest = prepare(z, picked.starts, room)
+        # Emptied before a row is placed and never within one: all scores have the same number of places waiting.
         if filled + row.top.size > waiting.shape[1]:
             add_waiting(waiting, filled, slots.reshape(-1), counts)
             filled = 0

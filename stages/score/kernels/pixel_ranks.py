@@ -45,7 +45,7 @@ def offset(value: np.float32, by: np.float32) -> np.float32:
 
 
 class Row(NamedTuple):
-    """What no temperature changes of n pixels of C in-distribution classes; n is a multiple of LANES.
+    """Values that all temperatures share, of n pixels and C in-distribution classes; n is a multiple of LANES.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def make_ranks(width: int) -> Array:
 
 @kernel
 def prepare(z: Array, starts: Array, room: Row) -> tuple[Row, np.float32]:
-    """Do what no temperature changes, for some blocks of a row of an image.
+    """Compute what all temperatures share (largest logits and distances) for some blocks of a row of an image.
 
     Parameters
     ----------
@@ -107,9 +107,11 @@ def prepare(z: Array, starts: Array, room: Row) -> tuple[Row, np.float32]:
         first, second = splat(np.float32(-np.inf)), splat(np.float32(-np.inf))
         for k in range(classes):
             x = load(z, k * length + start)
+            # The second largest comes first, as it needs the largest of the classes before x.
             second = greater(second, lesser(x, first))
             first = greater(first, x)
         for k in range(classes):
+            # Cut off at 0, which only the largest logit exceeds: it then adds exactly 1 to each sum of exponentials.
             distance = lesser(load(z, k * length + start) - second, none) * LOG2E
             lowest = lesser(lowest, distance)
             store(row.distance, to * classes + k * LANES, distance)

@@ -29,6 +29,7 @@ def figures_of(counts: Array, rule: int) -> Array:
         if N == 0 or P == 0:
             found[i] = np.nan
             continue
+        # As `metrics.needed_positives`, in integers where a whole number is asked for: 0.95 P may round wrongly.
         needed = 19.0 * P / 20.0
         if rule == FIRST:
             needed = float(-(-19 * P // 20))

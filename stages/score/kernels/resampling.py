@@ -28,6 +28,7 @@ def axis_weights(source: int, target: int) -> Axis:
     centre = np.maximum((np.arange(target, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5), 0)
     first = np.minimum(centre.astype(np.int64), source - 1)
     weight = (centre - first).astype(np.float32)
+    # Behind the last source position there is nothing to blend with.
     weight[first == source - 1] = 0
     return first, weight
 
@@ -57,7 +58,7 @@ def make_rows(planes: int, width: int) -> tuple[Array, Array]:
 
 @kernel
 def hold_rows(planes: Array, chosen: Array, y: int, axes: tuple[Axis, Axis], held: Array, stretched: Array) -> None:
-    """See to it that the two source rows which row `y` of the target grid lies between are stretched.
+    """Stretch the two source rows around row `y` of the target grid, unless they are held already.
 
     They are `stretched[first % 2]` and `stretched[(first + 1) % 2]` with first = `axes[0][0][y]`.
 
@@ -72,6 +73,7 @@ def hold_rows(planes: Array, chosen: Array, y: int, axes: tuple[Axis, Axis], hel
     """
     rows, columns = axes
     first = rows[0][y]
+    # Neighbouring source rows differ in parity, so that each has a place of its own in `stretched`.
     for source in (first, min(first + 1, planes.shape[1] - 1)):
         if held[source % 2] != source:
             stretch_row(planes, chosen, source, columns, stretched[source % 2])
@@ -94,6 +96,7 @@ def sample_row(
         hold_rows(planes, chosen, y, axes, held, stretched)
         above, below, weight = stretched[rows[0][y] % 2], stretched[(rows[0][y] + 1) % 2], rows[1][y]
         for p in range(chosen.size):
+            # At the last source row there is none below, and `stretched` holds an older one in its place.
             if weight == 0:
                 out[p] = above[p]
             else:

@@ -1,4 +1,4 @@
-"""Sixteen numbers at once, for loops that a compiler does not turn into vector code well by itself.
+"""Vectors of sixteen numbers for the kernels, where compilers do not write good vector code by themselves.
 
 Compilers make vectors of the innermost loop alone. Where that runs over pixels, sums over classes go through memory
 for each class; vectors that are spelt out let it run over classes, and the sums of sixteen pixels stay in registers.
@@ -61,7 +61,7 @@ def _is_vector(*kinds: types.Type) -> bool:
 
 
 def _common(*kinds: types.Type) -> tuple[Any, list[Any]]:
-    """Return the type of the first vector among some, or of the first number; and each as that or its element."""
+    """Return the result type (the first vector's, else the first number's), and the type to cast each argument to."""
     first = next((kind for kind in kinds if _is_vector(kind)), kinds[0])
     return first, [kind if _is_vector(kind) else getattr(first, "element", first) for kind in kinds]
 
@@ -103,6 +103,7 @@ def _operator(python: Callable[..., Any], of_floats: str, of_ints: str) -> None:
 _operator(operator.add, "fadd", "add")
 _operator(operator.sub, "fsub", "sub")
 _operator(operator.mul, "fmul", "mul")
+# An empty name: the operator is not for numbers of that type.
 _operator(operator.truediv, "fdiv", "")
 _operator(operator.lshift, "", "shl")
 _operator(operator.or_, "", "or_")
@@ -133,6 +134,7 @@ def load(_context: object, array: types.Array, _start: types.Type) -> Written:
     """
 
     def code(context: object, builder: ir.IRBuilder, _signature: object, args: list[ir.Value]) -> ir.Value:
+        # A block may begin at any number: no more than the alignment of a single one is promised.
         return builder.load(_address(context, builder, array, args), align=BYTES)
 
     return Vector(array.dtype)(array, types.intp), code
@@ -152,7 +154,7 @@ def store(_context: object, array: types.Array, _start: types.Type, value: types
 def _choice(order: str) -> Callable[..., Any]:
     @_function
     def choose(_context: object, a: types.Type, b: types.Type) -> Written:
-        """Return a where it stands in that order to b, else b."""
+        """Return a where the comparison `a order b` holds, else b."""
         kind, taken = _common(a, b)
 
         def code(_context: object, builder: ir.IRBuilder, _signature: object, args: list[ir.Value]) -> ir.Value:
@@ -172,7 +174,7 @@ lesser = _choice("<")
 
 @_function
 def fused(_context: object, a: types.Type, b: types.Type, c: types.Type) -> Written:
-    """Return a * b + c of float32 or vectors of them, in one operation and rounded once where there is such a one."""
+    """Return a * b + c of float32 or vectors; one instruction, rounded once, if the processor has it."""
     kind, taken = _common(a, b, c)
 
     def code(_context: object, builder: ir.IRBuilder, _signature: object, args: list[ir.Value]) -> ir.Value:
@@ -221,10 +223,10 @@ def shift_right(_context: object, value: types.Type, _bits: types.Type) -> Writt
 
 @inlined
 def apart(count: int) -> int:
-    """Return how long planes of so many numbers should be, so that a pixel's do not contend for places in a cache.
+    """Padded width: round up to an odd number of cache lines to avoid set conflicts.
 
-    Rows of images tend to be powers of two, and numbers at such a distance may lie in the same few places only. An
-    odd number of cache lines spreads them over all.
+    Widths of images tend to be powers of two. At such a distance the same pixel of all planes falls into the same few
+    sets of a cache, and the planes evict each other; an odd number of lines spreads them over all sets.
     """
     return (-(-count // LINE) | 1) * LINE
 
