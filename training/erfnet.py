@@ -68,6 +68,7 @@ def loss(network: nn.Module, weights: Tensor, images: Tensor, classes: Tensor) -
     """Cross entropy of the pixels, void a class of its own."""
     with torch.autocast("cpu", torch.bfloat16):
         logits = network(images)
+    # In float32: bfloat16 has 8 bits of precision, too few for sums of exponentials.
     return functional.cross_entropy(logits.float(), _targets(classes), weights)
 
 

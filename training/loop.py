@@ -44,6 +44,7 @@ def train(
     step, recent = 0, 0.0
     while (done := progress(step, steps, time.monotonic() - started, minutes)) < 1:
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            # Set anew from the starting rate in each step, as the share that is done may depend on the time.
             group["lr"] = rate * learning_rate(step, done)
         value = advance(network, loss, optimizer, *next(data))
         step, recent = step + 1, value if not step else 0.98 * recent + 0.02 * value
@@ -77,6 +78,7 @@ def advance(
 
 def start_from(network: nn.Module, path: Path) -> None:
     """Load weights that `save` wrote into a network that goes on to train."""
+    # `save` left the counters out, and load_state_dict refuses a state dict that lacks keys.
     counters = {key: value for key, value in network.state_dict().items() if key.endswith(COUNTER)}
     weights = {key: value for key, value in read_checkpoint(path).tensors.items() if key != "attn_mask_probs"}
     network.load_state_dict(weights | counters)
@@ -85,6 +87,7 @@ def start_from(network: nn.Module, path: Path) -> None:
 def save(path: Path, state: dict[str, Tensor]) -> None:
     """Write weights as float16 safetensors, whole or not at all; counters of batches are left out."""
     halves = {key: value.half().contiguous() for key, value in state.items() if not key.endswith(COUNTER)}
+    # Written every few minutes: a training that is stopped while it writes must not lose the last whole file.
     part = path.with_suffix(".part")
     safetensors.torch.save_file(halves, part)
     part.replace(path)

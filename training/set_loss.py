@@ -27,6 +27,7 @@ def set_loss(mask_logits: Tensor, class_logits: Tensor, classes: Tensor) -> Tens
     """
     known = classes != VOID
     pairs = zip(mask_logits, class_logits, classes, known, strict=True)
+    # One by one, as every picture has another number of segments and of known pixels.
     matched = [_matched_loss(m[:, k], c, t[k]) for m, c, t, k in pairs]
     return torch.stack(matched).mean() + COMPOSED_TERM * composed_loss(mask_logits, class_logits, classes)
 
@@ -34,6 +35,7 @@ def set_loss(mask_logits: Tensor, class_logits: Tensor, classes: Tensor) -> Tens
 def composed_loss(mask_logits: Tensor, class_logits: Tensor, classes: Tensor) -> Tensor:
     """Negative log likelihood of the pixels under S / sum S, with S_k = sum_q P_qk M_q."""
     P, M = class_logits.softmax(-1)[..., :-1], mask_logits.sigmoid()
+    # 1e-6: where no query claims a pixel S is 0, and its logarithm would make the whole loss infinite.
     S = torch.einsum("bqk,bqhw->bkhw", P, M) + 1e-6
     return functional.nll_loss((S / S.sum(1, keepdim=True)).log(), classes, ignore_index=VOID)
 
@@ -46,6 +48,7 @@ def _matched_loss(mask_logits: Tensor, class_logits: Tensor, classes: Tensor) ->
     targets = torch.full((len(class_logits),), class_logits.shape[1] - 1)
     targets[queries] = present[segments]
     weights = torch.ones(class_logits.shape[1])
+    # Most queries match no segment; with full weight "no object" would be the easiest answer for all of them.
     weights[-1] = NO_OBJECT_WEIGHT
     found, true = mask_logits[queries], masks[segments]
     return (

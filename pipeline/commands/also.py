@@ -1,4 +1,4 @@
-"""What `pipe score --also` computes beside the figures of pixels: the benchmarks' own."""
+"""`pipe score --also`: figures of the benchmarks, computed in addition to those of pixels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class Also:
     open_set: "list[OpenSetRow] | None" = None
 
     def records(self) -> "Records":
-        """Return them as files hold them."""
+        """Return the rows as records for JSON and CSV, by family."""
         from logitpipe.results.benchmarks import closed_set_record, component_record, open_set_record
 
         found = {}
@@ -76,7 +76,7 @@ class Also:
         return found
 
     def tables(self) -> "list[Table]":
-        """Return them as people read them."""
+        """Return the tables of all families, for printing."""
         from logitpipe.tables.benchmarks import closed_set_tables, component_tables, open_set_tables
 
         return [
@@ -97,6 +97,7 @@ def class_codes(text: str | None, store: "Store") -> Mapping[str, int]:
     from logitpipe.stages.score.label_spaces import CLASS_CODES
 
     if text is None:
+        # Stores of format version 1 have no such attribute, hence getattr.
         codes: Mapping[str, int] | None = getattr(store.schema, "closed_set_codes", None)
         return codes or {}
     if text in CLASS_CODES:
@@ -117,7 +118,7 @@ def refuse(
     label_space: str,
     codes: str | None,
 ) -> None:
-    """Say what cannot be computed before anything is.
+    """Raise an error for figures that cannot be computed, before any image is scored.
 
     Raises
     ------
@@ -134,6 +135,7 @@ def refuse(
         from logitpipe.stages.score.label_spaces import label_space as space_named
         from logitpipe.stages.score.passes.closed_set import class_table
 
+        # The table is built for its errors alone and thrown away; the real one is built when the figures are.
         for store, _ in plans:
             class_table(store, space_named(label_space, store.schema), class_codes(codes, store))
 

@@ -59,6 +59,7 @@ def complete_datasets(context: click.Context, _option: click.Parameter, text: st
 
     try:
         names = dataset_names(Path(context.params.get("data_root") or "."))
+    # An error would be printed into the line that is being typed; no suggestion is the better answer.
     except (PipeError, OSError):
         names = []
     return [CompletionItem(name) for name in (*names, "all") if name.startswith(text)]

@@ -38,6 +38,7 @@ def demo(ctx: click.Context, out: Path) -> None:
     for name, *words in commands:
         note(_typed(name, *words))
         command, ctx.meta[WORDS] = group.commands[name], (name, *words)  # the record of a run says what ran
+        # In this process and not by a shell: `pipe` need not be on the PATH, and torch is imported once.
         with command.make_context(name, list(words), parent=ctx.parent) as context:
             command.invoke(context)
 
@@ -72,6 +73,7 @@ def _prepare(out: Path, commands: list[list[str]]) -> None:
     from logitpipe.demo.dataset import COUNT, WEIGHTS, write_scenes
 
     try:
+        # The mark comes first, so that a demo that was interrupted is recognised and goes on.
         _claim(out, commands)
         (out / "weights").mkdir(exist_ok=True)
         for network in NETWORKS:
@@ -85,6 +87,7 @@ def _prepare(out: Path, commands: list[list[str]]) -> None:
 def _claim(out: Path, commands: list[list[str]]) -> None:
     """Make the folder and mark it; PipeError for a folder with anything in it that lacks the mark."""
     out.mkdir(parents=True, exist_ok=True)
+    # The demo overwrites its results; without this check it could overwrite those of somebody else.
     if any(out.iterdir()) and not (out / NOTE).exists():
         raise PipeError(
             f"--out must name a new or empty folder, or one of an earlier demo; {out} holds something else. "

@@ -74,6 +74,8 @@ def export(
     _refuse_twice(files)
     refuse_to_replace((out / file for file in (*files, form.sidecar(named[0]))), overwrite)
     prepare_folder(out)
+    # Two walks: the map into a format's range must be one for all images, or scores of two images
+    # could not be compared, so the extremes of all must be known before the first file is written.
     of = _range(store, plan, images)
     try:
         _write(store, plan, form, named, of, out)
@@ -90,6 +92,7 @@ def export(
             "map": form.map(of),
             "images": {store.schema.images[each.index]: form.files(each) for each in named},
         }
+        # The JSON file comes last: where it is, all files that it names are complete.
         Folder(out).publish(form.sidecar(named[0]), (json.dumps(document, indent=1) + "\n").encode())
     except OSError as error:
         raise PipeError(f"--out {out}: the files cannot be written ({error.strerror})") from error
@@ -97,7 +100,7 @@ def export(
 
 
 class EveryPixel:
-    """Ground truth that asks nothing (see `ground_truth.Truth`): each pixel of a picture is exported, mask or not."""
+    """Ground truth (see `ground_truth.Truth`) that labels every pixel 0, so that pictures without a mask are exported."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -143,7 +146,7 @@ def _write(store: Store, plan: "Plan", form: Format, named: Sequence[Named], of:
 
 
 def _names(store: Store, plan: "Plan", images: Sequence[int], name: str | None) -> list[Named]:
-    """Return what the files are named after.
+    """Return the names from which a format makes its file names, one entry for each image.
 
     Raises
     ------
@@ -154,7 +157,9 @@ def _names(store: Store, plan: "Plan", images: Sequence[int], name: str | None) 
     tempered = "" if pair.temperature is None else f"_T{pair.temperature:g}"
     method = f"{store.schema.network}_{pair.method}{tempered}" if name is None else name
     dataset = SMIYC_NAMES.get(dataset, dataset)
+    # Only the last part of an image's name, without folders. `_refuse_twice` finds images that then clash.
     stems = [PurePosixPath(store.schema.images[image]).stem for image in images]
+    # Image names come from the store, which may be made by others: `..` or a separator would leave the folder.
     for text in (method, dataset, *stems):
         if not SAFE.fullmatch(text):
             raise PipeError(

@@ -228,9 +228,11 @@ def infer(
         model = load_model(source, choose_device(device), amp)
         for line in (f"{model.name}: {model.network.channels}", *model.network.notes):
             note(line)
+        # In place, not a new list: `_told_how_to_go_on` holds this very list.
         writers += _open_writers(model, datasets, paths, precision, overwrite, repair)
         from logitpipe.stages.infer.resume import remaining
 
+        # After all stores are open: the room that is needed is the sum over all of them.
         warn_of_little_room(writers, [len(remaining(writer, shard)) for writer in writers])
         for dataset, writer in zip(datasets, writers, strict=True):
             _fill(model, dataset, writer, shard, batch_size, repair)
@@ -276,6 +278,7 @@ def _read_datasets(
     from logitpipe.stages.infer.data.datasets import canonical, dataset_names, read_dataset
     from logitpipe.stages.infer.data.layouts import LAYOUTS
 
+    # `all` and a name, or two spellings of one name, may mean one data set twice; dict.fromkeys keeps the first.
     wanted = (name for each in names for name in (dataset_names(root, layout) if each == ALL else [canonical(each)]))
     datasets = []
     for name in dict.fromkeys(wanted):
@@ -351,6 +354,7 @@ def _fill(
             _tell_change(model, dataset, writer)
         detail(f"{dataset.name}: {len(images)} images to compute, {batch_size} at a time, into {writer.path}")
         index, count = shard
+        # The total is that of this shard: images of other shards are neither done nor left to do here.
         total = len(range(index, len(writer.schema.images), count))
         label = f"{model.name} on {model.device}, {dataset.name}"
         with Progress(label, total, already=total - len(images)) as progress:
@@ -364,6 +368,7 @@ def _tell_change(model: "Model", dataset: "DataSet", writer: StoreWriter) -> Non
     """Say how far mixed precision moves the logits: as the store has it, else as measured now and kept in it."""
     from logitpipe.stages.infer.amp import with_change
 
+    # Measured once per store: a later run continues it under the figure that is already written in it.
     store = writer.store
     if store is None:
         writer.schema = with_change(writer.schema, model, dataset)

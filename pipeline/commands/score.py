@@ -48,9 +48,11 @@ def parse_temperatures(_context: click.Context, _option: click.Parameter, text: 
 
 
 def _range(text: str) -> tuple[float, ...]:
+    # A wrong number of parts or text that is no number raises ValueError, which the caller words.
     start, stop, step = (float(part) for part in text.split(":"))
     if not (math.isfinite(start + stop + step) and step > 0 and stop >= start):
         raise ValueError
+    # 1e-9 is slack for binary fractions: without it (2 - 0.5) / 0.1 could fall just short of 15 and lose the stop.
     count = math.floor((stop - start) / step + 1e-9) + 1
     if count > MOST_TEMPERATURES:
         raise click.BadParameter(f"{text} makes {count} temperatures; {MOST_TEMPERATURES} are the most")
@@ -163,6 +165,7 @@ def score(
     protocol = _protocol(protocol_name, choices)
     plans = _plans(stores, methods, temperatures, protocol, label_codes, thresholds)
     missing = _missing(plans, allow_incomplete)
+    # Whatever can be refused is refused before the first image is read: scoring may take hours.
     refuse(also, printed_as, plans, label_space, class_codes)
     if out:
         _prepare(out, overwrite)
@@ -183,6 +186,7 @@ def score(
             )
     finally:  # hours of work may stand behind the figures: they are shown whatever became of the files
         click.echo(formatted(rows, printed_as, summary, shown, more), nl=False)
+    # Last, so that the figures of the images that are there have been printed and written.
     if missing:
         raise IncompleteError(f"{missing} images were missing; the figures are those of the others")
 
@@ -227,13 +231,16 @@ def _plans(
     from logitpipe.stages.score.plan import make_plan, method_names
 
     wanted = None if methods == "all" else method_names([name.strip() for name in methods.split(",")])
+    # A store that is named twice would give every row twice, and rows are told apart by their store.
     opened = [open_store(path) for path in dict.fromkeys(paths)]
+    # Pinned: a store that is rewritten during the run must end in an error, not in figures of old and new images.
     stores: list[Store] = [PinnedStore(store.files, store.schema) for store in opened]
     protocols = _by_dataset(protocol, label_codes, [store.schema.dataset for store in stores])
     plans = [
         (store, make_plan(store.schema, protocols[store.schema.dataset], wanted, temperatures, thresholds))
         for store in stores
     ]
+    # A method may serve one kind of network alone. It is refused only if no store of this run can serve it.
     served = {pair.method for _, plan in plans for pair in plan.pairs}
     for name in wanted or ():
         if name not in served:
@@ -246,6 +253,7 @@ def _by_dataset(protocol: "Protocol", label_codes: Sequence[str], datasets: Sequ
     """Return the protocol of each data set, with the label codes that the command line gives for it or for all."""
     from logitpipe.stages.score.protocols import with_choices
 
+    # rpartition, as the codes hold no colon but the name of a data set may. None stands for all data sets.
     told = {name or None: codes for name, _, codes in (text.rpartition(":") for text in label_codes)}
     if strange := [name for name in told if name is not None and name not in datasets]:
         known = ", ".join(dict.fromkeys(datasets))
@@ -279,8 +287,10 @@ def _score(
     images, name = store.completed(), f"{store.schema.network} on {store.schema.dataset}"
     size = byte_size(stored_bytes(store))
     detail(f"{store.path}: {len(images)} images of {name}, {size}; {len(plan.pairs)} pairs of method and temperature")
+    # Before the progress bar: compiling takes seconds, and inside it would spoil the first rate and time left.
     with word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
         compile_kernels(plan)
+    # The limit is on all histograms of a store together: they are held in memory until the results are written.
     per_image = into_files and len(images) * len(plan.pairs) <= MOST_HISTOGRAMS
     if into_files and not per_image:
         note(f"{store.path}: no histograms of single images are kept, as {len(images)} images are too many for that")

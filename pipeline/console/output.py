@@ -1,4 +1,4 @@
-"""The folder that results go to, made sure of before the work begins."""
+"""Checks of the output folder, made before the work begins."""
 
 import tempfile
 from collections.abc import Iterable
@@ -20,6 +20,7 @@ def prepare_folder(folder: Path) -> None:
         raise PipeError(f"--out {folder} is a store; name another folder for the results")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Permission bits do not tell (a read-only mount, a quota): only a file that is made shows that it can be.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -27,7 +28,7 @@ def prepare_folder(folder: Path) -> None:
 
 
 def refuse_to_replace(paths: Iterable[Path], overwrite: bool) -> None:
-    """Let what exists be.
+    """Raise an error where a file would be replaced without --overwrite.
 
     Raises
     ------

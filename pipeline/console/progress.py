@@ -1,4 +1,4 @@
-"""How far a long job is, on stderr: a bar on a terminal, a line now and then elsewhere, nothing with -q."""
+"""Progress of a long job, on stderr: a bar on a terminal, a line every 30 s elsewhere, nothing with -q."""
 
 import sys
 import time
@@ -16,7 +16,7 @@ SECONDS_BETWEEN_REDRAWS = 0.1
 SECONDS_BETWEEN_LINES = 30.0
 
 WINDOW_SECONDS, WINDOW_STEPS = 30.0, 20
-"""The rate is that of the last so many seconds, and of no fewer than so many things: a slow start is forgotten."""
+"""Window of the rate: the last 30 s, but at least the last 20 things. A slow start is so forgotten."""
 
 
 class Progress:
@@ -41,6 +41,7 @@ class Progress:
     ) -> None:
         self.label, self.total, self.unit, self.already, self.clock = printable(label), total, unit, already, clock
         self.done, self.drawn = already, 0
+        # `shown` starts now: the first line of a log comes after a whole pause, as __enter__ has said the beginning.
         self.started = self.shown = clock()
         self.steps = deque([(self.started, already)])
         self.on_terminal, self.quiet = is_terminal(sys.stderr), is_quiet()
@@ -55,6 +56,7 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Show how far the job came and how long it took, and leave the cursor on a line of its own."""
+        # Only what this run did: images of an earlier run took none of these seconds.
         seconds, new = self.clock() - self.started, self.done - self.already
         end = "done in" if self.done == self.total else "stopped after"
         self._show(f"{self._count()}{self._rate(new, seconds)}, {end} {_duration(seconds)}")
@@ -70,6 +72,7 @@ class Progress:
         self.done += 1
         now = self.clock()
         self.steps.append((now, self.done))
+        # Both limits must be passed: slow steps are kept until there are 20, fast ones until they are 30 s old.
         while len(self.steps) > WINDOW_STEPS + 1 and now - self.steps[0][0] > WINDOW_SECONDS:
             self.steps.popleft()
         pause = SECONDS_BETWEEN_REDRAWS if self.on_terminal else SECONDS_BETWEEN_LINES

@@ -51,13 +51,15 @@ def read_settings(context: click.Context, path: Path) -> dict[str, dict[str, Any
             raise UsageError(f"{path}: {name} stands outside a table; put it under its command, such as [score]")
         if name not in commands:
             raise UsageError(f"{path}: [{name}]: there is no such command; there are {', '.join(commands)}")
+        # Each value goes through the option's own checks here, so that an error can name file, table and key;
+        # click itself would blame a flag that nobody typed.
         own = click.Context(commands[name], parent=context, info_name=name)
         defaults[name] = dict(_checked(own, f"{path}: [{name}] {key}", key, table[key]) for key in table)
     return defaults
 
 
 def resolved(context: click.Context) -> dict[str, dict[str, Any]]:
-    """Return what a command was called with: for each setting its `value`, fit for JSON, and whence it is, `from`."""
+    """Return every setting of a command: its `value`, as JSON holds it, and its origin, `from`."""
     names = {flag_name(parameter): str(parameter.name) for parameter in context.command.params}
     return {
         flag: {"value": _as_json(context.params[name]), "from": origin(context, name)}
@@ -77,11 +79,12 @@ def bind_variables(group: click.Group) -> None:
     for command in (group, *group.commands.values()):
         words = [PREFIX] if command is group else [PREFIX, str(command.name)]
         for option in _options(command):
+            # click reads os.environ when the command is parsed; binding the names here needs no variable to be set.
             option.envvar = "_".join([*words, flag_name(option)]).replace("-", "_").upper()
 
 
 def blamed_variable(error: click.UsageError) -> str:
-    """Return, where a variable of the environment and no flag is wrong, words that name it."""
+    """Return words that name the environment variable whose value is wrong; empty where a flag is wrong."""
     option = error.param if isinstance(error, click.BadParameter) else None
     if isinstance(option, click.Option) and error.ctx and origin(error.ctx, str(option.name)) == "environment":
         return f" (from the variable {option.envvar})"
@@ -96,6 +99,7 @@ def origin(context: click.Context, parameter: str) -> str:
 
 def stronger(origin: str, other: str) -> bool:
     """Return whether what comes from one origin overrides what comes from the other."""
+    # ORIGINS is ordered from the strongest to the weakest; this comparison depends on it.
     order = list(ORIGINS.values())
     return order.index(origin) < order.index(other)
 
@@ -126,6 +130,7 @@ def _checked(context: click.Context, where: str, key: str, value: object) -> tup
         options[key].process_value(context, found)
     except click.UsageError as error:
         raise UsageError(f"{where}: {error.message}") from error
+    # The value as written, not as converted: click converts what is in the default map itself.
     return str(options[key].name), found
 
 
@@ -141,6 +146,7 @@ def _options(command: click.Command) -> list[click.Option]:
 def _typed(option: click.Option, where: str, value: object) -> object:
     """Return a value of the type that an option's flag takes, a list of them if the flag is repeatable."""
     if option.multiple:
+        # A text would pass for a list of its letters.
         if not isinstance(value, list):
             raise UsageError(f"{where}: a list is expected, as the flag is repeatable, found {value!r}")
         return [_single(option, where, item) for item in value]

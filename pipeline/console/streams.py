@@ -42,11 +42,11 @@ class _Messages(io.TextIOWrapper):
 
 
 def guard_streams() -> None:
-    """Let a failure to write results be an `OutputError`, and one to write messages nothing.
+    """Make stdout raise `OutputError` where it cannot be written, and stderr ignore such failures.
 
-    Letters that the encoding lacks are escaped: a name may hold any. A stream that the shell has closed is opened
-    on the null device, or the next file would take its number, and what is printed would go there. For results it
-    is opened for reading only: if there are any, they cannot be written, as on a full disk.
+    Characters that the encoding lacks are escaped, as a name may hold any. A stream that the shell has closed is
+    opened on the null device: otherwise the next file to be opened would get its number, and prints would go into
+    that file. stdout is opened for reading only, so that printing results fails, as it does on a full disk.
     """
     if sys.stdout is None:
         sys.stdout = _reopened(1, os.O_RDONLY)
@@ -59,6 +59,7 @@ def guard_streams() -> None:
 
 
 def _reopened(number: int, flags: int) -> TextIO:
+    # The lowest free number is given out, which may be 0 where stdin is closed too; hence dup2 to the number wanted.
     null = os.open(os.devnull, flags)
     if null != number:
         os.dup2(null, number)
@@ -67,5 +68,6 @@ def _reopened(number: int, flags: int) -> TextIO:
 
 
 def _rewrapped(stream: io.TextIOWrapper, kind: type[io.TextIOWrapper]) -> io.TextIOWrapper:
+    # Read before detach(): a detached stream answers no more questions.
     encoding, lines = stream.encoding, stream.line_buffering
     return kind(stream.detach(), encoding=encoding, errors="backslashreplace", line_buffering=lines)

@@ -10,6 +10,7 @@ def printable(text: str) -> str:
 
     Names are data: raw, they could move the cursor of a terminal or forge lines of a report.
     """
+    # isprintable() also refuses direction marks and line separators, which reorder or break what is shown.
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -33,6 +34,7 @@ def shortened(text: str, width: int) -> str:
     """Return text that takes at most so many cells, `...` for what its middle loses; empty where nothing fits."""
     if cells(text) <= width:
         return text
+    # A first cut to `width` characters, as names may be long and the loop below drops one character at a time.
     head, tail = text[: len(text) // 2][:width], text[len(text) // 2 :][-width:]
     while head and cells(f"{head}...{tail}") > width:
         head, tail = (head[:-1], tail) if len(head) >= len(tail) else (head, tail[1:])
@@ -76,6 +78,7 @@ def byte_size(count: int) -> str:
     """Return a number of bytes in the decimal unit that keeps it short, such as `158.1 MB`."""
     size, unit = float(count), "B"
     for larger in ("kB", "MB", "GB", "TB"):
+        # 999.95 and not 1000: one decimal would round it to `1000.0 kB`.
         if size < 999.95:
             break
         size, unit = size / 1000, larger

@@ -31,6 +31,7 @@ def _scale() -> np.ndarray:
     t = np.linspace(0, 1, STEPS)
     L, hue = np.interp(t, (0, 1), _LIGHTNESS), np.radians(np.interp(t, (0, 1), _HUE_DEGREES))
     start, hump, end = _CHROMA
+    # Pale ends and a colourful middle: sRGB has no colourful colours that are very dark or very light.
     C = np.interp(t, (0, 1), (start, end)) + hump * np.sin(np.pi * t)
     return np.rint(255 * _srgb(np.stack([L, C * np.cos(hue), C * np.sin(hue)], axis=-1))).astype(np.uint8)
 

@@ -103,6 +103,7 @@ def truth_panel(labels: np.ndarray, size: tuple[int, int]) -> Image.Image:
 
 def score_panel(scores: np.ndarray, limits: tuple[float, float], size: tuple[int, int]) -> Image.Image:
     """Return scores, float (H, W), in colours that end at the limits."""
+    # Scores are averaged and coloured afterwards: a mean of two colours is no colour of the scale.
     shares = Image.fromarray(((scores - limits[0]) / (limits[1] - limits[0])).clip(0, 1).astype(np.float32))
     return Image.fromarray(score_colours(np.asarray(shares.resize(size, Image.Resampling.BOX))))
 
@@ -124,6 +125,7 @@ def _draw_bar(footer: Image.Image, draw: ImageDraw.ImageDraw, limits: tuple[floa
     for i, label in enumerate(labels):
         x = (width - 1) * i / (TICKS - 1)
         draw.line((x, 8 + BAR, x, 8 + BAR + 4), INK)
+        # The outer labels are set inwards (anchor l and r), so that they do not reach beyond the column.
         draw.text((x, 8 + BAR + 5), label, INK, TEXT_FONT, anchor="lmr"[(i > 0) + (i == TICKS - 1)] + "a")
 
 
@@ -134,6 +136,7 @@ def _footer(size: tuple[int, int]) -> tuple[Image.Image, ImageDraw.ImageDraw]:
 
 def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont = TITLE_FONT) -> str:
     """Return text that fits a width in pixels, its middle left out if need be; the font has ASCII alone."""
+    # The middle goes first: what tells names of images apart is mostly at their ends.
     text = kept = ascii_only(text)
     while font.getlength(text) > width:
         kept = kept[: len(kept) // 2] + kept[len(kept) // 2 + 1 :]

@@ -74,6 +74,7 @@ def in_print(font: str) -> AbstractContextManager[None]:
 
 def as_bytes(figure: Figure, file_format: str) -> bytes:
     """Return a figure as a file of a format, svg, pdf or png; the same figure gives the same bytes."""
+    # matplotlib writes the time of day into SVG and PDF, and the same figure would differ in every run.
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[file_format]
     buffer = io.BytesIO()
     figure.savefig(buffer, format=file_format, dpi=300, metadata=undated)
@@ -126,6 +127,7 @@ def scores(results: Results, width: float, temperature: Temperature) -> Plots:
             figure, axes = _panels(-(-len(shown) // across), across, width, 0.6)
             for axis, (series, index) in zip(axes.flat, shown, strict=False):
                 _score_panel(axis, series, index)
+            # The last line of panels may be filled only in part.
             for axis in axes.flat[len(shown) :]:
                 axis.remove()
             handles, names = axes.flat[0].get_legend_handles_labels()
@@ -140,6 +142,7 @@ def ranking(results: Results, width: float, temperature: Temperature) -> Plots:
     lines = [line for line in lines if any(row.auprc is not None for row in line.rows.values())]
     if not lines:
         return
+    # Inches: 0.16 for each line of text at 7 points, 0.55 for title and axis.
     height = (0.16 * len(lines) + 0.55) * MM_PER_INCH
     figure, axes = _panels(1, len(datasets), width, height * len(datasets) / width, sharey="row")
     networks = list(dict.fromkeys(line.network for line in lines))
@@ -171,6 +174,7 @@ KINDS: dict[str, Callable[[Results, float, Temperature], Plots]] = {
 def looks(results: Results) -> Look:
     """Return colour and dashes of each method, no two alike as long as there are enough."""
     methods = dict.fromkeys(series.method for entry in results.entries for series in entry.series)
+    # Known methods look as they do on the page of `pipe report`; the others get what is left over.
     found = {m: (COLOURS[STYLES[m][0]], DASHES[STYLES[m][1] is not None]) for m in methods if m in STYLES}
     free = (each for each in product(COLOURS.values(), DASHES) if each not in found.values())
     return {method: found.get(method) or next(free, ("#5b6068", DASHES[2])) for method in methods}
@@ -193,6 +197,7 @@ def _sweep_panel(axis: Axes, entry: Entry, metric: Metric, look: Look) -> None:
         colour, dashes = look[series.method]
         values = [100 * (value(row, metric) or 0.0) for row in series.rows]
         if not series.tempered:
+            # One value for all temperatures: a level line over the whole axis, `values` being a list of one.
             axis.plot([low, high], values * 2, color=colour, linestyle=dashes)
             continue
         found = [row.temperature or 1.0 for row in series.rows]

@@ -39,7 +39,9 @@ class Axis:
 def even_axis(low: float, high: float, start: float, end: float, count: int = 5) -> Axis:
     """Return an axis with about `count` ticks at round numbers, widened to the ticks at its ends."""
     step = round_step((high - low) / count if high > low else max(abs(low), 1) / count)
+    # 1e-9 of a step: 0.3 / 0.1 is 2.999... and must not cost a tick or add one.
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    # One value alone (low == high) would give an axis of no length, and `place` a division by zero.
     last = max(last, first + 1)
     ticks = tuple((i * step, number(i * step)) for i in range(first, last + 1))
     return Axis(first * step, last * step, start, end, ticks)

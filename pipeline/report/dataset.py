@@ -58,6 +58,7 @@ def _findings(entries: list[Entry]) -> Html:
     every = [(entry, s) for entry in entries for s in entry.series if s.rows[s.best].auprc is not None]
     if not every:
         return tag("p", "Figures need anomalous and normal pixels; here one of the two does not occur.")
+    # Best at T = 1 first: that figure is free of a choice by labels, the other one is not.
     plain = [(entry, s, s.plain) for entry, s in every if s.plain is not None]
     best = max(((entry, s, s.best) for entry, s in every), key=_area)
     found = [tag("p", "Best without a choice of temperature: ", _finding(max(plain, key=_area)))] if plain else []
@@ -103,5 +104,6 @@ def _plots(entry: Entry, entries: list[Entry], swept: bool) -> list[Html]:
 def _limits(entries: list[Entry], metric: str) -> tuple[float, float]:
     """Return the least and the greatest of a metric, per cent, over all that is compared."""
     rows = (row for entry in entries for series in entry.series for row in series.rows)
+    # One scale for all networks of a data set: with a scale for each, equal heights would mean different figures.
     values = [100 * value for row in rows if (value := getattr(row, metric)) is not None]
     return min(values), max(values)

@@ -1,4 +1,4 @@
-"""What was run, and how to read it."""
+"""Sections of the page: the record of each run, and the definitions of the terms."""
 
 from collections.abc import Mapping
 

@@ -64,6 +64,7 @@ def gallery(entry: Entry, workers: int) -> Html:
     temperatures = [pair.temperature for pair in pairs if pair.temperature is not None] or [1.0]
     plan = replace(make_plan(store.schema, protocol, None, temperatures), pairs=pairs)
     areas = _kept_areas(entry, store) or _counted_areas(entry, store, plan, images, workers)
+    # Thinning leaves most pixels out of the figures; in a picture they would be holes.
     drawn = replace(plan, protocol=replace(protocol, thin_above=None))
     scored = Scored(store, drawn, GroundTruth(store, drawn.protocol, images), areas)
     if all(area is None for values in areas.values() for area in values):
@@ -78,6 +79,7 @@ def _kept_areas(entry: Entry, store: Store) -> dict[int, list[float | None]] | N
     except PipeError:
         return None
     areas = image_figures(found.counts)[..., FIGURES.index("auprc")].T
+    # Results hold names with control characters escaped; the store holds them raw.
     images = {printable(name): image for image, name in enumerate(store.schema.images)}
     return {
         images[name]: [None if np.isnan(area) else area for area in row]
@@ -95,7 +97,7 @@ def _counted_areas(
 
 
 def _open(entry: Entry) -> Store:
-    """Open the store where it was, or where its path leads from here; it must be the one that was scored."""
+    """Open the store by its absolute path, or by the path as typed; its fingerprint must be the one that was scored."""
     there, here = as_place(entry.facts["path"]), as_place(entry.facts["store"])
     try:
         store = open_store(there)
@@ -103,6 +105,7 @@ def _open(entry: Entry) -> Store:
         if here == there:  # a URL, which leads to the same from everywhere
             raise
         store = open_store(here)
+    # A store of other weights at the same path would show pictures that do not belong to the figures.
     if store.fingerprint != entry.facts["fingerprint"]:
         raise PipeError(f"{store.path}: another store than the one that was scored; its fingerprint has changed")
     return store
@@ -135,6 +138,7 @@ def _of_method(scored: Scored, series: Series, pair: int) -> Html:
     areas = {image: area for image, values in scored.areas.items() if (area := values[pair]) is not None}
     row = series.rows[series.shown]
     title = tag("h4", series.method, tag("small", at_temperature(row)))
+    # The index breaks ties, so that the page of the same results is the same on every machine.
     ranked = sorted(areas, key=lambda image: (-areas[image], image))
     median = float(np.median(list(areas.values())))
     words = f"AuPRC of single images: {per_cent(areas[ranked[-1]])} to {per_cent(areas[ranked[0]])}, "

@@ -28,11 +28,12 @@ def tag(element: str, /, *children: str, **attributes: str | float | None) -> Ht
 
 def joined(*children: str) -> Html:
     """Return markup and text one after another."""
+    # The one place where text becomes markup: names of stores and images are data, and may hold tags.
     return Html("".join(child if isinstance(child, Html) else escape(printable(child)) for child in children))
 
 
 def fold(words: str, *children: str, anchor: str | None = None, class_: str | None = None) -> Html:
-    """Return what is shown on request; a link to what is inside opens it."""
+    """Return a collapsed <details> element; a link to an element inside it opens it."""
     return tag("details", tag("summary", words), tag("div", *children, id=anchor), class_=class_)
 
 

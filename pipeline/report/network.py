@@ -1,4 +1,4 @@
-"""What a page shows of one store: curves, distributions of scores, and its gallery."""
+"""The part of the page about one store: curves, distributions of scores, and its gallery."""
 
 from collections.abc import Callable
 

@@ -98,6 +98,7 @@ def end_labels(lines: Sequence[Line], x: Axis, y: Axis) -> Html:
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Return places in the same order, at least `gap` apart as far as there is room between `low` and `high`."""
     order = sorted(range(len(places)), key=lambda i: places[i])
+    # With more labels than there is room for, they move closer together instead of out of the figure.
     gap = min(gap, (high - low) / max(1, len(places) - 1))
     moved = [max(low, min(high, places[i])) for i in order]
     for i in range(1, len(moved)):
@@ -120,6 +121,7 @@ def swatch(method: str) -> Html:
 
 def _line(line: Line, x: Axis, y: Axis) -> Html:
     colour, dashes = style_of(line.method)
+    # Points that fall on one tenth of a unit are drawn once: they look the same, and the page stays small.
     places = list(dict.fromkeys(f"{x.place(a):.1f} {y.place(b):.1f}" for a, b in line.points))
     path = tag("path", d="M" + "L".join(places), class_=f"line {colour}", stroke_dasharray=dashes)
     if line.dot is None:

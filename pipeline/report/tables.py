@@ -1,4 +1,4 @@
-"""The tables of the page: methods compared, and every figure with its certified interval."""
+"""The tables of the page: methods compared, and every figure with its resolution bounds."""
 
 from collections.abc import Sequence
 
@@ -98,7 +98,7 @@ def interval(row: Row) -> str:
 
 
 def every_figure(dataset: str, entries: Sequence[Entry]) -> Html:
-    """Return the table of all rows over one data set, certified intervals and IoU included."""
+    """Return the table of all rows over one data set, resolution bounds and IoU included."""
     thresholds = [iou["threshold"] for iou in entries[0].row.iou]
     head = ["Network", "Method", "T", "AuPRC", "at least", "at most", "FPR95", "AUROC", "best F1", "at score"]
     head += [f"IoU {name} at {threshold:g}" for threshold in thresholds for name in ("normal", "anomaly", "mean")]

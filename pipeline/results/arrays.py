@@ -67,6 +67,7 @@ def read_sketches(path: Path, rows: Sequence[Row]) -> list[Sketch]:
         They are not those of these rows.
     """
     with xarray.open_zarr(path) as dataset:
+        # Sketches carry no keys of their own. Equal figures show that both files are of the same run and order.
         for name in ("auprc", "fpr95"):
             if not np.array_equal(dataset[name].to_numpy(), _array([getattr(r, name) for r in rows]), equal_nan=True):
                 raise ValueError(f"{name} differs from that in results.json")

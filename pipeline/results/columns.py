@@ -37,6 +37,7 @@ def from_record(document: Mapping[str, Any]) -> Row:
     TypeError
         It has a column that no release knew.
     """
+    # Fields with a default keep it: only those without one need a value when an older release lacks them.
     unknown = {field.name: None for field in fields(Row) if field.default is MISSING}
     return Row(**unknown | dict(document))
 
@@ -57,6 +58,7 @@ def columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
     found = {name: [getattr(row, name) for row in rows] for name in names()}
     for name in TEMPERATURES:
         found[name] = [1.0 if value is None else value for value in found[name]]
+    # Rows of several runs may have different numbers of thresholds; shorter ones are padded with None.
     for i in range(max((len(row.iou) for row in rows), default=0)):
         for name in IOU:
             found[f"iou_{i}_{name}"] = [row.iou[i][name] if i < len(row.iou) else None for row in rows]

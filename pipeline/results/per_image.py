@@ -1,4 +1,4 @@
-"""Histograms of single images, per_image.zarr: what intervals, tests and figures of images are computed from."""
+"""Histograms of single images (per_image.zarr), the source of intervals, tests and figures of single images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -46,6 +46,7 @@ def write_per_image(path: Path, rows: Sequence[Row], stores: Sequence[ImageCount
     rows : of all stores, those of each store together, in the order of `stores`
     """
     zarr.create_group(path, zarr_format=2, attributes={"format": FORMAT})
+    # groupby joins neighbours only, which is why rows of one store must stand together.
     parts = [list(part) for _, part in groupby(rows, key=lambda row: row.store)]
     first = 0
     for i, (part, store) in enumerate(zip(parts, stores, strict=True)):
@@ -58,6 +59,7 @@ def write_per_image(path: Path, rows: Sequence[Row], stores: Sequence[ImageCount
             coordinates(part) | {name: (name, values) for name, values in labels.items()},
             {"first_row": first},
         )
+        # One row is one chunk: `pipe compare` reads a few rows, each with all images, and never a part of one.
         chunks = {"counts": {"chunks": (1, *store.counts.shape[1:])}}
         dataset.to_zarr(path, mode="a", group=str(i), zarr_format=2, consolidated=True, encoding=chunks)
         first += len(part)
@@ -74,6 +76,7 @@ def read_per_image(places: Sequence[Place]) -> ImageCounts:
     found = [_find(folder, row) for folder, row in places]
     images = found[0][0]
     for (folder, _), (others, _, _) in zip(places, found, strict=True):
+        # The order counts too: histograms are paired by index, and a swap would pair two different images unnoticed.
         if others != images:
             raise PipeError(
                 f"{folder}: only rows of the same images can be compared image by image; here are rows of "

@@ -1,4 +1,4 @@
-"""The results of `pipe score --out DIR`, of one run or of several, read back believing nothing."""
+"""Reader of the folders that `pipe score --out` wrote; every value is checked before it is used."""
 
 import json
 import math
@@ -56,6 +56,8 @@ def _read_folder(folder: Path) -> tuple[Run, list[Drawn]]:
         raise PipeError(f"{folder}: expected results, but there is no results.json", "score", folder=folder)
     try:
         return _read(folder)
+    # The files may come from anyone. These are the errors that damaged JSON and arrays can raise here;
+    # RecursionError is that of deeply nested lists.
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PipeError(
             f"{folder}: these are not the results of one run of this release or an earlier one ({error!r})",
@@ -66,6 +68,7 @@ def _read_folder(folder: Path) -> tuple[Run, list[Drawn]]:
 
 def _read(folder: Path) -> tuple[Run, list[Drawn]]:
     document = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    # Before anything else is read: a later release may give the same names another meaning.
     if document["schema_version"] not in SKETCHES:
         raise ValueError(f"schema_version {document['schema_version']!r}, expected {FORMAT} or less")
     rows = _rows(document)
@@ -95,7 +98,9 @@ def _check_row(row: Row) -> None:
     values = {field.name: getattr(row, field.name) for field in fields(Row)}
     _check(values, kinds)
     scores = [name for name in values if name.endswith("_threshold")]
+    # All other numbers of a row are figures or their bounds, and lie in 0..1.
     fractions = [value for name, value in values.items() if name not in (*kinds, *temperatures, *scores)]
+    # No figure can be computed where one of the two classes has no pixel.
     exists = 0 < row.positives < row.pixels
     if any((getattr(row, name) is not None) != exists for name in ("auprc", "fpr95", "auroc", "best_f1")):
         raise ValueError("figures exist just where there are both anomalous and normal pixels")
@@ -112,6 +117,7 @@ def _check_row(row: Row) -> None:
 
 def _check_record(record: dict[str, Any], rows: Sequence[Row]) -> None:
     _check(record, OF_RUN)
+    # For its ValueError alone: the page prints this date.
     datetime.fromisoformat(record["finished"])
     for store in record["stores"]:
         _check(store, OF_STORE)

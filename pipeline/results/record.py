@@ -1,4 +1,4 @@
-"""What a run of `pipe score` was: the record that results carry, and that `pipe report` prints."""
+"""The record of a run of `pipe score`: command, versions, protocol, stores. `pipe report` prints it."""
 
 import hashlib
 import json
@@ -77,6 +77,7 @@ def dataset_digest(store: "Store") -> str | None:
     digest = hashlib.sha256()
     for image in store.completed():
         record = store.record(image)
+        # A digest over some of the images would look like one over all of them.
         if "image_sha256" not in record.sources:
             return None
         digest.update(json.dumps([record.name, *map(record.sources.get, SOURCES)]).encode())

@@ -1,4 +1,4 @@
-"""How rows of one data set move with its images: their bootstrap, on the same resamples, and their single images."""
+"""Bootstrap of the rows of one data set, all on the same resamples of its images, and figures of single images."""
 
 import os
 from collections.abc import Sequence

@@ -30,6 +30,7 @@ def network_names(entries: Sequence[Entry]) -> dict[tuple[object, ...], str]:
     for network, weights, size, precision in networks:
         others = [other for other in networks if other[0] == network]
         parts = [str(weights)[:8], "x".join(map(str, size)), str(precision)]  # type: ignore[call-overload]
+        # Only the parts that differ among networks of this name are shown.
         told = [part for i, part in enumerate(parts) if len({other[i + 1] for other in others}) > 1]
         name = f"{network} ({', '.join(told)})" if shared[network] > 1 else network
         names[network, weights, size, precision] = printable(str(name))

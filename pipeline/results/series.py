@@ -132,6 +132,7 @@ def arranged(parts: Sequence[tuple[Run, Sequence[Drawn]]]) -> Results:
     KeyError
         A row is of a store that the record of its run does not know.
     """
+    # Figures of two protocols answer two questions and must not share a table: each gets data sets of its own.
     protocols = {run.protocol.name for run, _ in parts}
     found: dict[tuple[str, str], dict[tuple[object, ...], Drawn]] = {}
     facts: dict[tuple[str, str], tuple[Run, dict[str, Any]]] = {}
@@ -140,8 +141,10 @@ def arranged(parts: Sequence[tuple[Run, Sequence[Drawn]]]) -> Results:
         for row, sketch, place in drawn:
             store = stores[row.store]
             name = row.dataset if len(protocols) == 1 else f"{row.dataset}, protocol {row.protocol}"
+            # Path as well as fingerprint: two copies of one store are two entries, one store scored twice is one.
             at = name, f"{store['fingerprint']} {store['path']}"
             facts[at] = run, store
+            # Overwrites the row of an earlier run: the folders come in the order in which they were named.
             found.setdefault(at, {})[_key(row)] = row, sketch, place
     datasets: dict[str, list[Entry]] = {}
     for (name, store_key), of_store in found.items():
@@ -172,6 +175,7 @@ def _labelled(entries: Sequence[Entry]) -> list[Entry]:
     counts = [Counter(map(name, entries)) for name in names]
 
     def label(entry: Entry) -> str:
+        # The first, shortest name that no other entry has; where none is unique the longest is taken.
         alone = (name(entry) for name, count in zip(names, counts, strict=True) if count[name(entry)] == 1)
         return next(alone, names[-1](entry))
 

@@ -67,6 +67,8 @@ def _files(rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, bytes]
 
 
 def _publish_group(path: Path, write: Callable[[Path], None]) -> None:
+    # A Zarr group is a folder of many files. It is built beside its place and renamed when it is whole,
+    # so that a run that is killed leaves no group with some of its chunks.
     partial = beside(path)
     try:
         write(partial)

@@ -1,4 +1,4 @@
-"""What lies behind a temperature chosen on the labels: its optimism, and what it gives on other data sets."""
+"""Two checks of a temperature chosen on the labels: its optimism, and the AuPRC it gives on other data sets."""
 
 import os
 from collections.abc import Iterator
@@ -69,6 +69,7 @@ def _is_choice(series: Series) -> bool:
 
 
 def _optimism_line(network: str, entry: Entry, series: Series, decimals: int) -> tuple[Cell, ...]:
+    # The choice is repeated in each resample, so that all temperatures must be judged on the same resamples.
     counts = read_per_image(series.places).counts
     moved = bootstrap.bootstrap(counts, entry.run.protocol.fpr, RESAMPLES, workers=os.cpu_count() or 1)
     plain, areas = series.at(1.0) or 0, [row.auprc or 0.0 for row in series.rows]
@@ -107,6 +108,7 @@ def _transfer_lines(
             row = _row_at(own.get(name), temperature)
             note = "own" if name == source else ""
             cells.append(Cell("") if row is None else Cell(printed(row, AREA, decimals), note=note))
+        # A temperature that no other data set was scored at would give an empty line.
         if any(cell.text for cell in cells):
             yield (*map(Cell, (*key, printable(source), f"{temperature:g}")), *cells)
 

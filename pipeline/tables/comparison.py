@@ -27,6 +27,7 @@ def summarised(rows: Sequence[Row]) -> list[Row]:
     best: dict[tuple[str, str], Row] = {}
     for row in rows:
         at = row.store, method_label(row)
+        # At equal AuPRC the row at T = 1 wins, as no label was needed to choose it (see `_by_auprc`).
         best[at] = max(best.get(at, row), row, key=_by_auprc)
     return [row for row in rows if row.temperature in (None, 1) or row is best[row.store, method_label(row)]]
 

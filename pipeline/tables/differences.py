@@ -44,10 +44,12 @@ def differences(sampled: Sampled, figure: str, pairs: Sequence[tuple[int, int]])
     """Return the differences of pairs of rows, on the same resamples, with p corrected for the number of pairs."""
     moved, at = sampled.moved, bootstrap.FIGURES.index(figure)
     first, second = np.array(pairs).T
+    # Differences within each resample, not between two intervals: images that are hard for both rows cancel out.
     values, resampled, left_out = (
         array[first, at] - array[second, at] for array in (moved.values, moved.resampled, moved.left_out)
     )
     limits = bootstrap.intervals(values, resampled, left_out)
+    # Holm's correction counts the tests, so that all pairs must be corrected together.
     single = tested_figures(sampled, at)
     p = bootstrap.holm(bootstrap.sign_flip(single[first] - single[second]))
     return [
@@ -72,6 +74,7 @@ def comparison_table(dataset: str, sampled: Sampled, metric: str, against: int |
     """
     figure = METRICS[metric]
     rows = range(len(sampled.candidates))
+    # All pairs: each pair once, as a - b says the same as b - a. Else: every row but the reference itself.
     pairs = [(a, b) for b in rows for a in rows if (a > b if against is None else b == against != a)]
     found = differences(sampled, figure.field, pairs) if pairs else []
     title = f"{dataset}: {figure.title} of {counted(len(sampled.images), 'image')}, per cent"

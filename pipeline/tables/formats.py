@@ -31,6 +31,7 @@ def choose_format(context: click.Context, name: str, as_json: bool) -> str:
     """
     if not as_json:
         return name
+    # A flag may correct what the settings file says, but two formats from one source contradict each other.
     json_from, name_from = (origin(context, parameter) for parameter in ("as_json", "format_name"))
     if json_from == name_from:
         raise click.UsageError(f"--json and --format {name} are two formats; leave one of them out")

@@ -12,12 +12,13 @@ from logitpipe.tables.paper import Interval
 
 
 def interval_words(results: Results, temperature: Temperature, decimals: int) -> Interval:
-    """Return what gives the confidence interval of each row's figures; raises as `read_per_image`."""
+    """Return a function: row and metric -> confidence interval as text. Raises as `read_per_image`."""
     found: dict[int, np.ndarray] = {}
     for dataset, entries in results.datasets.items():
         if rows := candidates(results, dataset, temperature):
             moved = sampled(entries[0], rows).moved
             limits = bootstrap.intervals(moved.values, moved.resampled, moved.left_out)
+            # By identity: a row holds a list (`iou`), so that it cannot be a key itself.
             found |= {id(row.row): limits[i] for i, row in enumerate(rows)}
 
     def words(row: Row, metric: Metric) -> str:

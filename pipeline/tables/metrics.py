@@ -51,7 +51,7 @@ def value(row: Row, metric: Metric) -> float | None:
 
 
 def bounds(row: Row, metric: Metric) -> tuple[float, float] | None:
-    """Return what a figure lies between; both are itself where it has no bounds, None where it does not exist."""
+    """Return the bounds of a figure: the figure itself, twice, where it has none; None where there is no figure."""
     found = value(row, metric)
     if found is None:
         return None
@@ -66,10 +66,11 @@ def printed(row: Row, metric: Metric, decimals: int = DECIMALS) -> str:
 
 
 def certain(low: float, high: float, decimals: int) -> str:
-    """Return what lies between two fractions as per cent, with as many digits as both have in common.
+    """Return a figure as per cent, given its bounds, with only the digits on which both bounds agree.
 
-    Where even whole per cents are open, both are printed.
+    Where the bounds round to different whole per cents, both are printed.
     """
+    # Both ends are rounded, and compared as text: what counts is whether a reader would see the same digits.
     for digits in range(decimals, -1, -1):
         ends = {f"{100 * end:.{digits}f}" for end in (low, high)}
         if len(ends) == 1:
@@ -79,7 +80,9 @@ def certain(low: float, high: float, decimals: int) -> str:
 
 def best_of(values: Sequence[float | None], better: Better, decimals: int = DECIMALS) -> list[bool]:
     """Return which of some fractions are the best as printed: what looks equal is marked alike, one alone never."""
+    # Rounded first, as the reader sees the figures: 27.4751 and 27.4749 print alike and are marked alike.
     rounded = [None if each is None else round(100 * each, decimals) for each in values]
     known = [each for each in rounded if each is not None]
+    # One figure alone is not the best of anything, and a mark on it would say so.
     best = better(known) if len(known) > 1 else None
     return [each is not None and each == best for each in rounded]

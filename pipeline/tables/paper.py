@@ -111,6 +111,7 @@ def _means(lines: Sequence[Line], datasets: Sequence[str], metric: Metric, decim
     cells = []
     for line, values, is_best in zip(lines, every, best, strict=True):
         ends = [found for name in datasets if name in line.rows and (found := bounds(line.rows[name], metric))]
+        # The mean grows with each of its terms, so that the means of the ends bound the mean of the figures.
         low, high = map(fmean, zip(*ends, strict=True)) if values else (0.0, 0.0)
         cells.append(Cell(certain(low, high, decimals), is_best) if values else Cell(""))
     return cells
@@ -124,6 +125,7 @@ def _ranks(lines: Sequence[Line], datasets: Sequence[str], metric: Metric) -> li
     for at in range(len(datasets)):
         scores = {i: sign * values[at] for i, values in every.items()}
         for i, score in scores.items():
+            # `same` counts the method itself: alone it gets below + 1; n equal ones share the mean of their n ranks.
             below, same = (sum(test(other) for other in scores.values()) for test in (score.__gt__, score.__eq__))
             ranks[i] += (below + (same + 1) / 2) / len(datasets)
     best = best_of([ranks.get(i) for i in range(len(lines))], min, -1)

@@ -35,6 +35,7 @@ def plain(table: Table, bold: bool = False, width: int | None = None) -> str:
     """
     body = _grid(table, table.header, table.lines, bold)
     if width is not None and any(name for name, _ in table.groups) and max(map(cells, body)) > width:
+        # Split by store and never within a group: the figures of one store stay on one line.
         body = list(_blocks(table, bold))
     legend = [f"{'bold' if bold else '*'}: best of its column"] if table.has_best else []
     foot = [*legend, *table.notes]
@@ -78,6 +79,7 @@ def latex(table: Table) -> str:
 
 def as_csv(table: Table) -> str:
     """Return a table as CSV; what stands in smaller print has a column of its own."""
+    # All lines of a CSV file need the same columns: one note in a column gives every line a cell for it.
     noted = [any(line[i].note for line in table.lines) for i in range(len(table.header))]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -173,6 +175,7 @@ def _blocks(table: Table, bold: bool) -> Iterator[str]:
         lines = [(*line[:keys], *line[at : at + len(columns)]) for line in table.lines]
         at += len(columns)
         yield from ["", name] if i else [name]
+        # A line without a figure in the last column belongs to a method that this store's kind does not have.
         yield from _grid(table, (*table.keys, *columns), [line for line in lines if line[-1].text], bold)
 
 
@@ -195,6 +198,7 @@ def _at_one_point(column: Sequence[Cell]) -> list[Cell]:
     """Return a column whose numbers have their decimal points at one place, though some have fewer digits."""
     digits = [len(cell.text.partition(".")[2]) if _is_number(cell.text) else None for cell in column]
     most = max((each for each in digits if each is not None), default=0)
+    # One blank more for a whole number in a column that has decimal points: the point itself takes a place.
     blanks = [0 if each is None else most - each + (most > 0 and each == 0) for each in digits]
     return [cell._replace(text=cell.text + " " * blank) for cell, blank in zip(column, blanks, strict=True)]
 

@@ -44,6 +44,7 @@ def draw_scene(seed: int, anomalies: bool) -> Scene:
     seed : 0 or more
     anomalies : whether there are any; with and without them a seed's scenes have nothing else in common
     """
+    # Even numbers without anomalies, odd ones with: training and test scenes never share a random sequence.
     random = Random(2 * seed + anomalies)
     weather, street = choose_weather(random), choose_street(random)
     view = View(_choose_camera(random), weather.haze, weather.visibility)
@@ -51,9 +52,11 @@ def draw_scene(seed: int, anomalies: bool) -> Scene:
     paint_ground(view, street, random)
     paint_borders(view, street, random)
     things = _place_things(street, random) + (_place_anomalies(street, random) if anomalies else [])
+    # From far to near, so that what is near hides what is behind it; there is no other test of depth.
     for z, x, paint in sorted(things, key=lambda thing: -thing[0]):
         paint(view, x, z, random)
     _paint_own_car(view, random)
+    # Classes take every second painted pixel and are not averaged: the mean of two class numbers is a third class.
     classes = np.array(view.classes)[::OVERSAMPLING, ::OVERSAMPLING]
     image = finished(view.picture.reduce(OVERSAMPLING), classes, weather, random)
     anomaly = np.select([classes == ANOMALY, classes == VOID], [np.uint8(1), np.uint8(255)], np.uint8(0))
@@ -85,6 +88,7 @@ def _place_traffic(street: Street, random: Random) -> list[Thing]:
         while z < 60:
             paint = random.choices(list(TRAFFIC), weights=list(TRAFFIC.values()))[0]
             things.append((z, lane + random.uniform(-0.3, 0.3), paint))
+            # At least 12 m from one vehicle to the next, so that no two stand in each other.
             z += random.uniform(12, 45)
     if street.rails is not None and random.random() < 0.85:
         things.append((random.uniform(9, 30), street.rails, vehicles.paint_train))
@@ -108,6 +112,7 @@ def _place_on_pavements(street: Street, random: Random) -> list[Thing]:
 
 def _place_anomalies(street: Street, random: Random) -> list[Thing]:
     """One to four anomalies, the first of them ahead on the road, where it is seen."""
+    # Metres ahead and to either side: the first stands within 11 m and 2.4 m of the middle of the road.
     reaches = [(11, 2.4), *((24, street.pavement + 2) for _ in range(random.randrange(4)))]
     return [(random.uniform(6, far), random.uniform(-reach, reach), paint_anomaly) for far, reach in reaches]
 

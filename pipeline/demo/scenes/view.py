@@ -54,6 +54,7 @@ class View:
     def sky(self, deep: Colour, kind: int) -> None:
         """Fill everything with sky, `deep` at the top and fading to haze at the horizon."""
         self.classes.paste(kind, (0, 0, *self.classes.size))
+        # Steps of four rows: the sky changes slowly, and a rectangle for each row would take four times as long.
         rows = max(1, round(OVERSAMPLING * self.camera.horizon))
         for row in range(0, rows, 4):
             colour = mixed(deep, self.haze, row / rows)
@@ -87,6 +88,7 @@ class View:
     def stroke(self, points: Sequence[Point], width: float, colour: Colour, kind: int | None = None) -> None:
         """Draw a line of a width in metres."""
         path = [self.camera.project(point) for point in points]
+        # At least two painted pixels, one finished one: thinner lines could fall between the pixels of the classes.
         pixels = max(2, round(OVERSAMPLING * self.camera.focal * width / max(points[0][2], NEAREST)))
         picture, classes = self._layers
         picture.line(path, fill=self._faded(colour, points[0][2]), width=pixels)
@@ -98,6 +100,7 @@ class View:
         left, top = self.camera.project((x - across, 0, z + along))
         right, bottom = self.camera.project((x + across, 0, max(NEAREST, z - along)))
         width, height = round(right - left), round(bottom - top)
+        # Very near the camera a shadow becomes larger than the picture, and its mask would take much memory.
         if 0 < width < 2 * self.picture.width and height > 0:
             mask = Image.new("L", (width, height))
             ImageDraw.Draw(mask).ellipse((0, 0, width - 1, height - 1), fill=round(255 * depth))
@@ -127,6 +130,7 @@ def _integers(colour: Colour) -> tuple[int, int, int]:
 def box(view: View, low: Point, high: Point, colour: Colour, kind: int, sides: float = 0.78) -> None:
     """Paint the faces of a box that the camera sees: flank, top, front. `sides`: light on the flanks."""
     (x0, y0, z0), (x1, y1, z1) = low, high
+    # Of the two flanks the camera sees at most the one that is turned towards it.
     x = x0 if x0 > view.camera.aside else x1
     if x0 > view.camera.aside or x1 < view.camera.aside:
         corners = [(x, y0, z0), (x, y0, z1), (x, y1, z1), (x, y1, z0)]
