@@ -97,7 +97,7 @@ def _counted_areas(
 
 
 def _open(entry: Entry) -> Store:
-    """Open the store by its absolute path, or by the path as typed; its fingerprint must be the one that was scored."""
+    """Open the store by its absolute path, or else by the path as typed; refuse one with another fingerprint."""
     there, here = as_place(entry.facts["path"]), as_place(entry.facts["store"])
     try:
         store = open_store(there)

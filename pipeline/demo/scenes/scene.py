@@ -44,7 +44,7 @@ def draw_scene(seed: int, anomalies: bool) -> Scene:
     seed : 0 or more
     anomalies : whether there are any; with and without them a seed's scenes have nothing else in common
     """
-    # Even numbers without anomalies, odd ones with: training and test scenes never share a random sequence.
+    # Even numbers without anomalies, odd ones with: no scene of one sort shares a random sequence with the other.
     random = Random(2 * seed + anomalies)
     weather, street = choose_weather(random), choose_street(random)
     view = View(_choose_camera(random), weather.haze, weather.visibility)
@@ -88,7 +88,6 @@ def _place_traffic(street: Street, random: Random) -> list[Thing]:
         while z < 60:
             paint = random.choices(list(TRAFFIC), weights=list(TRAFFIC.values()))[0]
             things.append((z, lane + random.uniform(-0.3, 0.3), paint))
-            # At least 12 m from one vehicle to the next, so that no two stand in each other.
             z += random.uniform(12, 45)
     if street.rails is not None and random.random() < 0.85:
         things.append((random.uniform(9, 30), street.rails, vehicles.paint_train))
