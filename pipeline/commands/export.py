@@ -100,7 +100,7 @@ def export(
 
 
 class EveryPixel:
-    """Ground truth (see `ground_truth.Truth`) with label 0 everywhere, so that pictures without a mask are exported."""
+    """Ground truth (see `ground_truth.Truth`) with label 0 everywhere: pictures without a mask are exported too."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
