@@ -1,4 +1,4 @@
-"""How many cores this process may keep busy, which in a container or a batch job is fewer than the machine has."""
+"""Number of cores that this process may use; a container or a batch job has fewer than the machine."""
 
 import os
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ def available_cores(system: Path = Path("/")) -> int:
     ----------
     system : folder that holds /proc and /sys
     """
+    # `os.cpu_count` counts the machine's cores, also those that this process is not allowed to run on.
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([bound, *(ceil(quota) for quota in _quotas(system))]))
 
@@ -23,6 +24,7 @@ def available_cores(system: Path = Path("/")) -> int:
 def _quotas(system: Path) -> Iterator[float]:
     """Yield the cores that each control group above this process grants."""
     for line in _lines(system / "proc/self/cgroup"):
+        # A line is ID:CONTROLLERS:PATH; version 2 leaves CONTROLLERS empty.
         _, controllers, group = line.split(":", 2)
         mounts = system / "sys/fs/cgroup"
         if not controllers:

@@ -1,14 +1,14 @@
-"""What becomes of memory that is given back: kept for the next array, where the C library can be told so."""
+"""Tune glibc malloc to keep freed multi-megabyte arrays in the process."""
 
 import ctypes
 import sys
 
 KEPT_BYTES = (1 << 31) - 1
 LARGEST_KEPT = 32 << 20
-"""The most that glibc lets be kept; larger arrays come from the system, and go back to it, each time."""
+"""Bytes; glibc allows no higher threshold. Larger arrays are mapped from the system and unmapped each time."""
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
-"""glibc's names for what `mallopt` sets, in malloc.h."""
+"""Parameters of glibc's `mallopt`; the numbers are those of malloc.h."""
 
 
 def keep_freed_memory() -> None:
@@ -19,6 +19,9 @@ def keep_freed_memory() -> None:
     its end. Elsewhere than in glibc nothing happens.
     """
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        # Both thresholds: the first keeps large arrays in the heap, the second keeps the heap's free end in the
+        # process.
         library.mallopt(MMAP_THRESHOLD, LARGEST_KEPT)
         library.mallopt(TRIM_THRESHOLD, KEPT_BYTES)
+        # One heap for all threads: what one thread frees, another reuses.
         library.mallopt(ARENA_MAX, 1)

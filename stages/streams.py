@@ -1,4 +1,4 @@
-"""Work on a stream of items in background threads, its results in order, a bounded number at a time."""
+"""Streams: background threads work on a bounded number of items, and results come in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 @contextmanager
 def thread_pool(count: int) -> Iterator[Executor]:
-    """Give a pool of threads whose work is worth nothing once a part of it fails.
+    """Thread pool that drops all waiting work once a part of it fails.
 
     After a failure nothing more of it is begun. After an interruption what is under way is not waited for either: a
     kernel cannot be stopped, and may take long.
@@ -22,6 +22,7 @@ def thread_pool(count: int) -> Iterator[Executor]:
     try:
         yield pool
     except BaseException as error:
+        # KeyboardInterrupt is no Exception: after Ctrl-C nothing is waited for.
         pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
         raise
     pool.shutdown()
@@ -37,6 +38,7 @@ def ahead(pool: Executor, work: Callable[[Item], Result], items: Iterable[Item],
     """
     pending: deque[Future[Result]] = deque()
     failures: list[Exception] = []
+    # A failure of the source is kept until the results of all items before it have been handed on.
     for item in _until_failure(items, failures):
         pending.append(pool.submit(work, item))
         # A result that is there already is handed on at once, so that a failure stops the work early.
@@ -49,7 +51,7 @@ def ahead(pool: Executor, work: Callable[[Item], Result], items: Iterable[Item],
 
 
 def _until_failure(items: Iterable[Item], failures: list[Exception]) -> Iterator[Item]:
-    """Yield the items until their source raises, and note what."""
+    """Yield the items until their source raises; append the exception to `failures`."""
     try:
         yield from items
     except Exception as failure:
@@ -57,13 +59,13 @@ def _until_failure(items: Iterable[Item], failures: list[Exception]) -> Iterator
 
 
 def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> list[Result]:
-    """Return `work(item)` for each item in order, done by so many threads."""
+    """Return `work(item)` for each item in order, computed by `workers` threads."""
     with thread_pool(workers) as pool:
         return list(pool.map(work, items))
 
 
 def behind(items: Iterable[Item], count: int) -> Iterator[Item]:
-    """Yield the items, each once `count` more of them have been drawn."""
+    """Delay line: yield an item after `count` later ones were drawn."""
     waiting: deque[Item] = deque()
     for item in items:
         waiting.append(item)

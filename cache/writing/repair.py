@@ -57,6 +57,7 @@ def mend_arrays(path: Path) -> list[Damage]:
 
 def _mend(path: Path, find: Callable[[], Remedies]) -> list[Damage]:
     """Apply what is found while nobody else writes or mends the store; look first, as a sound one needs no lock."""
+    # Looked at without the lock first: a sound store is not locked, so several runs may start on it at once.
     if not find():
         return []
     lock = lock_all(path, "mended")
@@ -64,6 +65,7 @@ def _mend(path: Path, find: Callable[[], Remedies]) -> list[Damage]:
         remedies = find()  # until now, another may have mended or replaced it
         for damage, data in remedies:
             Folder(path).publish(damage.file, data)
+            # Where files cannot be locked, a half-written file may belong to a living writer.
             if lock.effective:
                 _sweep_halves(path / damage.file)
     finally:
@@ -86,6 +88,8 @@ def _group_remedies(path: Path, schemas: Sequence[Schema]) -> Remedies:
     else:
         return []
     files = Folder(path)
+    # The attributes are damaged, so they cannot say which run made the store. The records' fingerprints can:
+    # SHA-256 of the undamaged attributes.
     carried = set(_fingerprints(files, schemas[0]))
     for candidate in (found for schema in schemas for found in _candidates(files, schema)):
         if candidate.attributes()["fingerprint"] in carried:

@@ -113,8 +113,10 @@ class FolderSite:
 
     def prepare(self, overwrite: bool) -> None:
         """See `Site`."""
+        # Before anything is refused: what dead writers left beside the place is swept in every run.
         sweep_beside(self.path)
         if overwrite and require_removable(self.path):
+            # Only a test that nobody writes it: refuse now, and not after the first image was computed.
             lock_all(self.path, "removed").release()
         elif not overwrite and not self.occupied():
             require_free(self.path)

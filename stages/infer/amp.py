@@ -1,4 +1,4 @@
-"""What mixed precision costs: one picture through the network with --amp and in float32."""
+"""Error of mixed precision: one picture runs through the network with --amp and in float32."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,6 +28,7 @@ def with_change(schema: Schema, model: Model, dataset: DataSet) -> Schema:
         return schema
     sample = dataset.samples[0]
     pixels = prepare(sample, model.input_size).pixels
+    # In float32 both, so that the rounding to the store's precision is not counted as autocast's.
     exact, rounded = (
         launch(each, Transfer(model.device), [pixels], "float32", [sample.name])()
         for each in (replace(model, amp="none"), model)

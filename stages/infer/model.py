@@ -61,6 +61,7 @@ class Model:
             outputs = self.module(images)
         named = dict(zip(OUTPUTS[self.kind], [outputs] if self.kind == "pixel" else outputs, strict=True))
         for array, shape in self.output_shapes().items():
+            # The store's arrays were laid out from `output_shapes`; a network may say one thing and do another.
             if named[array].shape != (len(images), *shape):
                 raise PipeError(
                     f"{self.name} gave {array} of shape {tuple(named[array].shape)} for {len(images)} pictures, "

@@ -1,4 +1,4 @@
-"""What a run finds of earlier runs in its store, and how the next one goes on after it."""
+"""Resuming: which images are left to compute, and whether the files of the committed ones have changed."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +20,7 @@ CHECKERS = 8
 def of_shard(writer: StoreWriter, shard: tuple[int, int]) -> list[int]:
     """Return the images of a shard (I, N): every N-th from the I-th on, so that shards are of one mixture."""
     index, count = shard
+    # Depends on the whole list and not on what is missing: parallel shards never take the same image.
     return list(range(index, len(writer.schema.images), count))
 
 
@@ -66,6 +67,7 @@ def refuse_changed(
 
 def _refuse_changed(writer: StoreWriter, store: Store, image: int, sample: Sample, repair: bool) -> None:
     committed = _sources(store, image, repair)
+    # Hashes of files cannot tell that a mask was added or removed, so that is asked first.
     if committed and ("mask_sha256" in committed) != (sample.mask is not None):
         had, has = ("with", "none lies") if sample.mask is None else ("without", "one lies")
         raise PipeError(
@@ -75,6 +77,7 @@ def _refuse_changed(writer: StoreWriter, store: Store, image: int, sample: Sampl
         digest = committed.get(f"{source}_sha256")
         if path is None or digest is None or committed.get(f"{source}_stamp") == file_stamp(path):
             continue
+        # The stamp differs, but a copied file has another time and the same content: only the content decides.
         if sha256(read_bytes(path)) != digest:
             raise PipeError(
                 f"{writer.path}: image {sample.name!r} was computed from another {path} than lies there now",
@@ -95,12 +98,13 @@ def _sources(store: Store, image: int, repair: bool) -> Mapping[str, str]:
 
 def how_to_go_on(writers: Sequence[StoreWriter]) -> str:
     """Return which command continues a run: one that overwrites must not do so twice."""
+    # With --overwrite once more, the images committed by this run would be removed.
     begun = any(writer.overwrite and writer.store for writer in writers)
     return f"the same command{', without --overwrite,' if begun else ' again'} goes on where it stopped"
 
 
 def unwritable(writer: StoreWriter, image: int, images: Collection[int], error: OSError) -> PipeError:
-    """Return what to say when an image cannot be written: on a full disk, how much is needed and how much is left.
+    """Return the error for an image that cannot be written; on a full disk it says how much room is missing.
 
     Parameters
     ----------
@@ -119,7 +123,7 @@ def unwritable(writer: StoreWriter, image: int, images: Collection[int], error: 
 
 
 def require_committed(writer: StoreWriter, images: Collection[int]) -> None:
-    """Hold what a run has computed against what the store then has.
+    """Check that every image that a run has computed is in the store.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The loop: decode ahead, run the network, write behind."""
+"""Run loop: threads decode pictures ahead of the network and commit logits behind it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -71,17 +71,22 @@ def infer_images(
         except OSError as error:
             raise unwritable(writer, computed.image, images, error) from error
 
+    # A whole batch must be decoded before the network can start, and each thread has one more image at work.
     depth = batch_size + threads
     with (
+        # Outermost: the images stay claimed until the last encoder has finished.
         writer.claimed(images),
         side_by_side(model.device) as passes,
         thread_pool(threads) as decoders,
         thread_pool(passes) as networks,
+        # Not a `thread_pool`: after a failure this pool finishes what it has begun, so images that were computed
+        # are still committed.
         ThreadPoolExecutor(threads) as encoders,
     ):
         batches = batched(ahead(decoders, decoded, images, depth), batch_size)
         for _ in ahead(encoders, commit, _computed(model, writer, networks, passes, batches), depth):
             committed()
+    # Counted in the store itself, and not in this process: an image that got lost in a thread is found here.
     require_committed(writer, images)
 
 
@@ -99,6 +104,8 @@ def _computed(
         return batch, launch(model, transfer, [sample.pixels for _, sample in batch], writer.schema.precision, names)
 
     for batch, logits_of in behind(ahead(networks, launched, batches, passes), transfer.batches_behind):
+        # `behind` drew the next batch before this one's copies are waited for: on CUDA the device computes
+        # meanwhile.
         logits = logits_of()
         for position, (image, sample) in enumerate(batch):
             own = {name: values[position] for name, values in logits.items()}
@@ -164,6 +171,7 @@ def _to_device(pixels: Sequence[np.ndarray], device: torch.device) -> Tensor:
     """
     batch = torch.from_numpy(np.stack(pixels))
     if device.type == "cuda":
+        # A copy from pageable memory is never asynchronous on CUDA, whatever `non_blocking` says.
         batch = batch.pin_memory()
     return batch.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
 
@@ -171,8 +179,10 @@ def _to_device(pixels: Sequence[np.ndarray], device: torch.device) -> Tensor:
 def _begin(
     transfer: Transfer, array: str, output: Tensor, precision: str, names: Sequence[str]
 ) -> Callable[[], np.ndarray]:
+    # Class logits are few, so half precision would save little.
     dtype = torch.float32 if array == "class_logits" else getattr(torch, precision)
     converted = planes(output.to(dtype))
+    # After the conversion: a logit beyond 65504 becomes infinite only in float16.
     finite, values = transfer.begin(all_finite(converted)), transfer.begin(converted)
 
     def arrive() -> np.ndarray:
@@ -185,6 +195,7 @@ def _begin(
 
 
 def _not_finite(name: str, logits: Tensor) -> PipeError:
+    # On the network's own output: this tells a network that gives NaN from one whose logits do not fit float16.
     broken = int((~logits.isfinite()).sum())
     if broken:
         return PipeError(

@@ -136,6 +136,7 @@ def _at_a_glance(path: Path) -> Header | None:
         descriptor = os.open(path, os.O_RDONLY | NO_WAITING)
         try:
             status = os.fstat(descriptor)
+            # On the open descriptor: the file may have been replaced by a pipe since the folder was listed.
             if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
                 return None
             head = os.read(descriptor, HEAD_BYTES)
@@ -159,6 +160,7 @@ def _png_size(head: bytes) -> tuple[int, int] | None:
         if kind == b"IDAT":
             width, height = struct.unpack_from(">II", head, 16)
             return (height, width) if width and height else None
+        # eXIf, acTL and the like change what the picture is: these go to Pillow.
         if kind not in _HARMLESS:
             return None
         place += 12 + length
@@ -184,6 +186,7 @@ def _jpeg_size(head: bytes) -> tuple[int, int] | None:
 
 def _by_pillow(path: Path) -> Header:
     with Image.open(path, formats=FORMATS) as image:
+        # `getexif` parses more of the file, so it is called only where there is something to find.
         has_exif = "exif" in image.info or image.format in ("TIFF", "MPO")
         orientation = image.getexif().get(ORIENTATION, 1) if has_exif else 1
         return Header((image.height, image.width), orientation if isinstance(orientation, int) else 1)

@@ -131,6 +131,7 @@ def _values(mask: Image.Image, path: Path, rules: MaskRules) -> np.ndarray:
 
 def _array(data: bytes, path: Path) -> np.ndarray:
     with naming(path):
+        # A pickle inside an .npy would run code.
         values = np.load(io.BytesIO(data), allow_pickle=False)
     if values.ndim != 2 or values.dtype.kind not in "bui":
         raise PipeError(
@@ -161,6 +162,7 @@ def _single_channel(values: np.ndarray, path: Path, palette: Mapping[tuple[int, 
 
 
 def _by_palette(colour: np.ndarray, path: Path, palette: Mapping[tuple[int, int, int], int]) -> np.ndarray:
+    # One integer for each colour, so that `np.unique` sorts plain numbers and not rows of three.
     packed = (colour.astype(np.int32) * (1 << 16, 1 << 8, 1)).sum(axis=-1, dtype=np.int32)
     found, positions = np.unique(packed, return_inverse=True)
     colours = [(value >> 16, value >> 8 & 255, value & 255) for value in found.tolist()]

@@ -66,8 +66,10 @@ def prepare(
     labels = np.zeros((0, 0), np.uint8)
     if sample.mask:
         data, stamp = read_stamped(sample.mask)
+        # Masks are never resized to the input: scoring compares at the mask's own size.
         labels = masks.fitted(masks.codes(data, sample.mask, rules), picture.size[::-1], sample.mask, rules)
         sources |= {"mask_sha256": sha256(data), "mask_stamp": stamp, "mask_codes": code_counts(labels)}
+    # PIL says (width, height); everything here says (height, width).
     seen = picture.resize(input_size[::-1], Image.Resampling.BILINEAR)
     return Prepared(np.asarray(seen), np.asarray(seen.reduce(2)), (picture.height, picture.width), labels, sources)
 

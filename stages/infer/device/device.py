@@ -10,7 +10,7 @@ from logitpipe.stages.cores import available_cores
 
 BATCH_ON_ACCELERATOR = 4
 MOST_BACKGROUND_THREADS = 8
-"""Beside a network on the same cores, which are its own most of the time."""
+"""Most threads that decode or encode on the same cores as the network, which needs these most of the time."""
 MOST_PASSES = 4
 """Forward passes side by side on a CPU: each has memory of its own for what flows through the network."""
 
@@ -33,7 +33,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """Return what the device is, in words where CUDA has them."""
+    """Return the model of a CUDA device, and of any other its type."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
@@ -50,12 +50,13 @@ def background_threads(device: torch.device) -> int:
 
 @contextmanager
 def side_by_side(device: torch.device) -> Iterator[int]:
-    """Divide a CPU among several forward passes, and give their number; elsewhere it is one.
+    """Split a CPU's cores among several forward passes and yield their number; 1 on other devices.
 
     A pass that has all cores waits in each layer for the core that a decoder or an encoder has just taken. Passes
     that have a core or a few for themselves do not wait for one another.
     """
     before = torch.get_num_threads()
+    # Torch counts the machine's cores; in a container fewer may be granted.
     cores = min(before, available_cores())
     passes = min(cores, MOST_PASSES) if device.type == "cpu" else 1
     torch.set_num_threads(cores // passes)

@@ -1,10 +1,10 @@
-"""The order in which logits lie in memory: networks give channels innermost, stores want planes."""
+"""Memory order of logits: networks give channels innermost, stores want one plane for each channel."""
 
 import torch
 from torch import Tensor
 
 STRIP = 8
-"""Rows that are turned together: on a CPU, what is read and written of so few stays in the second-level cache."""
+"""Rows that are reordered together; so few stay in a CPU's second-level cache."""
 
 
 def planes(logits: Tensor) -> Tensor:
@@ -13,6 +13,7 @@ def planes(logits: Tensor) -> Tensor:
         return logits.contiguous()
     turned = torch.empty(logits.shape, dtype=logits.dtype)
     for y in range(0, logits.shape[2], STRIP):
+        # Strip by strip and not in one call, so that it stays in the cache: see STRIP.
         turned[:, :, y : y + STRIP] = logits[:, :, y : y + STRIP]
     return turned
 

@@ -1,4 +1,4 @@
-"""Logits on their way from the device to the host."""
+"""Copies of logits from the device to the host."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ Arrival = Callable[[], Tensor]
 
 
 class Transfer:
-    """Copies from one device to the host, behind what it computes.
+    """Asynchronous copies from one device to the host.
 
     From CUDA they go into page-locked memory on a stream of their own, so that the network's next batch does not
     wait for them. Other devices copy at once.
@@ -25,11 +25,11 @@ class Transfer:
 
     @property
     def batches_behind(self) -> int:
-        """How many batches should be computed before the first one's copies are waited for."""
+        """Batches to launch before waiting for the oldest copy; 0 = synchronous."""
         return 0 if self._stream is None else 1
 
     def begin(self, tensor: Tensor) -> Arrival:
-        """Copy a tensor, once the device has computed it."""
+        """Start to copy a tensor to the host, after the device has computed it."""
         if self._stream is None:
             host = tensor.cpu()
             return lambda: host
@@ -37,6 +37,7 @@ class Transfer:
 
 
 def _begin_on(stream: torch.cuda.Stream, tensor: Tensor) -> Arrival:
+    # The copy must not start before the network has computed the tensor.
     stream.wait_stream(torch.cuda.current_stream(tensor.device))
     with torch.cuda.stream(stream):
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)

@@ -19,11 +19,11 @@ CONTAINERS = (
 """Names under which trainings keep a state dict among other things."""
 
 WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-"""What torch's wrappers of a part of a network leave anywhere in a key."""
+"""Names that torch's wrappers of a part of a network insert anywhere in a key."""
 
 PREFIXES = ("module.", "model.", "network.", "net.", "eomt.", "_forward_module.", *WRAPPERS)
 SIBLINGS = ("student", "teacher")
-"""Prefixes of which the one is not the other: distillation keeps two networks in one state dict."""
+"""Prefixes of two different networks in one state dict, as distillation saves them."""
 
 SHOWN = 4
 NESTED = 8
@@ -83,9 +83,11 @@ def read_raw(path: Path, key: str | None = None) -> tuple[dict[str, Tensor], Seq
     file = read_weight_file(path)
     content = _chosen(file.content, key, path) if key else _unwrap(file.content, path)
     state = file.load(_entries(content, path))
+    # Who names a state dict with a key has chosen between siblings.
     if key is None:
         _refuse_siblings(state, path)
     _require_real(state, path)
+    # After the check of sizes: the conversion would make room for a tensor that is mostly a claim.
     weights = {name: _float32(value) for name, value in state.items()}
     _require_finite(weights, path)
     return weights, file.objects
@@ -107,6 +109,7 @@ def without_prefixes(state: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]
         if stripped is None:
             return
         yield stripped
+        # One prefix at a time and then all again: wrappers nest in any order (`module.model.`, `model.module.`).
         shorter = (_without(prefix, stripped) for prefix in PREFIXES)
         stripped = next((state for state in shorter if state), None)
 
@@ -121,6 +124,7 @@ def _without(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor] | No
     """Take off one prefix; None where few weights carry it, or two keys would become one."""
     weights = [key for key in state if not key.startswith("criterion.")]
     stripped = {key.removeprefix(prefix): value for key, value in state.items()}
+    # More than half of the keys: a network may have a part of its own called `model.` or `net.`.
     common = 2 * sum(key.startswith(prefix) for key in weights) > len(weights)
     return stripped if common and len(stripped) == len(state) else None
 
@@ -138,6 +142,7 @@ def _unwrap(content: object, path: Path) -> object:
         inner = {}
         if isinstance(content, dict):
             inner = {name: content[name] for name in CONTAINERS if isinstance(content.get(name), dict)}
+        # A checkpoint may have an empty `ema` beside its weights: only dicts with tensors count.
         full = [name for name, value in inner.items() if _holds_tensors(value)]
         if len(full) > 1:
             raise UsageError(f"{path} holds several state dicts, under {', '.join(full)}", "weights-key")
@@ -232,6 +237,7 @@ def _require_real(state: Mapping[str, Tensor], path: Path) -> None:
             f"Weights must be plain numbers; in {path}, {len(odd)} of {len(state)} entries are not ({some(odd)}: "
             f"{state[odd[0]].dtype}). Save the weights as float32."
         )
+    # `nbytes` counts by shape, so a stride of 0 shows here as it will in memory after a copy.
     claimed, size = sum(value.nbytes for value in state.values()), path.stat().st_size
     if claimed > 2 * size:
         raise PipeError(

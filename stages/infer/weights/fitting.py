@@ -1,4 +1,4 @@
-"""A state dict and a network: what sizes it tells, and whether it fits key by key."""
+"""Read sizes of a network off a state dict, and load the state dict if it fits key by key."""
 
 from collections.abc import Collection, Mapping
 from typing import TypeVar
@@ -39,6 +39,8 @@ def fit(module: Module, state: Mapping[str, Tensor], unused: Collection[str] = (
     PipeError
         Naming the keys that are missing, left over or of another shape.
     """
+    # Compared here and not by torch's `strict`: its error lists hundreds of keys, and it does not look at the kind
+    # of number.
     expected = module.state_dict()
     faults = _faults(expected, {key: state[key] for key in state if key not in unused})
     if faults:
@@ -47,6 +49,7 @@ def fit(module: Module, state: Mapping[str, Tensor], unused: Collection[str] = (
             "Check --network, --weights and --config; nothing runs on weights that do not fit."
         )
     loaded = {key: _counter() if _training_only(key) else state[key].to(like.dtype) for key, like in expected.items()}
+    # `assign`: a module on the meta device has no memory to copy into.
     module.load_state_dict(loaded, assign=True)
     return module.eval().requires_grad_(False)
 

@@ -1,4 +1,4 @@
-"""Pickles read as data: dense tensors and plain values become what they are, everything else a name.
+"""Safe reader of pickles: it makes dense tensors and plain values, and a name in place of everything else.
 
 A pickle is a program that calls whatever it names. Here every name leads to one of the few functions of `BUILDERS`
 or to an inert `Foreign`, so nothing that a file asks for is imported, constructed or called. A network or a
@@ -41,11 +41,11 @@ ORDINARY = {
     "torch.device",
     *(str(dtype) for dtype in STORAGES.values()),
 }
-"""What checkpoints hold besides and nobody misses: not made either, and not worth a word."""
+"""Objects that are common in checkpoints and not needed: they are not made, and no note is given."""
 
 
 class Foreign:
-    """Stands for an object that is not made: it takes items and state, and forgets them."""
+    """Placeholder for an object that is not made; it ignores items and state."""
 
     __slots__ = ("name",)
 
@@ -100,6 +100,7 @@ def _dictionary(items: dict[object, object] | Iterable[tuple[object, object]] = 
 
 
 def _tensor(storage: object, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: object) -> object:
+    # A storage that was not made is a `Foreign`; handed on, its name tells what the entry was.
     return StoredTensor(storage, offset, shape, stride) if isinstance(storage, Storage) else storage
 
 
@@ -166,9 +167,11 @@ class _Global:
         self.name, self.reader = name, reader
 
     def __call__(self, *arguments: object) -> object:
+        # Counted over the whole pickle: many small copies are as bad as one large one.
         self.reader.copied += sum(len(argument) for argument in arguments if isinstance(argument, Sized))
         if self.reader.copied > MOST_COPIED:
             raise pickle.UnpicklingError("its calls copy more than tensors need")
+        # The only call in this file that a pickle can trigger; what is not in the dict becomes inert.
         build = BUILDERS.get(self.name)
         return build(*arguments) if build else Foreign(self.name)
 
@@ -212,6 +215,7 @@ class _Reader(pickle._Unpickler):
         if pid[0] == "module":
             return pid[1]
         kind, key, count, view = pid[1].name, pid[2], pid[4], pid[5] if len(pid) > 5 else None
+        # A view is a part of another storage, in old files alone; its numbers lie elsewhere, so it is not read.
         if kind not in STORAGES or view is not None:
             return Foreign(kind)
         self.storages[str(key)] = storage = Storage(STORAGES[kind], str(key), int(count))
@@ -230,6 +234,7 @@ class _Reader(pickle._Unpickler):
         """Call the class, where pickle would call its `__new__`."""
         stack: list[Any] = self.stack  # type: ignore[attr-defined]
         arguments = stack.pop()
+        # The class is a `_Global` here, whose call is checked. Its `__new__` would not be.
         stack[-1] = stack[-1](*arguments)
 
     def load_newobj_ex(self) -> None:
@@ -237,6 +242,8 @@ class _Reader(pickle._Unpickler):
         self.stack.pop()  # type: ignore[attr-defined]
         self.load_newobj()
 
+    # The base class finds its handlers in this table and not by method name: overriding the methods alone changes
+    # nothing.
     dispatch[pickle.EMPTY_DICT[0]] = load_empty_dictionary  # type: ignore[assignment]
     dispatch[pickle.DICT[0]] = load_dict  # type: ignore[assignment]
     dispatch[pickle.NEWOBJ[0]] = load_newobj  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Weight files: from bytes that nobody vouches for to what they hold, or an error in clear words."""
+"""Reader of weight files from untrusted sources: it returns their content or a clear error."""
 
 import hashlib
 import io
@@ -66,6 +66,8 @@ def _read_tensor(stored: StoredTensor, bytes_of: BytesOf, read: dict[Storage, Te
     storage = stored.storage
     if storage not in read:
         numbers = bytes_of(storage)
+        # The count in the pickle is only a claim: without this, a shorter storage would pass as long as no tensor
+        # reaches its end.
         if len(numbers) != storage.count * storage.dtype.itemsize:
             raise ValueError("a storage of another length than its pickle says")
         read[storage] = (
@@ -137,6 +139,7 @@ def _head(path: Path) -> bytes:
 
 def _form(path: Path, head: bytes) -> str:
     """Tell the form by the content: safetensors open with the length of a JSON header in 8 bytes, then the header."""
+    # The suffix first: who names a file .safetensors relies on no pickle being read, even if the content is one.
     if path.suffix == ".safetensors" or head[8:9] == b"{":
         return "safetensors"
     if head.startswith(b"PK"):
@@ -178,6 +181,8 @@ def _zipped_pickle(path: Path, archive: zipfile.ZipFile) -> bytes:
             f"A weight file must hold plain, dense tensors; {path} is TorchScript, which is code. "
             "Save the state dict alone: torch.save(model.state_dict(), path)."
         )
+    # torch.save stores members uncompressed. A sum beyond the file's size means compression or lies: a zip bomb
+    # ends here.
     if sum(member.file_size for member in members) > path.stat().st_size:
         raise _refusal(path, "a zip archive whose members are compressed, or claim more bytes than it has")
     names = [member.filename for member in members]
@@ -201,6 +206,7 @@ def _read_legacy(path: Path) -> WeightFile:
         storage = found.storages[key]
         places[key] = place
         place += COUNT.size + storage.count * storage.dtype.itemsize
+    # Before any storage is read: counts in the pickle are only claims.
     if place > path.stat().st_size:
         raise ValueError("storages of more bytes than the file has")
 

@@ -50,6 +50,8 @@ def layout_named(name: str) -> Layout:
 def fitting_layouts(tree: Tree) -> Mapping[str, Layout]:
     """Return the layouts that a folder looks like: the special ones, and general ones only without them."""
     fitting = {name: layout for name, layout in LAYOUTS.items() if layout.recognises(tree)}
+    # General layouts ask for no more than folders such as `images/`, which special ones may have too: then two
+    # would fit.
     return {name: layout for name, layout in fitting.items() if not layout.general} or fitting
 
 

@@ -89,6 +89,7 @@ def _pictures(tree: Tree) -> list[str]:
 
 def _picture_of(name: str, pictures: Mapping[str, str]) -> str | None:
     """Return the picture of a mask: of its whole name, or of the name that its source gave it."""
+    # The whole name first: in FS Static pictures have the number too.
     return pictures.get(name) or pictures.get(re.sub(r"^\d+_", "", name))
 
 

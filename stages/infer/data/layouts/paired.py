@@ -61,6 +61,7 @@ class Paired:
         if not tree.has(pair.masks) and (not self.other_masks or tree.has(self.other_masks)):
             return False
         pictures = tree.files(pair.images).pictures
+        # All pictures, not any: one name that matches by chance must not decide what the codes mean.
         if self.marks and not (pictures and all(re.search(self.marks, picture) for picture in pictures)):
             return False
         if not (pair.mask_end or self.not_beside):
@@ -87,6 +88,7 @@ class Paired:
         if pair.images == pair.masks:  # masks lie among the pictures, in folders that bear the pictures' names
             inside = pair.mask_end.partition("/")[0] + "/"
             pictures = {picture: key for picture, key in pictures.items() if inside not in picture}
+        # Before the masks are looked up: two pictures of one stem would both take the same mask.
         _refuse_shared(tree, pair, pictures)
         masks, strangers = _masks(tree, pair)
         image_root, mask_root = tree.path / pair.images, tree.path / pair.masks
@@ -112,6 +114,7 @@ class Paired:
     def _wanted(self, pictures: dict[str, str]) -> list[tuple[str, str]]:
         if not (self.kept or self.dropped_names or self.dropped_indices):
             return list(pictures.items())
+        # Sorted by the common part of the name: the indices to drop count in this order on every system.
         kept = sorted((item for item in pictures.items() if re.search(self.kept, item[0])), key=lambda item: item[1])
         counted = [item for index, item in enumerate(kept) if index not in self.dropped_indices]
         return [item for item in counted if not (self.dropped_names and re.search(self.dropped_names, item[0]))]
@@ -128,6 +131,7 @@ def _masks(tree: Tree, pair: Pair) -> tuple[dict[str, str], list[str]]:
         key = _key(mask, pair.mask_end)
         if not key:
             strangers.append(mask)
+        # Lossless endings come first in MASK_SUFFIXES: a PNG wins over a JPEG of the same mask.
         elif key not in masks or _rank(ending) < _rank(suffix(masks[key])):
             masks[key] = mask
     return masks, [] if pair.images == pair.masks else strangers
@@ -144,7 +148,7 @@ def _key(path: str, end: str) -> str:
 
 
 def _refuse_shared(tree: Tree, pair: Pair, pictures: dict[str, str]) -> None:
-    """A mask belongs to a stem, and on many file systems to a stem in any case and any form of its letters."""
+    """Refuse two pictures whose stems differ only in case or Unicode form: many file systems see one name."""
     folded = sorted((unicodedata.normalize("NFC", key.casefold()), picture) for picture, key in pictures.items())
     for (one, first), (other, second) in pairwise(folded):
         if one == other:

@@ -48,6 +48,8 @@ class _ByCodes(Paired):
         if not super().recognises(tree):
             return False
         found = self._codes_of_first(tree)
+        # Shifted codes (1 to 14) read as unshifted ones (0 to 13) would take a wrong class for the anomaly, without
+        # an error.
         return 0 in found if self.shift == 0 else bool(found) and (0 not in found or 14 in found)
 
     def _codes_of_first(self, tree: Tree) -> set[int]:

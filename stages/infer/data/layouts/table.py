@@ -58,6 +58,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     except (OSError, ValueError, csv.Error) as error:
         raise PipeError(f"{path}: cannot be read as CSV ({error})") from error
     for line, row in enumerate(rows, 2):
+        # csv.DictReader puts surplus values under None.
         if None in row or not row["image"]:
             raise PipeError(f"{path}: line {line}: expected a picture and as many values as there are columns")
     return rows

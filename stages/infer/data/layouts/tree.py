@@ -107,6 +107,7 @@ def _walk(folder: Path, prefix: str, found: Files, above: tuple[tuple[int, int],
             found.others.append(path)
         else:
             status = entry.stat()
+            # By device and inode: a link that leads back would otherwise be followed for ever.
             if (identity := (status.st_dev, status.st_ino)) in above:
                 raise PipeError(f"{folder / entry.name}: this link leads back to a folder above it", "take-out")
             _walk(folder / entry.name, f"{path}/", found, (*above, identity))

@@ -1,4 +1,4 @@
-"""Backbones that lack parts which others have, or that are differences to another file, made whole.
+"""Complete a backbone's weights: add parts that it lacks, and add differences to their base weights.
 
 A vision transformer without registers, class position or layer scale is one with none, a sum and ones; so there is
 one network for all.
@@ -37,6 +37,7 @@ def complete(state: Mapping[str, Tensor], base: Mapping[str, Tensor] | None) -> 
     """
     weights = upstream_layout(state)
     if base is not None:
+        # In one layout: keys of differences and base must be the same before they are added.
         weights |= _sums(weights, upstream_layout(base))
     elif is_rotary(state):
         _refuse_differences(weights)
@@ -46,6 +47,7 @@ def complete(state: Mapping[str, Tensor], base: Mapping[str, Tensor] | None) -> 
         _complete_prefix(weights)
     for key in [key for key in weights if key.endswith(".norm2.weight") and key.startswith(BACKBONE)]:
         for scale in ("ls1", "ls2"):
+            # A factor of one changes nothing: a backbone without layer scale is one whose scales are all one.
             weights.setdefault(key.replace("norm2.weight", f"{scale}.gamma"), torch.ones_like(weights[key]))
     return weights
 
@@ -57,6 +59,7 @@ def _complete_prefix(weights: dict[str, Tensor]) -> None:
     weights[REGISTERS] = weights[CLASS][:, :0]
     positions = weights.get(POSITIONS)
     if positions is not None and _has_class(positions.shape[1]):
+        # The network adds positions to patches alone, so the class token takes its own position in here.
         weights[CLASS] = weights[CLASS] + positions[:, :1]
         weights[POSITIONS] = positions[:, 1:]
 

@@ -44,6 +44,7 @@ def load_config(path: Path | str) -> Mapping[str, Any]:
         raise PipeError(f"A config must be readable; {path}: {reason}. Check --config.")
     try:
         text = Path(path).read_text(encoding="utf-8")
+        # Before the parser builds anything: `safe_load` expands aliases and may fill memory.
         _refuse_bombs(text, path)
         config = yaml.safe_load(text)
     except OSError as error:
@@ -118,6 +119,7 @@ def check_config(config: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> 
         for place, value in statements(config, fact):
             _agree(place, value, fact, facts)
     for place, value in statements(config, "masked_attention"):
+        # True contradicts nothing, see above; only False promises something about the weights.
         if value is False:
             _agree(place, value, "masked_attention", facts)
     for place, name in statements(config, "backbone"):

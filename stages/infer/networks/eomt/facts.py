@@ -1,4 +1,4 @@
-"""What EoMT weights say about the network that they belong to."""
+"""Read the architecture of an EoMT off its weights."""
 
 import re
 from collections.abc import Mapping
@@ -40,17 +40,20 @@ def read_facts(
     mlp_width, mlp_inputs = (shape(state, f"{BACKBONE}.blocks.0.mlp.{fc}.weight", rank=2) for fc in ("fc1", "fc2"))
     facts = {
         "width": width,
+        # Numbers counted, not the largest taken: a hostile key "blocks.999999." must not build a million blocks.
         "depth": len({match[1] for key in state if (match := re.match(rf"{BACKBONE}\.blocks\.(\d+)\.", key))}),
         "heads": width // HEAD_WIDTH,
         "mlp_width": mlp_inputs[1],
         "patch_size": patch_size,
         "register_tokens": shape(state, f"{BACKBONE}.reg_token", rank=3)[1],
         "queries": shape(state, "q.weight", rank=2)[0],
+        # The class head has one more row than classes, for "no object".
         "classes": shape(state, "class_head.weight", rank=2)[0] - 1,
         "query_blocks": len(probs),
         "attn_mask_probs": probs,
         "masked_attention": any(probs),
     }
+    # SwiGLU's first layer gives gates and values at once, so it is twice as wide as the second layer's input.
     if mlp_width[0] == 2 * mlp_inputs[1]:
         facts["gated_mlp"] = True
     if POSITIONS not in state:

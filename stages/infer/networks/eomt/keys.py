@@ -1,4 +1,4 @@
-"""The two layouts in which EoMT weights are shared, upstream and Hugging Face, as one."""
+"""Convert the key layouts of EoMT weights (upstream, Hugging Face) to upstream's."""
 
 import re
 from collections.abc import Mapping
@@ -53,6 +53,7 @@ def upstream_layout(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     converted = any(key.startswith("embeddings.") for key in state)
     if not (converted or is_rotary(state)):
         return dict(state)
+    # Fused before the renaming: the two functions look for the names as they were.
     fused = _fuse_gates(_fuse_projections(state))
     renamed = {_upstream_key(key): value for key, value in fused.items() if key != "embeddings.mask_token"}
     if POSITIONS in renamed and renamed[POSITIONS].ndim == 2:
@@ -64,6 +65,7 @@ def upstream_layout(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _upstream_key(key: str) -> str:
+    # All patterns in order, as several parts of one key may need a new spelling.
     for pattern, spelling in SPELLINGS.items():
         key = re.sub(pattern, spelling, key)
     return key

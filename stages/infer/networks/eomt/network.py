@@ -94,10 +94,13 @@ class EoMT(SegmentationNetwork):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images [B, 3, H, W], RGB in 0..1 -> mask logits [B, Q, H/4, W/4] and class logits [B, Q, K + 1]."""
         blocks = list(self.encoder.backbone.blocks)
+        # One mask share for each query block, and these are the last ones.
         first = len(blocks) - len(self.masked)
         x, rotation = self.encoder(images), self.encoder.backbone.rotation(images.device)
         for block in blocks[:first]:
             x = block(x, None, rotation)
+        # Queries in front: `_normed` and `_attention_mask` count on this order (queries, class token, registers,
+        # patches).
         x = torch.cat([self.q.weight.expand(len(x), -1, -1), x], dim=1)
         for block, masked in zip(blocks[first:], self.masked, strict=True):
             x = block(x, self._attention_mask(x) if masked else None, rotation)
@@ -125,6 +128,8 @@ class EoMT(SegmentationNetwork):
         masks = functional.interpolate(
             self._mask_logits(*self._normed(x)), self.encoder.backbone.grid, mode="bilinear"
         )
+        # All true but the block of queries (rows) on patches (columns): class token and registers stay visible, so
+        # no row is ever empty.
         allowed = torch.ones(len(x), x.shape[1], x.shape[1], dtype=torch.bool, device=x.device)
         allowed[:, :Q, Q + self.encoder.backbone.prefix_tokens :] = masks.flatten(2) > 0
         return allowed[:, None]
@@ -155,11 +160,13 @@ def build(
     weights = complete(state, base)
     facts = read_facts(weights, config, masked_attention)
     patch_size = facts["patch_size"]
+    # Before the division below, which would silently drop what is left over.
     check_input_size(input_size, patch_size)
     grid = (input_size[0] // patch_size, input_size[1] // patch_size)
     if POSITIONS in weights:
         old = embedding_grid(shape(weights, POSITIONS, rank=3)[1], grid, _stated_grid(config, patch_size))
         weights[POSITIONS] = resize_position_embedding(weights[POSITIONS], old, grid)
+    # Without memory: every tensor comes from the weights, and `fit` puts them in.
     with torch.device("meta"):
         module = EoMT(facts, grid)
     return fit(module, weights, unused=("attn_mask_probs",))

@@ -137,6 +137,7 @@ class ViT(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.reg_token = nn.Parameter(torch.zeros(1, registers, width))
         positions = nn.Parameter(torch.zeros(1, grid[0] * grid[1], width))
+        # Registered as None, so that the state dict of a rotary network has no such key and `fit` expects none.
         self.register_parameter("pos_embed", None if self.rotary else positions)
         self.patch_embed = PatchEmbed(width, facts["patch_size"])
         self.blocks = nn.ModuleList(Block(width, mlp(width, facts["mlp_width"]), eps) for _ in range(facts["depth"]))
@@ -158,7 +159,7 @@ class ViT(nn.Module):
         return torch.cat([prefix, tokens if self.rotary else tokens + self.pos_embed], dim=1)
 
     def rotation(self, device: torch.device) -> Rotation | None:
-        """By what queries and keys are turned at each patch of the grid; None with a position embedding."""
+        """Rotary position embedding of the grid's patches; None where the network has a learned one."""
         return rotation_of(self.grid, device) if self.rotary else None
 
 
@@ -167,6 +168,7 @@ def rotation_of(grid: tuple[int, int], device: torch.device) -> Rotation:
 
     The angle of frequency f at a patch is 2 pi times its centre's place from -1 to 1, divided by base^(4 f / width).
     """
+    # 16 frequencies: times two sides, and times two for the pairs in `rotated`, they fill the 64 numbers of a head.
     frequencies = ROTARY_BASE ** -torch.arange(0, 1, 4 / HEAD_WIDTH, dtype=torch.float32, device=device)
     y, x = (2 * (torch.arange(side, dtype=torch.float32, device=device) + 0.5) / side - 1 for side in grid)
     centres = torch.stack(torch.meshgrid(y, x, indexing="ij"), dim=-1).flatten(0, 1)
@@ -176,6 +178,7 @@ def rotation_of(grid: tuple[int, int], device: torch.device) -> Rotation:
 
 def rotated(x: Tensor, rotation: Rotation) -> Tensor:
     """Turn the last tokens of [B, heads, N, HEAD_WIDTH]; number i of a head makes a pair with number i + half."""
+    # Only the patches have a place; class token, registers and queries stand before them and are not turned.
     cos, sin = (values.to(x.dtype) for values in rotation)
     before, patches = x[..., : -len(cos), :], x[..., -len(cos) :, :]
     first, second = patches.chunk(2, dim=-1)
@@ -190,6 +193,7 @@ def embedding_grid(tokens: int, grid: tuple[int, int], declared: tuple[int, int]
     Raises PipeError where none of these has that many tokens, or where both of the latter do.
     """
     candidates = {declared} if declared else {_scaled(grid, tokens), _scaled((1, 1), tokens)}
+    # Two grids of as many tokens are an error: a wrong one would give wrong logits without any sign.
     fitting = [(h, w) for h, w in candidates if h * w == tokens]
     if len(fitting) != 1:
         tried = " or ".join(f"{h}x{w}" for h, w in sorted(candidates))
