@@ -1,4 +1,4 @@
-"""What each pixel of each image is under a protocol, at the evaluation size."""
+"""Labels of the pixels (normal, anomaly, ignored) under a protocol, at the evaluation size."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol as TypingProtocol
@@ -11,11 +11,11 @@ from logitpipe.stages.score.labels import classify, codes_for, resize_nearest
 from logitpipe.stages.score.protocols import Protocol
 
 KEPT_OF_THINNED = 10
-"""Where a protocol thins, it keeps one pixel of so many."""
+"""A protocol that thins keeps one pixel of this many."""
 
 
 class Truth(TypingProtocol):
-    """What each pixel of the images of a store is."""
+    """Source of the labels of a store's images."""
 
     store: Store
 
@@ -44,6 +44,7 @@ class GroundTruth:
         labels = self._classified(image)
         if labels is not None and image in self.offsets:
             labels = labels.copy()
+            # Counted on from the images before it: of all pooled pixels every tenth is kept, not of each image anew.
             kept = np.arange(self.offsets[image], self.offsets[image] + labels.size) % KEPT_OF_THINNED == 0
             labels.reshape(-1)[~kept] = IGNORED
         return labels
@@ -53,6 +54,7 @@ class GroundTruth:
         codes = self.store.labels(image)
         if codes.size == 0:  # a picture without a mask
             return None
+        # Before anomalies are looked for: a small one may vanish at the size of the network.
         if schema.kind == "pixel" and self.protocol.pixel_size == "network":
             codes = resize_nearest(codes, schema.logits_shape[1:])
         labels = classify(codes, self.table, f"{self.store.path}: image {schema.images[image]!r}")
@@ -62,6 +64,7 @@ class GroundTruth:
         """Yield each image with the number of pixels pooled before it, if the protocol thins this store."""
         if self.protocol.thin_above is None or self.store.schema.kind != "mask":
             return
+        # By path, whatever order the images are asked for in: else other pixels would be kept.
         by_path = sorted(images, key=lambda image: self.store.schema.images[image])
         counted = [(image, labels.size) for image in by_path if (labels := self._classified(image)) is not None]
         sizes = [size for _, size in counted]

@@ -46,6 +46,7 @@ class Picture:
         IntegrityError
             Some logits are NaN or infinite.
         """
+        # Min and max are known only once the whole map is there, and own functions return maps: no counting by rows.
         mapped = [i for i in pairs if plan.min_max(plan.pairs[i].method) or _is_own(plan, i)]
         with self._named():
             self.logits.count(plan, [i for i in pairs if i not in mapped], self.labels, counts, above)
@@ -95,6 +96,7 @@ class Picture:
         try:
             yield
         except IntegrityError as error:
+            # Kernels know neither stores nor names; the error gets both here.
             raise error.at(self.store, self.name) from error
 
 
@@ -110,6 +112,7 @@ def read_picture(store: Store, truth: Truth, image: int) -> Picture | None:
     PipeError
         Its mask holds a code that the protocol does not know.
     """
+    # Labels first: an image that the protocol skips costs no reading of logits.
     labels = truth.labels(image)
     if labels is None:
         return None

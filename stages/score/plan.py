@@ -13,7 +13,7 @@ from logitpipe.stages.score.methods.own import is_own, load_own, serves
 from logitpipe.stages.score.protocols import Protocol
 
 UNIT_BINS = Bins(14, negative=(-126, -125), positive=(-126, 1))
-"""For scores that a protocol has brought to 0..1; at low temperatures they fill float32 down to its end."""
+"""Bins of scores that a protocol scales to 0..1; at low temperatures these reach the smallest normal float32."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,7 @@ def make_plan(
             f"--methods: none of {', '.join(methods or ())} can be computed from the {schema.kind} store of "
             f"{schema.network} on {schema.dataset}; there are {', '.join(served)}"
         )
+    # A temperature that was given twice must not be counted twice.
     unique = tuple(dict.fromkeys(pairs))
     return Plan(schema, protocol, tuple(dict.fromkeys(temperatures)), unique, tuple(thresholds), tuple(own.items()))
 

@@ -81,6 +81,7 @@ def with_choices(protocol: Protocol, choices: Mapping[str, str]) -> Protocol:
                 f"--set {name}: no such field of a protocol; there are {', '.join(sorted(known)).replace('_', '-')}"
             )
         value: Any = _parse(key, text)
+        # The name goes into every row: figures of a changed protocol cannot pass for those of the original.
         protocol = replace(protocol, **{key: value}, name=f"{protocol.name}+{name}={text}")
     return protocol
 
@@ -88,6 +89,7 @@ def with_choices(protocol: Protocol, choices: Mapping[str, str]) -> Protocol:
 def to_document(protocol: Protocol) -> dict[str, Any]:
     """Return a protocol with all its fields as JSON has it; `from_document` reads it back."""
     plain = asdict(protocol)
+    # JSON has no sets, and a sorted list makes equal protocols equal texts.
     if protocol.label_codes:
         plain["label_codes"] = {meaning: sorted(codes) for meaning, codes in plain["label_codes"].items()}
     return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in plain.items()}

@@ -20,9 +20,9 @@ FIGURES = ("auprc", "fpr95", "auroc")
 
 RESAMPLES, SEED, LEVEL = 2000, 0, 0.95
 EXACT_IMAGES = 14
-"""Up to so many images all their 2^n signs are tried."""
+"""Most images for which all 2^n signs are tried."""
 SIGNS = 20_000
-"""So many draws of signs for more images: the standard error of a p of 0.05 is 0.0015."""
+"""Number of random signs for more images: the standard error of a p of 0.05 is 0.0015."""
 
 Rule = Literal["first", "linear", "above"]
 _RULES = {"first": replicates.FIRST, "linear": replicates.LINEAR, "above": replicates.ABOVE}
@@ -135,7 +135,9 @@ def bca(values: np.ndarray, resampled: np.ndarray, left_out: np.ndarray, z: floa
     """Return BCa intervals (Efron, 1987) that reach `z` standard deviations to either side: float64 (..., 2)."""
     B = resampled.shape[-1]
     below = (resampled < values[..., None]).mean(axis=-1) + (resampled == values[..., None]).mean(axis=-1) / 2
+    # Clipped by half a resample: where all of them lie on one side, the bias would be infinite.
     bias = ndtri(np.clip(below, 0.5 / B, 1 - 0.5 / B))[..., None]
+    # An image without which a class has no pixel has no influence that could be computed; it counts as 0.
     influence = np.nan_to_num(np.nanmean(left_out, axis=-1, keepdims=True) - left_out)
     squares = (influence**2).sum(axis=-1, keepdims=True)
     cubes = (influence**3).sum(axis=-1, keepdims=True)
@@ -150,7 +152,7 @@ def bca(values: np.ndarray, resampled: np.ndarray, left_out: np.ndarray, z: floa
 
 
 def sign_flip(differences: np.ndarray, seed: int = SEED) -> np.ndarray:
-    """Return how likely means as far from 0 are where each image's difference has either sign: float64 (pairs,).
+    """Return p values of the sign-flip test for a mean difference of 0: float64 (pairs,).
 
     The two-sided test of Fisher (1935): exact up to EXACT_IMAGES images, of SIGNS draws beyond.
 
@@ -176,6 +178,7 @@ def sign_flip(differences: np.ndarray, seed: int = SEED) -> np.ndarray:
 def holm(p: np.ndarray) -> np.ndarray:
     """Return p values corrected for their number (Holm, 1979): float64 (tests,)."""
     order = np.argsort(p)
+    # A corrected p must not be smaller than that of a test with a smaller p: hence the running maximum.
     steps = np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order])
     corrected = np.empty(len(p))
     corrected[order] = np.minimum(steps, 1)
@@ -222,6 +225,7 @@ def choice(values: Sequence[float], resampled: np.ndarray, reference: int) -> Ch
 def _weighted(counts: np.ndarray, weights: np.ndarray, rule: Rule) -> np.ndarray:
     """Return the figures of one row with its images weighted: float64 (n, 3)."""
     images, classes, _ = counts.shape
+    # Bins that are empty in all images stay empty in every resample; leaving them out makes the product smaller.
     filled = counts.any(axis=(0, 1))
     pooled = weights @ counts[..., filled].reshape(images, -1).astype(np.float32)
     return replicates.figures_of(pooled.reshape(len(weights), classes, int(filled.sum())), _RULES[rule])

@@ -40,6 +40,7 @@ def class_ious(confusion: np.ndarray) -> tuple[float | None, ...]:
     confusion : int (K, K), [label, prediction]
     """
     hits = np.diagonal(confusion)
+    # Hits lie in a row and in a column, and count once.
     unions = confusion.sum(axis=0) + confusion.sum(axis=1) - hits
     return tuple(int(hit) / int(union) if union else None for hit, union in zip(hits, unions, strict=True))
 

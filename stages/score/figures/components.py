@@ -95,6 +95,7 @@ def match(sizes: Sizes, predicted: np.ndarray, truth: np.ndarray, pieces: np.nda
     """
     is_kept = np.concatenate([[True], _within(truth, sizes.truth)])
     pieces = pieces[_within(predicted, sizes.predicted)[pieces[:, 0]] & is_kept[pieces[:, 1]]]
+    # One integer for each pair of components: a pair may meet in many stretches, which are added up.
     met, same = np.unique(pieces[:, 0] * is_kept.size + pieces[:, 1], return_inverse=True)
     pixels = _summed(same, pieces[:, 2], met.size)
     j, i = np.divmod(met, is_kept.size)

@@ -52,6 +52,7 @@ def operating_points(curve: Curve) -> np.ndarray:
         return np.full((3, POINTS), np.nan, np.float32)
     TP, FP = (np.concatenate([[0], np.cumsum(counts)]) for counts in (curve.p, curve.n))
     s, marks = TP / P + FP / N, np.linspace(0, 2, STEPS + 1)
+    # The first search finds the first point not before a mark, the second one the last point not behind it.
     kept = np.sort(np.concatenate([np.searchsorted(s, marks), np.searchsorted(s, marks, side="right") - 1]))
     TP, FP = TP[kept], FP[kept]
     precision = np.divide(TP, TP + FP, out=np.ones(POINTS), where=TP + FP > 0)
@@ -91,6 +92,7 @@ def _even_edges(places: np.ndarray, counts: tuple[np.ndarray, np.ndarray]) -> np
     if not places.size:
         return np.linspace(0, 1, BINS + 1)
     sums = [np.cumsum(n) for n in counts if n.any()]
+    # Over both classes, so that a rare one is not cut off as a tail of the other.
     low = min(places[np.searchsorted(total, TAIL * total[-1])] for total in sums)
     high = max(places[np.searchsorted(total, (1 - TAIL) * total[-1])] for total in sums)
     return np.linspace(low, high, BINS + 1) if low < high else np.linspace(low - 0.5, low + 0.5, BINS + 1)

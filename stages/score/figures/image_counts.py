@@ -51,8 +51,10 @@ def image_counts(images: Sequence[Joined]) -> np.ndarray:
 
     The first class is normal, the second anomalous. Bins that are not needed stay empty.
     """
+    # All go to the coarsest bins among them, as joined bins cannot be divided again.
     shift = max(image.shift for image in images)
     alike = [_joined(shift, image.bins >> (shift - image.shift), image.p, image.n) for image in images]
+    # Reversed to falling score, the order of every histogram here; searchsorted below needs the sign changed.
     found = np.unique(np.concatenate([image.bins for image in alike]))[::-1]
     pooled = np.zeros((2, found.size), np.int64)
     places = [np.searchsorted(-found, -image.bins) for image in alike]

@@ -100,6 +100,7 @@ def fpr_at_95_tpr(curve: Curve, rule: Rule) -> Bounded | None:
         FP += int(curve.n[i:j].sum())
         following = 0 if j == curve.p.size or curve.tied[j] else int(curve.n[j])
         return Bounded(FP / N, FP / N, (FP + following) / N)
+    # p > 0 here: the bin is the first one in which TP reaches what is needed.
     even = (FP + n * (needed - TP) / p) / N
     if curve.tied[i]:
         reached = even if rule == "linear" else (FP + n) / N
@@ -181,5 +182,6 @@ def iou(above: np.ndarray, pixels: np.ndarray) -> dict[str, float | None]:
 
 def _area(value: float, lower: float, upper: float) -> Bounded:
     """Return an area and its bounds, these wider by what sums may err."""
+    # The value is a rounded sum too: it is held within the bounds, and these within 0 and 1.
     low, high = max(lower - ROUNDING, 0.0), min(upper + ROUNDING, 1.0)
     return Bounded(min(max(value, low), high), low, high)

@@ -154,6 +154,7 @@ def _columns(plan: Plan, pair: int, figures: Figures | None) -> dict[str, Any]:
     columns |= {f"{name}_lower": figure.lower for name, figure in bounded.items()}
     columns |= {f"{name}_upper": figure.upper for name, figure in bounded.items()}
     ranks = np.array([figures.best_f1.threshold, figures.best_iou.threshold], np.float32)
+    # Scores that a protocol brought to 0..1 are pooled so: they are no ranks to be taken back to the formula.
     scores = ranks if plan.min_max(plan.pairs[pair].method) else plan.formula(plan.pairs[pair], ranks)
     thresholds = [float(score) if np.isfinite(score) else None for score in scores]
     return columns | {"best_iou": figures.best_iou.value.value} | dict(zip(THRESHOLDS, thresholds, strict=True))

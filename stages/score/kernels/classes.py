@@ -59,6 +59,7 @@ def count_logits(
     share, shares = np.empty(width, np.float32), np.empty((K, width), np.float32)
     is_one_each = np.unique(groups).size == groups.size
     for y in range(labels.shape[0]):
+        # Labels from K on are no class: if the least is one of these, no pixel of the row counts.
         if labels[y].min() >= K:
             continue
         sample_row(logits, chosen, y, axes, held, stretched, z)
@@ -171,6 +172,7 @@ def _exponentials(z: Array, top: Array, scale: np.float32, out: Array) -> None:
 @kernel
 def _log_share(z: Array, groups: Array, label: int, x: int, top: np.float32, T: float) -> float:
     """Return ln sum exp((z - top) / T) over the channels of one class, where float32 cannot hold the sum."""
+    # In float64 and relative to the largest channel of the class, whose term is 1: the sum cannot vanish.
     largest = -np.inf
     for c in range(groups.size):
         if groups[c] == label:

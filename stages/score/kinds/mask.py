@@ -51,6 +51,7 @@ class MaskLogits:
     def prepare(cls, values: Mapping[str, np.ndarray]) -> Self:
         """Take `mask_logits` (Q, h, w) and `class_logits` (Q, K + 1); see `Logits`."""
         M, class_logits = widened(patterns(values["mask_logits"])), values["class_logits"].astype(np.float64)
+        # In place: `widened` has made a copy, so that the store's array stays as it was.
         damaged = sigmoid(M.reshape(-1)) + int((~np.isfinite(class_logits)).sum())
         if damaged:
             raise IntegrityError(f"finite logits were expected, {damaged} are NaN or infinite")
@@ -105,6 +106,7 @@ def all_planes(plan: Plan, pairs: Sequence[int], queries: MaskLogits) -> Iterato
     for T in plan.temperatures:
         wanted = [i for i in pairs if plan.pairs[i].temperature == T]
         if wanted:
+            # One product with M serves both forms: `normalised` returns a copy and leaves `planes` as it is.
             planes = tempered_planes(_known_first(softmax(class_logits / T), known), M, claimed)
             if late := [i for i in wanted if not _normalised_first(plan, i)]:
                 yield Planes(planes.reshape(shape), late)

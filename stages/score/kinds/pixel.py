@@ -17,7 +17,7 @@ from logitpipe.stages.score.methods.own import score_band
 from logitpipe.stages.score.plan import Pair, Plan
 
 BAND = 64
-"""Rows of an image that a method of one's own is given at a time."""
+"""Height, in rows, of the bands of an image that a method of one's own gets."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def sampled(planes: np.ndarray, chosen: Sequence[int], rows: slice, size: tuple[
 
 
 def groups(plan: Plan, pairs: Sequence[int]) -> list[Group]:
-    """Divide pairs: where a protocol counts void among the classes, the method `void` itself still does not."""
+    """Group pairs by the classes they see: a protocol may add void to the classes, but not for the method `void`."""
     plain: list[int] = []
     widened: list[int] = []
     for i in pairs:

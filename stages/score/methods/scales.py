@@ -14,7 +14,7 @@ from logitpipe.stages.score.kernels.counting import Bins
 from logitpipe.stages.score.kernels.pixel_ranks import ENTROPY_OFFSET, LOGIT_OFFSET
 
 LEAST, MOST = float(np.finfo(np.float64).tiny), float(np.nextafter(1, 0))
-"""Shares whose odds float64 can tell from none and from certainty."""
+"""Least and greatest share whose odds are neither 0 nor infinite in float64."""
 
 Curve = Callable[[np.ndarray, float, int], np.ndarray]
 """(values, temperature, number of classes) -> values"""
@@ -38,13 +38,13 @@ class Scale:
     limit: Callable[[int], float] | None = None
 
     def places(self, scores: np.ndarray, K: int) -> np.ndarray:
-        """Return where a figure shows scores: spread evenly, by the logarithm of their odds where they gather."""
+        """Plot axis: identity, or log-odds (base 2) for scores that pile up at their limits."""
         if self.limit is None:
             return np.asarray(scores, np.float64)
         return _log2(_odds(np.clip(np.asarray(scores) / self.limit(K), LEAST, MOST)))
 
     def at_places(self, places: np.ndarray, K: int) -> np.ndarray:
-        """Return the scores that are shown at these places."""
+        """Inverse of `places`: from positions on the plot axis back to scores."""
         return np.asarray(places, np.float64) if self.limit is None else self.limit(K) * _share(places)
 
 

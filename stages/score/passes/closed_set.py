@@ -69,6 +69,7 @@ def class_table(store: Store, space: LabelSpace, codes: Mapping[str, int]) -> np
     PipeError
         The masks name no class of the label space, or its classes are not those of the network.
     """
+    # Called for its error alone: a network without these classes is refused before any walk.
     space.channels(store.schema)
     table = space.table(codes)
     if (table == NO_CLASS).all():

@@ -16,7 +16,7 @@ from logitpipe.stages.score.statistics.percentile_curve import IMAGE_BYTES, Perc
 from logitpipe.stages.score.thresholds import limit_above, limit_from
 
 CURVE_BYTES = 256 << 20
-"""What the official curves of one walk may take up."""
+"""Memory for the official curves of one walk, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ def component_rows(
             limits["official", best] = limit_above(plan, i, best)
         limits |= {("given", threshold): limit_above(plan, i, threshold) for threshold in plan.thresholds}
         rules.append(limits)
+    # The limits of all pairs are of one number: they depend on the ground truth and on the plan's thresholds.
     if not rules[0]:
         return []
     sizes = {"all": sizes_of(store.schema.dataset)} | OBJECT_SIZES

@@ -65,6 +65,7 @@ def _exact(row: Row, plan: Plan, labels: np.ndarray, scores: np.ndarray) -> Row:
         "linear": lambda: np.interp(0.95, tpr, fpr),
     }
     precision, recall, _ = precision_recall_curve(labels, scores)
+    # Where both are 0, F1 is 0 too and not 0 / 0.
     total = np.maximum(precision + recall, np.finfo(np.float64).tiny)
     found: dict[str, Any] = {
         "auprc": float(average_precision_score(labels, scores)),

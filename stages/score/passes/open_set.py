@@ -111,10 +111,12 @@ def open_set_rows(
             zip(part.pairs, statistic.finish(walk(truth, images, statistic, workers, advance)), strict=True)
         )
     points = [by_pair[pair] for pair in plan.pairs]
+    # No finite score reaches infinity: where no threshold exists, nothing is called unknown.
     edges = [each.ranks if each else (np.float32(np.inf),) * len(RULES) for each in points]
     figures: Sequence[Sequence[OpenSetFigures | None]] = [[None] * len(RULES)] * len(plan.pairs)
     if codes:
         channels, groups = space.channels(store.schema)
+        # A score that reaches the edge is unknown, but `OpenSet` compares strictly: hence the next float below.
         limits = np.nextafter(np.array(edges, np.float32), np.float32(-np.inf))
         of_classes = OpenSet(plan, limits, channels, groups, len(space.classes))
         known = ClassTruth(store, plan.protocol, space.table(codes))

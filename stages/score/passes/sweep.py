@@ -1,4 +1,4 @@
-"""The sweep: every method at every temperature of a plan, in as many walks over the store as memory asks for."""
+"""The sweep: figures of every method at every temperature, in one walk, or in several if memory is short."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,10 +22,10 @@ Resolve = Literal["summary", "all", "none"]
 """Which pairs are resolved: T = 1 and the best temperature of each method, every pair, or none."""
 
 WALK_BYTES = 768 << 20
-"""What the counts of one walk are expected to take up at most. A sweep of more pairs walks over the store again."""
+"""Memory for the counts of one walk, in bytes. A sweep that needs more is divided into several walks."""
 
 ORDER_BYTES = 256 << 20
-"""What the scores that one walk collects take up at most; while a pair's are joined, they are held twice."""
+"""Memory for the scores that one walk collects, in bytes; joining the scores of a pair holds them twice."""
 
 
 def sweep(
@@ -82,6 +82,7 @@ def _to_resolve(resolve: Resolve, rows: Sequence[Row]) -> set[int]:
     """Return which rows are to be resolved: of `summary` T = 1 and the best temperature of each method."""
     if resolve != "summary":
         return set(range(len(rows))) if resolve == "all" else set()
+    # By rising AuPRC: of the rows of a method the last one stays in the dict, which is the best.
     best = {row.method: i for i, row in sorted(enumerate(rows), key=lambda item: item[1].auprc or 0.0)}
     return {i for i, row in enumerate(rows) if row.temperature in (None, 1)} | set(best.values())
 
@@ -120,6 +121,7 @@ def _grouped(parts: Sequence[tuple[Pair, Stretch]]) -> Iterator[list[tuple[Pair,
     group, size = list[tuple[Pair, Stretch]](), 0
     for pair, part in parts:
         needed = sum(part.pixels) * SCORE_BYTES
+        # Stretches of one pair are passed in order, those of one walk in parallel: hence one of each pair.
         if group and (size + needed > ORDER_BYTES or pair == group[-1][0]):
             yield group
             group, size = [], 0
@@ -133,6 +135,7 @@ def walks(plan: Plan) -> list[Plan]:
     """Divide a plan into parts whose counts fit memory, one for each walk, temperature by temperature."""
     most = max(1, WALK_BYTES // PAIR_BYTES)
     temperatures = list(dict.fromkeys(pair.temperature for pair in plan.pairs))
+    # Methods at one temperature share their exponentials, which two walks would compute twice.
     by_temperature = sorted(plan.pairs, key=lambda pair: temperatures.index(pair.temperature))
     return [replace(plan, pairs=tuple(by_temperature[i : i + most])) for i in range(0, len(by_temperature), most)]
 
@@ -144,9 +147,10 @@ def tally_store(store: Store, plan: Plan, images: Sequence[int], workers: int, a
 
 
 def compile_kernels(plan: Plan) -> None:
-    """Compile what a plan needs, unless an earlier run has left it on disk: score four pixels of nothing."""
+    """Compile the kernels that a plan needs by scoring an image of 2 x 2 zeros; code kept on disk is loaded."""
     specs, T, kind = plan.schema.arrays(), plan.temperatures[0], KINDS[plan.schema.kind]
     values = {name: np.zeros(specs[name].read_shape, specs[name].dtype) for name in kind.ARRAYS}
+    # Code depends on types and numbers of dimensions alone, so that the smallest image compiles all of it.
     cut = {name: array[:, :2, :2] if array.ndim == 3 else array for name, array in values.items()}
     part = replace(plan, temperatures=(T,), pairs=tuple(p for p in plan.pairs if p.temperature in (None, T)))
     logits = kind.prepare({name: np.ascontiguousarray(array) for name, array in cut.items()})

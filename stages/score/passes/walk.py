@@ -18,7 +18,7 @@ from logitpipe.stages.score.statistics.histograms import lost
 from logitpipe.stages.streams import ahead, thread_pool
 
 TOTALS_BYTES = 512 << 20
-"""What all totals of a walk may take up together; one is made in any case."""
+"""Memory for all totals of a walk together, in bytes; at least one total is made."""
 
 
 def walk(
@@ -61,7 +61,9 @@ def walk(
         for counts in ahead(counters, add, pictures, totals.count + 1):
             added.append(counts)
             advance()
+    # Only here, behind the pools: no worker holds a total any more.
     total = totals.sum()
+    # Without this check an image that was lost would look like a smaller data set.
     if len(added) != len(images) or total.images != sum(added):
         raise lost(truth.store, len(images))
     return total

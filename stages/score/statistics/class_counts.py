@@ -86,11 +86,13 @@ class ClassCounts:
         sums = np.zeros(total.sums.shape[:2], np.int64)
 
         def count(part: slice) -> None:
+            # Slices are views: threads write to disjoint temperatures of the same arrays.
             count_classes(self, picture, part, total.confusion[part], sums[part], total.bins[part])
 
         step = -(-len(self.temperatures) // threads)
         parts = [slice(first, first + step) for first in range(0, len(self.temperatures), step)]
         in_parallel(count, parts, threads)
+        # The sum of one image fits one int64; it is the sum over many images that might not.
         total.sums += np.stack([sums >> _HALF, sums & ((1 << _HALF) - 1)], axis=-1)
         total.images += 1
 

@@ -78,6 +78,7 @@ class Components:
     def of_image(self, picture: Picture, total: ComponentCounts, threads: int = 1) -> None:
         """Measure all pairs; threads share an image by its temperatures."""
         truth, truth_sizes = number_components(picture.labels, ANOMALY, IGNORED)
+        # The smallest limit of all: components are measured once, and `match` applies each limit to them.
         least = int(min(sizes.predicted[0] for sizes in self.sizes))
 
         def measure(pairs: Sequence[int]) -> None:
@@ -104,6 +105,7 @@ class Components:
 
 def _counted(matched: Matched) -> np.ndarray:
     """Return what an image adds: int64 (_COUNTS,)."""
+    # Rounded one by one before they are added: a rounded float sum would depend on the order.
     sums = [np.rint(values / UNIT).astype(np.int64).sum() for values in matched]
     tp = (matched.siou >= SIOU[:, None]).sum(axis=1)
     fp = (matched.ppv < SIOU[:, None]).sum(axis=1)

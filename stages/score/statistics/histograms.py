@@ -20,7 +20,7 @@ from logitpipe.stages.score.plan import Plan
 from logitpipe.stages.streams import in_parallel
 
 TYPICAL_BINS = 330_000
-"""Bins that real scores of one pair fill, both classes together counted once: 20 binary orders of magnitude."""
+"""Number of bins that real scores of one pair fill (20 binary orders of magnitude), once for both classes."""
 
 PAIR_BYTES = 2 * TYPICAL_BINS * (np.dtype(np.uint8).itemsize + np.dtype(np.uint32).itemsize)
 """About how much memory the counts of one pair take up once they are filled."""
@@ -124,6 +124,7 @@ def _from_arrays(plan: Plan, arrays: Mapping[str, np.ndarray]) -> Tally:
     for i, (end, size) in enumerate(zip(ends, arrays["sizes"], strict=True)):
         part, count = slice(end - size, end), plan.bins(plan.pairs[i]).count
         bins = count - np.cumsum(arrays["steps"][part], dtype=np.int64)
+        # The arrays may come from a file or another machine, and kernels do not check indices.
         if size and not 0 <= bins[-1] <= bins[0] < count:
             raise ValueError(f"bins from 0 to {count - 1} were expected, {bins[-1]} to {bins[0]} were found")
         fill(tally.of_pair(i), bins + count, arrays["anomalous"][part].astype(np.int64))
@@ -166,9 +167,11 @@ class Histograms:
     def of_image(self, picture: Picture, total: Tally, threads: int = 1) -> None:
         """Count all pairs; threads share an image by its temperatures."""
         parts = split(self.plan, threads)
+        # Made with the first image: a total that is given none needs no second set of histograms.
         if self.per_image and total.scratch is None:
             total.scratch = Tally.zero(self.plan).counts
         counts = total.scratch or total.counts
+        # Threads take different temperatures, and so different pairs: no two write to the same histogram.
         in_parallel(lambda pairs: picture.count(self.plan, pairs, counts, total.above), parts, threads)
         total.add_image(picture.labels)
         if total.scratch is not None:
@@ -229,6 +232,7 @@ def make_rows(store: Store, plan: Plan, tally: Tally, workers: int = 1) -> list[
 
     def row(pair: int) -> Row:
         curve = tally.curve(pair)
+        # Every pixel that counts is in the histogram of every pair: other sums mean that counts were lost.
         if [curve.negatives, curve.positives] != tally.pixels.tolist():
             raise lost(store, tally.images)
         figures = all_figures(curve, plan.protocol.fpr)

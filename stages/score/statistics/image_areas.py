@@ -56,6 +56,7 @@ class ImageAreas:
 
     def of_image(self, picture: Picture, total: Areas, threads: int = 1) -> None:  # noqa: ARG002 - one is enough
         """Count one image into a tally of its own."""
+        # No histogram outlives its image: only its area is kept.
         tally = Tally.zero(self.plan)
         picture.count(self.plan, range(len(self.plan.pairs)), tally.counts, tally.above)
         areas = (metrics.auprc(tally.curve(pair)) for pair in range(len(self.plan.pairs)))

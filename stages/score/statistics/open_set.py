@@ -120,6 +120,7 @@ class OpenSet:
             predicted: dict[float, np.ndarray] = {}
             for i, ranks in picture.score_maps(self.plan, pairs):
                 T = self.plan.pairs[i].temperature or 1.0
+                # The classes depend on the temperature alone: all methods at one temperature share them.
                 if T not in predicted:
                     predicted[T] = predicted_classes(picture, self.channels, self.groups, T)[is_labelled]
                 total.closed[i] += _confusion(labels[is_known], predicted[T][is_known], K)
@@ -127,6 +128,7 @@ class OpenSet:
                 for limit, confusion in zip(self.limits[i], total.opened[i], strict=True):
                     confusion += _confusion(labels, np.where(scores > limit, K, predicted[T]), K + 1)
 
+        # Threads take different pairs, and so different rows of the total.
         in_parallel(count, split(self.plan, threads), threads)
         total.images += 1
 

@@ -1,4 +1,4 @@
-"""Every digit: the scores of bins whose inner order matters are collected, and put in order.
+"""Exact figures: the scores of bins whose inner order matters are collected and sorted.
 
 A first walk over a store has counted scores in bins (histograms.py). Where a bin holds several pixels, among them an
 anomalous one, their order is open. A second walk collects the scores of these bins alone. What follows from them is
@@ -38,7 +38,7 @@ class Stretch:
 
     @cached_property
     def collected(self) -> np.ndarray:
-        """Whether the order within each bin matters: bool (n,); not where no pixel is anomalous, or there is one."""
+        """Bins whose inner order matters, bool (n,): those with an anomalous pixel that are no tie."""
         return (self.curve.p > 0) & ~self.curve.tied
 
     @cached_property
@@ -59,6 +59,7 @@ def stretches(curve: Curve, bins: Bins, most_bytes: int) -> list[Stretch]:
     collected = Stretch(curve, bins).collected
     filled = np.cumsum(np.where(collected, curve.p + curve.n, 0)) * SCORE_BYTES
     part = filled // max(1, most_bytes)
+    # A bin is never divided, so a part may exceed the bytes asked for by up to one bin.
     cuts = [0, *(np.flatnonzero(np.diff(part)) + 1).tolist(), curve.bins.size]
     columns = (curve.bins, curve.p, curve.n, curve.tied, curve.lows)
     return [Stretch(Curve(*(column[start:stop] for column in columns)), bins) for start, stop in pairwise(cuts)]
@@ -126,6 +127,7 @@ class Ordered:
                 part, flat = self.parts[pair], np.ascontiguousarray(scores).reshape(-1)
                 first = int(part.curve.bins[-1])
                 P, N = collect(flat, labels, part.bins.layout, first, part.wanted, positives, negatives)
+                # Copied, as the buffers are written over for the next pair.
                 total.positives[pair].append(positives[:P].copy())
                 total.negatives[pair].append(negatives[:N].copy())
 
@@ -153,6 +155,7 @@ class Ordered:
             They are not as many as the bins of a stretch hold.
         """
         found = [(_sorted(P), _sorted(N)) for P, N in zip(total.positives, total.negatives, strict=True)]
+        # Other scores than the first walk counted would give wrong figures without an error.
         if any((P.size, N.size) != part.pixels for (P, N), part in zip(found, self.parts, strict=True)):
             raise ValueError("other scores were collected than were counted")
         return found

@@ -18,12 +18,12 @@ from logitpipe.stages.streams import in_parallel
 
 QUANTILES = 384
 IMAGE_BYTES = (2 * QUANTILES + 2) * 24
-"""What the thresholds of one pair on one image take up."""
+"""Memory for the thresholds of one pair on one image, in bytes."""
 
 
 @dataclass
 class Thresholds:
-    """What falls between the quantiles of each image (see `statistics.Total`).
+    """Thresholds of each image, with the pixels between them (see `statistics.Total`).
 
     Parameters
     ----------
@@ -124,6 +124,7 @@ def between_quantiles(anomalous: np.ndarray, normal: np.ndarray) -> np.ndarray:
     edges = np.unique(np.concatenate([[values.min() - 1], *(_quantiles(*side) for side in sides)]))
     rows = [edges]
     for values, counts in sides:
+        # A threshold counts what reaches it: searchsorted on the left leaves equal values above the edge.
         below = np.append(0, np.cumsum(counts))[np.searchsorted(values, edges)]
         rows.append(np.diff(below, append=counts.sum()))
     return np.stack(rows)
@@ -139,6 +140,7 @@ def best_threshold(curve: np.ndarray) -> float | None:
     if not curve.shape[1] or not curve[1:, -1].all():
         return None
     thresholds, tp, fp = curve
+    # argmax takes the first of equals, and thresholds fall.
     return float(thresholds[np.argmax(2 * tp / (tp + fp + tp[-1]))])
 
 
