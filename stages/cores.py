@@ -1,4 +1,4 @@
-"""Number of cores that this process may use; a container or a batch job has fewer than the machine."""
+"""Number of cores that this process may use; a container or a batch job may have fewer than the machine."""
 
 import os
 from collections.abc import Iterator

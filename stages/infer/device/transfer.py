@@ -10,7 +10,7 @@ Arrival = Callable[[], Tensor]
 
 
 class Transfer:
-    """Asynchronous copies from one device to the host.
+    """Copies from one device to the host, asynchronous on CUDA.
 
     From CUDA they go into page-locked memory on a stream of their own, so that the network's next batch does not
     wait for them. Other devices copy at once.

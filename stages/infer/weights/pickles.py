@@ -171,7 +171,7 @@ class _Global:
         self.reader.copied += sum(len(argument) for argument in arguments if isinstance(argument, Sized))
         if self.reader.copied > MOST_COPIED:
             raise pickle.UnpicklingError("its calls copy more than tensors need")
-        # The only call in this file that a pickle can trigger; what is not in the dict becomes inert.
+        # The one place where a name in a pickle becomes a call; a name that is not in the dict becomes inert.
         build = BUILDERS.get(self.name)
         return build(*arguments) if build else Foreign(self.name)
 
