@@ -106,6 +106,7 @@ def _joined(runs: Array) -> Array:
 def _first(earlier: Array, run: int) -> int:
     """Return the first run of a component, and shorten the way to it."""
     while earlier[run] != run:
+        # Shortened at each step, so that long chains are walked only once.
         earlier[run] = earlier[earlier[run]]
         run = earlier[run]
     return run

@@ -53,6 +53,7 @@ def precision_sums(p: Array, n: Array, tied: Array) -> tuple[float, float, float
     """
     expected, least, greatest, TP, FP = 0.0, 0.0, 0.0, 0, 0
     for i in range(p.size):
+        # A bin without positives adds no precision, but its negatives count for all bins after it.
         if p[i] > 0:
             first = p[i] * (float(TP + p[i]) / float(TP + p[i] + FP))
             if tied[i]:

@@ -62,6 +62,7 @@ class MaskLogits:
         layouts = row_layouts(plan, ROWS)
         sizes = axes(self.M.shape[1:], labels.shape)
         for planes in all_planes(plan, pairs, self):
+            # -1: the kernel computes and counts only rows that a pair asked for.
             slots = np.full(ROWS, -1)
             for i in planes.pairs:
                 slots[plan.methods[plan.pairs[i].method].row] = i
@@ -120,6 +121,7 @@ def _known_first(P: np.ndarray, known: Sequence[int]) -> np.ndarray:
     """Return (Q, K + 1) with the known classes and, last, the rest: no object, and void or outlier where trained."""
     if len(known) == P.shape[1] - 1:
         return P
+    # Summed and not 1 - the known ones, which would cancel where the network is confident.
     rest = np.delete(P, known, axis=1).sum(axis=1)
     return np.column_stack([P[:, known], rest])
 
@@ -151,6 +153,7 @@ def normalised(planes: np.ndarray, classes: int) -> np.ndarray:
 
 def softmax(z: np.ndarray) -> np.ndarray:
     """Return softmax over the last axis."""
+    # Relative to the maximum, so that low temperatures cannot overflow.
     e = np.exp(z - z.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 

@@ -56,6 +56,7 @@ class PixelLogits:
 
     def count(self, plan: Plan, pairs: Sequence[int], labels: np.ndarray, counts: Counts, above: np.ndarray) -> None:
         """Count pairs, all temperatures in one pass over the logits; see `Logits`."""
+        # In one order for all groups, as slots and kernel address a temperature by its index.
         temperatures = list(dict.fromkeys(_temperature(plan, plan.pairs[i]) for i in pairs))
         layouts = row_layouts(plan, ROWS)
         for group in groups(plan, pairs):
@@ -94,6 +95,7 @@ class PixelLogits:
             logits = sampled(self.values, plan.in_distribution, rows, size)
             _refuse_damage(int((~np.isfinite(logits)).sum()))
             given = {"logits": logits, "T": plan.pairs[pair].temperature}
+            # Damage is refused before: a function of one's own might hide a NaN.
             scores[rows] = score_band(method, given, scores[rows].shape)
         return scores
 
@@ -117,6 +119,7 @@ def groups(plan: Plan, pairs: Sequence[int]) -> list[Group]:
     for i in pairs:
         more = plan.classes(plan.pairs[i].method) > len(plan.in_distribution)
         (widened if more else plain).append(i)
+    # The void channel is sampled only for its own score; nobody else reads it here.
     void = [plan.schema.unknown_class] if any(plan.pairs[i].method == "void" for i in plain) else []
     known, every = plan.in_distribution, list(range(len(plan.schema.classes)))
     found = [Group(np.array(known + void), len(known), plain), Group(np.array(every), len(every), widened)]
