@@ -109,7 +109,7 @@ def test_the_url_in_the_results_is_the_url(folder, url, tmp_path):
 def test_a_report_shows_the_images_behind_a_url(folder, url, tmp_path):
     shown = []
     for place in (folder, url):
-        assert call("score", place, "--out", tmp_path / "results").exit_code == 0
+        assert call("score", place, "--out", tmp_path / "results", "--overwrite").exit_code == 0
         shown.append([attributes["src"] for tag, attributes in report(tmp_path / "results").elements if tag == "img"])
     assert shown[0] == shown[1]
     assert len(shown[0]) > 1

@@ -166,7 +166,10 @@ def test_the_same_command_again_goes_on(tmp_path):
     assert result.exit_code == 0
     assert "DemoScenes: 2 of 2 images (0 new, 2 already there)" in result.stderr
     assert "DemoScenes: 2 of 2 images (2 new, 0 already there)" in result.stderr
-    assert lasting(tmp_path) == whole
+    again = lasting(tmp_path)  # but for the date of the picture that was drawn again
+    drawn = "stores/eomt.zarr/records/1.json"
+    assert again.pop(drawn) != whole.pop(drawn)
+    assert again == whole
     assert (tmp_path / "results" / "report.html").exists()
 
 

@@ -27,7 +27,7 @@ MOMENTS = {
     "while a picture is decoded": ("logitpipe.stages.infer.run:prepare", 4, 600),
     "in a forward pass": ("fake_networks:Pixelwise.forward", 3, 600),
     "while the first image makes the store": ("logitpipe.cache.files.folder:Folder.publish", 2, 1),
-    "while an image is committed": ("logitpipe.cache.files.folder:Folder.publish", 15, 1),
+    "while an image is committed": ("logitpipe.cache.files.folder:Folder.publish_all", 9, 1),
 }
 
 
@@ -67,7 +67,7 @@ def test_an_interrupted_run_loses_nothing_and_goes_on(run, tmp_path, data_root, 
 @pytest.mark.slow
 def test_a_second_interruption_does_not_wait_for_the_commit(run, tmp_path, data_root):
     run(out="undisturbed")
-    words = command("logitpipe.cache.files.folder:Folder.publish", 15, *infer_words(tmp_path, data_root))
+    words = command("logitpipe.cache.files.folder:Folder.publish_all", 9, *infer_words(tmp_path, data_root))
     assert interrupted(words, signal.SIGINT, signal.SIGINT) == (130, "", GOES_ON)
     assert run().exit_code == 0
     assert content(tmp_path / "store") == content(tmp_path / "undisturbed")
@@ -108,6 +108,6 @@ def test_reading_ends_at_once(tmp_path, name):
 @pytest.mark.slow
 def test_results_are_not_half_written(tmp_path):
     path = fill(tmp_path / "store", make_schema("pixel"))
-    words = command("logitpipe.results.writing:_publish_store", 1, "score", path, "--out", tmp_path / "out")
+    words = command("logitpipe.results.writing:_publish_group", 1, "score", path, "--out", tmp_path / "out")
     assert interrupted(words, signal.SIGINT) == (130, "", ANEW)
     assert not list(tmp_path.rglob("*.partial"))

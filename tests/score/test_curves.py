@@ -164,7 +164,7 @@ def test_sketches_are_in_the_order_of_the_pairs(tmp_path, kind):
     store = open_store(fill(tmp_path / "store", make_schema(kind)))
     plan = make_plan(store.schema, PROTOCOLS["standard"], None, [0.5, 2.0])
     found = sweep(store, plan, range(3), 1, lambda: None, sketched=True)
-    for pair, (row, drawn, _) in zip(plan.pairs, found, strict=True):
+    for pair, (row, drawn, *_) in zip(plan.pairs, found, strict=True):
         assert (row.method, row.temperature) == (pair.method, pair.temperature)
         assert auc(drawn.fpr, drawn.recall) == pytest.approx(row.auroc, abs=1 / 256)
 

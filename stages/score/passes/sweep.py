@@ -19,7 +19,7 @@ from logitpipe.stages.score.statistics.ordered import SCORE_BYTES, Descent, Orde
 from logitpipe.stages.streams import in_parallel
 
 Resolve = Literal["summary", "all", "none"]
-"""Which pairs are resolved: T = 1 and the best temperature of each method, every pair, or none."""
+"""Which pairs are resolved: T = 1 and what may be the best temperature of each method, every pair, or none."""
 
 WALK_BYTES = 768 << 20
 """Memory for the counts of one walk, in bytes. A sweep that needs more is divided into several walks."""
@@ -79,12 +79,20 @@ def sweep(
 
 
 def _to_resolve(resolve: Resolve, rows: Sequence[Row]) -> set[int]:
-    """Return which rows are to be resolved: of `summary` T = 1 and the best temperature of each method."""
+    """Return which rows are to be resolved: of `summary` T = 1 and what may be the best temperature of each method.
+
+    Bounds of neighbouring temperatures overlap. Which of them is the best is known once all that may be are resolved.
+    """
     if resolve != "summary":
         return set(range(len(rows))) if resolve == "all" else set()
-    # By rising AuPRC: of the rows of a method the last one stays in the dict, which is the best.
-    best = {row.method: i for i, row in sorted(enumerate(rows), key=lambda item: item[1].auprc or 0.0)}
-    return {i for i, row in enumerate(rows) if row.temperature in (None, 1)} | set(best.values())
+    floor: dict[str, float] = {}
+    for row in rows:
+        floor[row.method] = max(floor.get(row.method, 0.0), row.auprc_lower or 0.0)
+    return {
+        i
+        for i, row in enumerate(rows)
+        if row.temperature in (None, 1) or (row.auprc_upper or 0.0) >= floor[row.method]
+    }
 
 
 def _resolved(
