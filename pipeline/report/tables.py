@@ -94,7 +94,7 @@ def interval(row: Row) -> str:
     """Return the resolution bounds of a row's AuPRC in words."""
     if row.auprc_lower is None or row.auprc_upper is None:
         return "no AuPRC: normal and anomalous pixels are both needed"
-    return f"certified to lie from {100 * row.auprc_lower:.5f} to {100 * row.auprc_upper:.5f}"
+    return f"known to lie from {100 * row.auprc_lower:.5f} to {100 * row.auprc_upper:.5f}"
 
 
 def every_figure(dataset: str, entries: Sequence[Entry]) -> Html:

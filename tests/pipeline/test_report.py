@@ -70,7 +70,7 @@ def test_the_certified_interval_stands_on_every_auprc(tmp_path, pixel_store):
     (row,) = results(out)
     low, high = 100 * row["auprc_lower"], 100 * row["auprc_upper"]
     cells = [attributes for tag, attributes in report(out).elements if tag == "td" and attributes.get("title")]
-    assert [cell["title"] for cell in cells] == [f"certified to lie from {low:.5f} to {high:.5f}"]
+    assert [cell["title"] for cell in cells] == [f"known to lie from {low:.5f} to {high:.5f}"]
 
 
 def test_the_page_says_what_was_run(tmp_path, pixel_store):
