@@ -89,6 +89,7 @@ def test_xarray_opens_it(name, store):
     assert isinstance(dataset, xarray.Dataset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("name", ["pixel", "mask"])
 def test_the_figures_are_those_of_old(name, store, protocol):

@@ -97,6 +97,7 @@ def test_the_commands_say_of_a_url_what_they_say_of_the_folder(folder, url, tmp_
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_url_in_the_results_is_the_url(folder, url, tmp_path):
     assert call("score", url, folder, "--out", tmp_path / "results").exit_code == 0
     results = json.loads((tmp_path / "results/results.json").read_bytes())["results"]

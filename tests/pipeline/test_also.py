@@ -21,6 +21,7 @@ def rows_of(file):
     return list(csv.DictReader(file.read_text().splitlines()))
 
 
+@pytest.mark.slow
 def test_components_in_files(pixel_store, tmp_path):
     """One row for each pair, threshold and size of objects; the same in JSON and CSV."""
     out = tmp_path / "out"
@@ -38,6 +39,7 @@ def test_components_in_files(pixel_store, tmp_path):
     assert "Components: Tiny, protocol standard, per cent" in result.stdout
 
 
+@pytest.mark.slow
 def test_closed_set(pixel_store, tmp_path):
     out = tmp_path / "out"
     flags = ("--also", "closed-set", "--class-codes", CODES, "--label-codes", "normal=0,anomaly=1,void=255")
@@ -52,6 +54,7 @@ def test_closed_set(pixel_store, tmp_path):
     assert "label space own" in result.stdout
 
 
+@pytest.mark.slow
 def test_json_is_one_object(mask_store):
     flags = ("--also", "components,closed-set", "--class-codes", CODES, "--json")
     document = json.loads(score(mask_store, *flags).stdout)

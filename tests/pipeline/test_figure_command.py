@@ -28,6 +28,7 @@ def folder(tmp_path_factory) -> Path:
     return home / "out"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "names"),
     [

@@ -160,6 +160,7 @@ def test_the_gallery_shows_the_best_and_the_worst_image(tmp_path, pixel_store):
     assert [alt for alt in alts if alt.startswith("Scores")] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperatures", ["2", "0.5,2", "1:80:1"])
 def test_figures_follow_the_temperatures(tmp_path, pixel_store, temperatures):
     page = report(scored(tmp_path, pixel_store, "--temperatures", temperatures))

@@ -84,6 +84,7 @@ def rows_of(store, space=OWN, temperatures=TEMPERATURES, workers=1):
     return closed_set_rows(store, PROTOCOLS["standard"], space, CODES, temperatures, images, workers, lambda: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [OWN, PAIRS], ids=lambda space: space.name)
 def test_against_float64(store, space):
     """The definitions, once more: NLL, Brier and calibration to 1e-6, counts exactly."""
@@ -179,6 +180,7 @@ def test_the_temperature_of_least_nll(store):
     assert best.figures.nll == min(row.figures.nll for row in rows)
 
 
+@pytest.mark.slow
 def test_a_network_that_is_sure():
     """NLL of float32's own logarithms: far beyond the least number that it can hold, and at 0."""
     from logitpipe.stages.score.kernels.classes import NLL, NLL_UNIT, count_logits

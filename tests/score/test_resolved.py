@@ -46,6 +46,7 @@ def store(request, tmp_path_factory):
     return write_store(tmp_path_factory.mktemp(kind) / "store", made_scenes(kind, CHANGES[change]), void)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["first", "linear", "above"])
 @pytest.mark.parametrize("protocol", ["standard", "legacy"])
 def test_all_resolved_figures_are_those_of_every_single_score(store, protocol, rule, monkeypatch):
