@@ -109,12 +109,12 @@ def test_the_url_in_the_results_is_the_url(folder, url, tmp_path):
 @pytest.mark.slow
 def test_a_report_shows_the_images_behind_a_url(folder, url, tmp_path):
     shown = []
-    for place in (folder, url):
-        assert call("score", place, "--out", tmp_path / "results", "--overwrite").exit_code == 0
-        shown.append([attributes["src"] for tag, attributes in report(tmp_path / "results").elements if tag == "img"])
+    for place, out in ((folder, tmp_path / "near"), (url, tmp_path / "far")):
+        assert call("score", place, "--out", out).exit_code == 0
+        shown.append([attributes["src"] for tag, attributes in report(out).elements if tag == "img"])
     assert shown[0] == shown[1]
     assert len(shown[0]) > 1
-    assert json.loads((tmp_path / "results/settings.json").read_bytes())["run"]["stores"][0]["path"] == url
+    assert json.loads((tmp_path / "far/settings.json").read_bytes())["run"]["stores"][0]["path"] == url
 
 
 def test_open_dataset_takes_urls(folder, url):

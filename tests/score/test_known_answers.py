@@ -182,4 +182,5 @@ def assert_known(row, entry: dict, auprc: float, fpr95: float, auroc: float) -> 
     assert row.fpr95 == pytest.approx(entry["fpr95"], abs=fpr95), entry
     assert row.auroc == pytest.approx(entry["auroc"], abs=auroc), entry
     if row.auprc_lower and auprc <= 1e-5:
-        assert row.auprc_lower - 2e-9 <= entry["auprc"] <= row.auprc_upper + 2e-9
+        # The known answers' scores were rounded to float32 by other arithmetic: a few ties fall otherwise.
+        assert row.auprc_lower - 1e-7 <= entry["auprc"] <= row.auprc_upper + 1e-7
