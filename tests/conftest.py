@@ -106,9 +106,20 @@ def mask_store(tmp_path: Path) -> Path:
     return fill(tmp_path / "mask.zarr", make_schema("mask"))
 
 
+@pytest.fixture(scope="session")
+def compiled_kernels(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Have the kernels of both kinds compiled: an alarm in the midst of that leaves numba unable to compile more."""
+    from stores import fill, make_schema
+
+    for kind in ("pixel", "mask"):
+        store = fill(tmp_path_factory.mktemp("compiled") / f"{kind}.zarr", make_schema(kind))
+        assert CliRunner().invoke(cli, ["score", str(store)]).exit_code == 0
+
+
 @pytest.fixture
-def within_limits() -> Iterator[None]:
+def within_limits(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let a test fail that takes too long or makes room for too much."""
+    request.getfixturevalue("compiled_kernels")
     from hostile import bounded
 
     with bounded():
