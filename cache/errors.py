@@ -12,13 +12,35 @@ class PipeError(Exception):
     ----------
     message : the invariant and what was found, with neither flags nor advice
     remedy : what can be done about it, a key of `logitpipe.console.advice.ADVICE`; None where the message says it all
+    option : what was given that the message is about, by its name in Python, such as `label_codes`; the command line
+        makes a flag of it. None where it is about no single one
+    value : what was given there, where that helps to find it
     details : what the words of the remedy need besides, by name
     """
 
-    def __init__(self, message: str, remedy: str | None = None, **details: object) -> None:
+    def __init__(
+        self,
+        message: str,
+        remedy: str | None = None,
+        *,
+        option: str | None = None,
+        value: object = None,
+        **details: object,
+    ) -> None:
         super().__init__(message)
         self.remedy = remedy
+        self.option, self.value = option, value
         self.details = details
+
+    def __str__(self) -> str:
+        return self.about(self.option)
+
+    def about(self, option: str | None) -> str:
+        """Return the message with what it is about in front, under the name that whoever is told knows it by."""
+        message = super().__str__()
+        if option is None:
+            return message
+        return f"{option}: {message}" if self.value is None else f"{option} {self.value}: {message}"
 
 
 class UsageError(PipeError):
@@ -54,7 +76,8 @@ class IntegrityError(PipeError):
         remedy: str | None = None,
         **details: object,
     ) -> None:
-        super().__init__(fault, remedy, **details)
+        super().__init__(fault, remedy)
+        self.details = details
         self.fault, self.store, self.image, self.file = fault, store, image, file
 
     def __str__(self) -> str:

@@ -1,6 +1,7 @@
 """The layout is the architecture: imports only descend, the stages do not know each other, scoring knows no torch."""
 
 import ast
+import re
 import subprocess
 import sys
 import time
@@ -89,6 +90,29 @@ def test_every_folder_with_modules_is_installed():
 )
 def test_the_rule_can_fail(module, source):
     assert len(violations(module, source)) == 1
+
+
+FLAG = re.compile(r"(?<![\w-])--[a-z]")
+
+
+def flags_in(source: str) -> list[str]:
+    """Texts of a source file that name a flag of the command line, docstrings aside."""
+    tree = ast.parse(source)
+    told = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)]
+    texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node not in told]
+    return [node.value for node in texts if isinstance(node.value, str) and FLAG.search(node.value)]
+
+
+@pytest.mark.parametrize("package", ["cache", "stages"])
+def test_what_computes_knows_no_flags(package):
+    """Flags and advice belong to the command line: who calls from Python is told of arguments."""
+    assert [
+        text for path in (ROOT / package).rglob("*.py") for text in flags_in(path.read_text(encoding="utf-8"))
+    ] == []
+
+
+def test_a_flag_is_found():
+    assert flags_in('"""Say --out."""\nraise ValueError(f"give --out {1}")') == ["give --out "]
 
 
 def loaded_by(statement: str) -> set[str]:

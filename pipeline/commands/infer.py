@@ -20,6 +20,7 @@ from logitpipe.cache.format.schema import AMP_CHANGE, Precision
 from logitpipe.cache.reading.store import stored_bytes
 from logitpipe.cache.writing.commit import StoreWriter
 from logitpipe.commands.completion import complete_datasets, complete_networks
+from logitpipe.console.advice import ADVICE
 from logitpipe.console.messages import detail, note, word_if_slow
 from logitpipe.console.options import STORE, max_pixels_option
 from logitpipe.console.progress import Progress
@@ -257,7 +258,7 @@ def _told_how_to_go_on(writers: Sequence[StoreWriter]) -> Iterator[None]:
     except KeyboardInterrupt as interruption:
         from logitpipe.stages.infer.resume import how_to_go_on
 
-        interruption.args = (how_to_go_on(writers),)
+        interruption.args = (ADVICE[how_to_go_on(writers)],)
         raise
 
 

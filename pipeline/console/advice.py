@@ -10,7 +10,7 @@ ADVICE: Mapping[str, str] = {
     "score": "`pipe score --out {folder}` makes it",
     "score again": "run `pipe score --out {folder} --overwrite` again",
     "give-weights": "give the checkpoint with --weights",
-    "leave-out": "leave {flag} out",
+    "leave-out": "leave it out",
     "declare-classes": "name the channels with --classes cityscapes|coco|FILE, and say with --void-class and "
     "--outlier-class (first, last, NAME or none) which of them are no classes",
     "give-input-size": "give --input-size HxW",
@@ -50,6 +50,23 @@ ADVICE: Mapping[str, str] = {
     "fishyscapes-pictures": "put the pictures beside the masks, called 0000_NAME_rgb.png or as their own data set "
     "calls them; an overlay *_rgb.npz has to be added to its picture of Cityscapes first",
     "max-pixels": "allow more with --max-pixels, reduce it, or take it out of the data set",
+    "check-config": "check --config",
+    "check-network": "check that --network is the network that these weights were trained for",
+    "check-network-weights-config": "check --network, --weights and --config",
+    "check-weights": "check --weights",
+    "check-weights-config": "check --weights and --config",
+    "config-of-training": "give --config the yaml file that these weights were trained with",
+    "device-auto": "take --device auto, or install the torch build for this machine",
+    "go-on": "the same command again goes on where it stopped",
+    "go-on-kept": "the same command, without --overwrite, goes on where it stopped",
+    "label-codes": "say what they mean with --label-codes normal=...,anomaly=...,void=...",
+    "make-room": "make room, or choose another --out; then {then}",
+    "other-input-size": "change --input-size",
+    "set-right": "set that right, or choose another --out; then {then}",
+    "smaller-batch": "choose a smaller --batch-size",
+    "smaller-pictures": "choose a smaller --input-size, or take the largest pictures out",
+    "state-img-size": "state the training's img_size, [H, W], in the file that --config names",
+    "store-float32": "use --precision float32, with another --out or --overwrite",
     "list-layouts": "`pipe list layouts` draws them; name one with --layout",
     "mask-resize": "--mask-resize nearest brings masks to their pictures' sizes, as these differ by whole factors",
     "name-layout": "say with --layout which one it is",
@@ -73,6 +90,9 @@ LESS_MEMORY: Mapping[str, str] = {
 
 def with_advice(error: PipeError) -> str:
     """Return an error as one line: what is wrong and, where it names a remedy, what to do."""
+    told = str(error) if error.option is None else error.about(f"--{error.option.replace('_', '-')}")
     if error.remedy is None:
-        return str(error)
-    return f"{error}; {ADVICE[error.remedy].format(**error.details)}"
+        return told
+    # What to do may have two parts: a detail that names another remedy stands for its words.
+    details = {name: ADVICE.get(str(detail), detail) for name, detail in error.details.items()}
+    return f"{told}; {ADVICE[error.remedy].format(**details)}"

@@ -97,8 +97,8 @@ def _fitting(model: Model, dataset: DataSet) -> Iterator[None]:
         yield
     except ValueError as error:
         raise PipeError(
-            f"{model.name} over {dataset.name}: no store can hold these logits ({error}); "
-            "choose a smaller --input-size, or take the largest pictures out"
+            f"{model.name} over {dataset.name}: no store can hold these logits ({error})",
+            "smaller-pictures",
         ) from error
 
 

@@ -97,10 +97,9 @@ def _sources(store: Store, image: int, repair: bool) -> Mapping[str, str]:
 
 
 def how_to_go_on(writers: Sequence[StoreWriter]) -> str:
-    """Return which command continues a run: one that overwrites must not do so twice."""
-    # With --overwrite once more, the images committed by this run would be removed.
-    begun = any(writer.overwrite and writer.store for writer in writers)
-    return f"the same command{', without --overwrite,' if begun else ' again'} goes on where it stopped"
+    """Return the remedy that continues a run: one that overwrites must not do so twice."""
+    # Overwriting once more would remove the images that this run has committed.
+    return "go-on-kept" if any(writer.overwrite and writer.store for writer in writers) else "go-on"
 
 
 def unwritable(writer: StoreWriter, image: int, images: Collection[int], error: OSError) -> PipeError:
@@ -111,14 +110,16 @@ def unwritable(writer: StoreWriter, image: int, images: Collection[int], error: 
     image : that failed
     images : all that the run had to compute
     """
-    name, again = writer.schema.images[image], how_to_go_on([writer])
+    name, then = writer.schema.images[image], how_to_go_on([writer])
     failed = f"{writer.path}: image {name!r} cannot be written ({error.strerror})"
     if error.errno not in FULL or not isinstance(writer.path, Path):
-        return PipeError(f"{failed}; set that right, or choose another --out; then {again}")
+        return PipeError(failed, "set-right", then=then)
     each, left = most_image_bytes(writer.schema), len(set(images) - set(writer.completed()))
     return PipeError(
         f"{failed}: {_megabytes(free_bytes(writer.path))} are free, an image takes up to {_megabytes(each)}, and the "
-        f"{left} that are left up to {_megabytes(left * each)}. Make room, or choose another --out; then {again}"
+        f"{left} that are left up to {_megabytes(left * each)}",
+        "make-room",
+        then=then,
     )
 
 
@@ -134,7 +135,8 @@ def require_committed(writer: StoreWriter, images: Collection[int]) -> None:
         names = ", ".join(repr(writer.schema.images[image]) for image in sorted(lost)[:3])
         raise IncompleteError(
             f"{writer.path}: {len(lost)} of {len(images)} images were computed and are not in the store "
-            f"({names}{', ...' if len(lost) > 3 else ''}); {how_to_go_on([writer])}"
+            f"({names}{', ...' if len(lost) > 3 else ''})",
+            how_to_go_on([writer]),
         )
 
 

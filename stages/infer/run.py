@@ -158,7 +158,7 @@ def launch(
         outputs = model.logits(_to_device(pixels, model.device))
     except torch.OutOfMemoryError as error:
         raise PipeError(
-            f"{model.device} has too little memory for {len(names)} images at once; choose a smaller --batch-size"
+            f"{model.device} has too little memory for {len(names)} images at once", "smaller-batch"
         ) from error
     arriving = {name: _begin(transfer, name, output, precision, names) for name, output in outputs.items()}
     return lambda: {name: arrive() for name, arrive in arriving.items()}
@@ -200,9 +200,10 @@ def _not_finite(name: str, logits: Tensor) -> PipeError:
     if broken:
         return PipeError(
             f"image {name!r}: {broken} of {logits.numel()} logits are NaN or infinite, so the network and its "
-            "--weights do not belong together, or the weights are damaged; the image was not stored"
+            "weights do not belong together, or the weights are damaged; the image was not stored"
         )
     return PipeError(
         f"image {name!r}: a logit of magnitude {logits.abs().max().item():g} does not fit float16, which ends at "
-        "65504; the image was not stored. Use --precision float32, with another --out or --overwrite"
+        "65504; the image was not stored",
+        "store-float32",
     )

@@ -45,13 +45,13 @@ class LabelCodes:
         for item in text.split(","):
             name, _, codes = item.partition("=")
             if name not in ("normal", "anomaly", "void") or name in sets:
-                raise UsageError(f"--label-codes: normal=0,anomaly=1-2,void=255 is the form; found {item!r}")
+                raise UsageError(f"normal=0,anomaly=1-2,void=255 is the form; found {item!r}", option="label_codes")
             sets[name] = frozenset(_codes(codes))
         if not sets.get("normal") or (needs_anomaly and not sets.get("anomaly")):
-            raise UsageError("--label-codes: both `normal` and `anomaly` need a code")
+            raise UsageError("both `normal` and `anomaly` need a code", option="label_codes")
         every = [code for codes in sets.values() for code in codes]
         if len(every) != len(set(every)):
-            raise UsageError(f"--label-codes: a code has two meanings in {text!r}")
+            raise UsageError(f"a code has two meanings in {text!r}", option="label_codes")
         return cls(sets["normal"], sets.get("anomaly", frozenset()), sets.get("void", frozenset()))
 
     def text(self) -> str:
@@ -103,8 +103,8 @@ def classify(codes: np.ndarray, table: np.ndarray, where: str) -> np.ndarray:
             f"{code} ({n} pixels)" for code, n in zip(*np.unique(unknown, return_counts=True), strict=True)
         )
         raise PipeError(
-            f"{where}: its mask holds codes that the protocol does not know: {found}; "
-            "say what they mean with --label-codes normal=...,anomaly=...,void=..."
+            f"{where}: its mask holds codes that the protocol does not know: {found}",
+            "label-codes",
         )
     return labels
 
@@ -132,5 +132,5 @@ def _codes(text: str) -> Iterable[int]:
         match = _PART.fullmatch(part)
         low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if not low <= high <= 255:
-            raise UsageError(f"--label-codes: a code or a range from 0 to 255 is expected, found {part!r}")
+            raise UsageError(f"a code or a range from 0 to 255 is expected, found {part!r}", option="label_codes")
         yield from range(low, high + 1)

@@ -90,7 +90,7 @@ def method_names(names: Sequence[str]) -> list[str]:
     """Return names of methods as they are; UsageError for one that no kind of network has and no file either."""
     for name in names:
         if name not in METHOD_NAMES and not is_own(name):
-            raise UsageError(f"--methods: {name!r} is no method; there are {', '.join(METHOD_NAMES)}")
+            raise UsageError(f"{name!r} is no method; there are {', '.join(METHOD_NAMES)}", option="methods")
     return list(names)
 
 
@@ -131,8 +131,9 @@ def make_plan(
     ]
     if not pairs:
         raise PipeError(
-            f"--methods: none of {', '.join(methods or ())} can be computed from the {schema.kind} store of "
-            f"{schema.network} on {schema.dataset}; there are {', '.join(served)}"
+            f"none of {', '.join(methods or ())} can be computed from the {schema.kind} store of "
+            f"{schema.network} on {schema.dataset}; there are {', '.join(served)}",
+            option="methods",
         )
     # A temperature that was given twice must not be counted twice.
     unique = tuple(dict.fromkeys(pairs))

@@ -78,7 +78,9 @@ def with_choices(protocol: Protocol, choices: Mapping[str, str]) -> Protocol:
         key = name.replace("-", "_")
         if key not in known:
             raise UsageError(
-                f"--set {name}: no such field of a protocol; there are {', '.join(sorted(known)).replace('_', '-')}"
+                f"no such field of a protocol; there are {', '.join(sorted(known)).replace('_', '-')}",
+                option="set",
+                value=name,
             )
         value: Any = _parse(key, text)
         # The name goes into every row: figures of a changed protocol cannot pass for those of the original.
@@ -120,13 +122,13 @@ def _parse(key: str, text: str) -> object:
         return LabelCodes.parse(text)
     if key == "thin_above":
         if text != "none" and not (text.isdecimal() and len(text) < 16):
-            raise UsageError(f"--set {key}: a number of pixels or `none` is expected, found {text!r}")
+            raise UsageError(f"a number of pixels or `none` is expected, found {text!r}", option="set", value=key)
         return None if text == "none" else int(text)
     if key in values:
         if text not in values[key]:
-            raise UsageError(f"--set {key}: {' or '.join(values[key])} is expected, found {text!r}")
+            raise UsageError(f"{' or '.join(values[key])} is expected, found {text!r}", option="set", value=key)
         return values[key][text]
     names = frozenset() if text == "none" else frozenset(text.split(","))
     if key == "min_max" and (unknown := sorted(names.difference(METHOD_NAMES))):
-        raise UsageError(f"--set {key}: {unknown[0]!r} is no method; there are {', '.join(METHOD_NAMES)}")
+        raise UsageError(f"{unknown[0]!r} is no method; there are {', '.join(METHOD_NAMES)}", option="set", value=key)
     return names

@@ -185,7 +185,7 @@ def test_sha256(tmp_path):
 
 @pytest.mark.parametrize("read", [load_state_dict, weights_sha256])
 def test_a_missing_file(tmp_path, read):
-    with pytest.raises(PipeError, match=r"must be readable; .*nowhere\.pth: No such file.*--weights"):
+    with pytest.raises(PipeError, match=r"must be readable; .*nowhere\.pth: No such file"):
         read(tmp_path / "nowhere.pth")
 
 
@@ -352,8 +352,8 @@ def test_every_fault_is_named():
         fit(network(), state)
     assert str(error.value) == (
         "The weights must fit the network key by key: 1 missing (bn.running_var); 1 left over (surplus); "
-        "1 of another shape (conv.weight (2, 3, 3, 3) instead of (2, 3, 1, 1)). "
-        "Check --network, --weights and --config; nothing runs on weights that do not fit."
+        "1 of another shape (conv.weight (2, 3, 3, 3) instead of (2, 3, 1, 1)); "
+        "nothing runs on weights that do not fit"
     )
 
 
@@ -370,7 +370,7 @@ def test_quantised_numbers_are_not_the_weights():
 
 def test_the_entry_that_tells_a_size():
     assert shape(STATE, "conv.weight", rank=4) == (2, 3, 1, 1)
-    with pytest.raises(PipeError, match=r"must hold head\.weight; found 2 other keys: conv\.weight, conv\.bias\."):
+    with pytest.raises(PipeError, match=r"must hold head\.weight; found 2 other keys: conv\.weight, conv\.bias"):
         shape(STATE, "head.weight", rank=4)
     with pytest.raises(PipeError, match=r"conv\.bias must have 4 dimensions; the weights have it as \(2,\)"):
         shape(STATE, "conv.bias", rank=4)

@@ -133,5 +133,5 @@ def test_a_file_that_is_no_config(tmp_path, text, message):
 
 
 def test_a_config_that_is_not_there(tmp_path):
-    with pytest.raises(PipeError, match=r"nowhere\.yaml: No such file or directory. Check --config"):
+    with pytest.raises(PipeError, match=r"nowhere\.yaml: No such file or directory"):
         load_config(tmp_path / "nowhere.yaml")

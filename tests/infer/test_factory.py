@@ -90,7 +90,7 @@ def test_a_class_beside_its_own_imports(own, tmp_path):
     assert result.exit_code == 0, result.stderr
     assert result.stderr.splitlines()[:2] == [
         "Net: 3 classes (0 a, 1 b, 2 c), none is void; as declared",
-        "Net: no --weights, so it runs with those that it was made with",
+        "Net: no weights were given, so it runs with those that it was made with",
     ]
     store = open_store(tmp_path / "store")
     assert (store.schema.network, store.schema.kind, store.schema.classes) == ("Net", "pixel", ("a", "b", "c"))
@@ -175,10 +175,10 @@ def test_a_mask_network(own, tmp_path):
         (
             "Net",
             ("--declare", "colour=3"),
-            "--declare declares 'colour', and what can be declared is mean, {rest}",
+            "a flag declares 'colour', and what can be declared is mean, {rest}",
         ),
         ("Net", ("--declare", "std=0,1,1"), "range and std of a network are positive, and 1.0 and (0, 1, 1) are not"),
-        ("Net", ("--config", "a.yaml"), "--config is for other networks than {file}:Net; leave --config out"),
+        ("Net", ("--config", "a.yaml"), "--config: it is for other networks than {file}:Net; leave it out"),
         ("Net", (), "nothing says which classes the network's 3 channels are; name {advice}"),
     ],
 )

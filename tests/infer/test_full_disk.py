@@ -66,8 +66,8 @@ def test_a_full_disk_ends_the_run_which_goes_on_after_room_is_made(run, tmp_path
     each = most_image_bytes(open_store(store).schema) / 1e6
     assert re.fullmatch(
         rf"pipe: {store}: image '{name}' cannot be written \(No space left on device\): \d\.\d MB are free, an image "
-        rf"takes up to {each:.1f} MB, and the {left} that are left up to {left * each:.1f} MB\. "
-        r"Make room, or choose another --out; then the same command again goes on where it stopped",
+        rf"takes up to {each:.1f} MB, and the {left} that are left up to {left * each:.1f} MB; "
+        r"make room, or choose another --out; then the same command again goes on where it stopped",
         result.stderr.splitlines()[-1],
     )
     assert re.match(
@@ -173,9 +173,9 @@ def test_pictures_that_find_no_room_are_whole_or_absent(tmp_path, disk):
     [
         (errno.EACCES, "(Permission denied); set that right, or choose another --out; then the same command again "),
         (errno.ENOSPC, "(No space left on device): 1.2 MB are free, an image takes up to 0.1 MB, and the 4 that are "
-         "left up to 0.4 MB. Make room, or choose another --out; then the same command again "),
+         "left up to 0.4 MB; make room, or choose another --out; then the same command again "),
         (errno.EDQUOT, "(Disk quota exceeded): 1.2 MB are free, an image takes up to 0.1 MB, and the 4 that are "
-         "left up to 0.4 MB. Make room, or choose another --out; then the same command again "),
+         "left up to 0.4 MB; make room, or choose another --out; then the same command again "),
     ],
 )  # fmt: skip
 def test_what_cannot_be_written_says_why(run, tmp_path, monkeypatch, code, line):

@@ -410,7 +410,7 @@ def test_what_is_no_file_is_not_opened(path, kind, read):
         "dangling link": "No such file or directory",
         "sparse": f"{1 << 40} bytes, and {weightfile.MOST_BYTES} are the most",
     }.get(kind, "a device, pipe or socket and no file")
-    with refused(f"A weight file must be readable; {shown}: {reason}. Check --weights."):
+    with refused(f"A weight file must be readable; {shown}: {reason}; check --weights"):
         read(shown)
 
 
@@ -445,9 +445,7 @@ def test_too_many_entries_are_refused(tmp_path):
 def test_projections_of_several_shapes_are_refused(shapes):
     keys = [f"layers.0.attention.{name}_proj.weight" for name in "qkv"]
     state = {"embeddings.cls_token": torch.zeros(1), **{k: torch.zeros(s) for k, s in zip(keys, shapes, strict=True)}}
-    with pytest.raises(
-        PipeError, match=r"^Attention needs projections of one shape; the weights have \[.*Check --weig"
-    ):
+    with pytest.raises(PipeError, match=r"^Attention needs projections of one shape; the weights have \["):
         upstream_layout(state)
 
 
@@ -464,5 +462,5 @@ def test_the_command_ends_in_one_short_line(run, tmp_path):
     bad.unlink()
     fails(
         run("--weights", str(bad)),
-        f"pipe: A weight file must be readable; {shown}: No such file or directory. Check --weights.",
+        f"pipe: A weight file must be readable; {shown}: No such file or directory; check --weights",
     )

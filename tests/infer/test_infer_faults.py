@@ -96,7 +96,7 @@ def test_logits_beyond_float16_name_the_image_and_the_flag(run, tmp_path, data_r
     fails(
         run(),
         "pipe: image '2.png': a logit of magnitude 80000 does not fit float16, which ends at 65504; "
-        "the image was not stored. Use --precision float32, with another --out or --overwrite",
+        "the image was not stored; use --precision float32, with another --out or --overwrite",
     )
     assert open_store(tmp_path / "store").completed() == [0, 1]
     assert run("--precision", "float32", "--overwrite").exit_code == 0

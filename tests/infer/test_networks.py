@@ -111,7 +111,7 @@ def test_a_key_without_the_prefix_of_the_others_is_named(name):
 @every_network
 def test_another_networks_weights_are_refused(name):
     other = next(other for other in BUILD if other != name)
-    with pytest.raises(PipeError, match=r"must hold .*--network"):
+    with pytest.raises(PipeError, match=r"must hold "):
         BUILD[name](WEIGHTS[other](), SIZE)
 
 
@@ -132,13 +132,13 @@ def load(tmp_path):
 @every_network
 @pytest.mark.parametrize("size", [(32, 100), (36, 96), (0, 96), (-32, 96)])
 def test_a_wrong_size_names_the_rule(load, name, size):
-    with pytest.raises(PipeError, match=rf"multiples of \d+ pixels; found {size[0]}x{size[1]}.*--input-size"):
+    with pytest.raises(PipeError, match=rf"multiples of \d+ pixels; found {size[0]}x{size[1]}"):
         load(name, size)
 
 
 @pytest.mark.parametrize("name", ["erfnet", "enet"])
 def test_pixel_networks_take_no_config(load, name):
-    with pytest.raises(PipeError, match="--config is for other networks"):
+    with pytest.raises(PipeError, match="config: it is for other networks"):
         load(name, SIZE, config={})
 
 

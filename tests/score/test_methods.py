@@ -278,9 +278,7 @@ def test_one_class_is_refused(kind):
 def test_only_the_method_void_needs_a_void_channel():
     values = random_values(np.random.default_rng(0), "pixel", 3, (2, 2))
     assert [pair.method for pair in plan_for(values, None, [1.0]).pairs] == ["msp", "maxlogit", "entropy", "energy"]
-    with pytest.raises(
-        PipeError, match=r"^--methods: none of void, rba can be computed from the pixel store of fake"
-    ):
+    with pytest.raises(PipeError, match=r"^methods: none of void, rba can be computed from the pixel store of fake"):
         plan_for(values, ["void", "rba"], [1.0])
 
 

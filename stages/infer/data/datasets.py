@@ -146,7 +146,7 @@ def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
 def _places(root: Path) -> dict[str, Path]:
     """Map canonical names to what may be a data set: folders and CSV files in `root`, and `root` itself."""
     if not root.exists():
-        raise PipeError(f"--data-root {root}: expected a folder, there is none")
+        raise PipeError("expected a folder, there is none", option="data_root", value=root)
     inside = sorted(root.iterdir()) if root.is_dir() else []
     candidates = [place for place in inside if not hidden(place.name) and (place.is_dir() or _is_table(place))]
     return {_name_of(place): place for place in (*candidates, root.absolute())}
@@ -168,7 +168,9 @@ def _fits(place: Path, layout: str | None) -> bool:
 def _place(root: Path, name: str) -> Path:
     place = _places(root).get(canonical(name))
     if place is None:
-        raise PipeError(f"--dataset {name}: expected the folder {root / name}; {root} holds {_content(root)}")
+        raise PipeError(
+            f"expected the folder {root / name}; {root} holds {_content(root)}", option="dataset", value=name
+        )
     return place
 
 

@@ -76,10 +76,12 @@ def _named(name: str) -> torch.device:
     kind, _, index = name.partition(":")
     counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if kind not in counts or not (index or "0").isdecimal():
-        raise UsageError(f"--device {name}: expected auto, cpu, cuda, cuda:INDEX or mps")
+        raise UsageError("expected auto, cpu, cuda, cuda:INDEX or mps", option="device", value=name)
     if int(index or 0) >= counts[kind]:
         raise PipeError(
-            f"--device {name}: torch {torch.__version__} finds {counts[kind]} {kind} devices here; "
-            "take --device auto, or install the torch build for this machine"
+            f"torch {torch.__version__} finds {counts[kind]} {kind} devices here",
+            "device-auto",
+            option="device",
+            value=name,
         )
     return torch.device(name)

@@ -40,12 +40,13 @@ def check_input_size(size: tuple[int, int], multiple: int) -> None:
     if any(side < 1 or side % multiple for side in size):
         raise UsageError(
             f"Both sides of the network's input must be multiples of {multiple} pixels; "
-            f"found {size[0]}x{size[1]} (HxW). Change --input-size."
+            f"found {size[0]}x{size[1]} (HxW)",
+            "other-input-size",
         )
     if size[0] * size[1] > MOST_PIXELS:
         raise UsageError(
-            f"The network's input may have at most {MOST_PIXELS} pixels; found {size[0]}x{size[1]} (HxW). "
-            "Change --input-size."
+            f"The network's input may have at most {MOST_PIXELS} pixels; found {size[0]}x{size[1]} (HxW)",
+            "other-input-size",
         )
 
 

@@ -47,7 +47,10 @@ def load(source: Source) -> Network:
     notes: tuple[str, ...] = ()
     if source.weights is None:
         module.eval().requires_grad_(False)
-        digest, notes = state_sha256(module), (f"{name}: no --weights, so it runs with those that it was made with",)
+        digest, notes = (
+            state_sha256(module),
+            (f"{name}: no weights were given, so it runs with those that it was made with",),
+        )
     else:
         notes = _fill(module, source.weights, source.weights_key)
         digest = weights_sha256(source.weights)
@@ -79,7 +82,7 @@ def as_network(
     facts : about it, plain enough for JSON
     notes : as in `Network`
     """
-    declaration = declaration.with_values(source.own.get("declare", {}), "--declare")
+    declaration = declaration.with_values(source.own.get("declare", {}), "a flag")
     size = source.input_size or fixed_size(declaration.resize or "")
     if size is None:
         raise UsageError(f"nothing says which input size {name} takes", "give-input-size")

@@ -57,7 +57,7 @@ def load(source: Source) -> Network:
     files, transformers = _weight_files(folder), _library()
     model = _model(transformers, architecture, folder, files, source.weights_key)
     module = _Logits(model, kind, _task_tokens(transformers, model.config, folder))
-    declaration = _declared(module.network.config, processing).with_values(source.own.get("declare", {}), "--declare")
+    declaration = _declared(module.network.config, processing).with_values(source.own.get("declare", {}), "a flag")
     size = source.input_size or fixed_size(declaration.resize or "")
     if size:
         check_input_size(size, declaration.multiple)

@@ -25,7 +25,7 @@ def load(source: Source) -> Network:
     """
     source.refuse_all_but("declare", "trust_model")
     if source.weights is not None:
-        raise UsageError("an exported program holds its own weights", "leave-out", flag="--weights")
+        raise UsageError("an exported program holds its own weights", "leave-out", option="weights")
     path = Path(source.name)
     digest = weights_sha256(path)
     if not source.own.get("trust_model"):

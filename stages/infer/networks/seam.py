@@ -50,8 +50,7 @@ class Source:
     def refuse_all_but(self, *known: str) -> None:
         """Raise UsageError for a flag of other networks: it would be ignored without a word."""
         if foreign := [name for name in self.own if name not in known]:
-            flag = "--" + foreign[0].replace("_", "-")
-            raise UsageError(f"{flag} is for other networks than {self.name}", "leave-out", flag=flag)
+            raise UsageError(f"it is for other networks than {self.name}", "leave-out", option=foreign[0])
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ def shape(state: Mapping[str, Tensor], key: str, rank: int) -> tuple[int, ...]:
     """Shape of the entry that tells a size of the network; PipeError where it is absent or not of that rank."""
     if key not in state:
         raise PipeError(
-            f"The weights must hold {key}; found {len(state)} other keys: {some(state)}. "
-            "Check that --network is the network these weights were trained for."
+            f"The weights must hold {key}; found {len(state)} other keys: {some(state)}",
+            "check-network",
         )
     if state[key].ndim != rank:
         raise PipeError(
-            f"{key} must have {rank} dimensions; the weights have it as {tuple(state[key].shape)}. "
-            "Check that --network is the network these weights were trained for."
+            f"{key} must have {rank} dimensions; the weights have it as {tuple(state[key].shape)}",
+            "check-network",
         )
     return tuple(state[key].shape)
 
@@ -45,8 +45,9 @@ def fit(module: Module, state: Mapping[str, Tensor], unused: Collection[str] = (
     faults = _faults(expected, {key: state[key] for key in state if key not in unused})
     if faults:
         raise PipeError(
-            f"The weights must fit the network key by key: {'; '.join(faults)}. "
-            "Check --network, --weights and --config; nothing runs on weights that do not fit."
+            f"The weights must fit the network key by key: {'; '.join(faults)}; nothing runs on weights "
+            "that do not fit",
+            "check-network-weights-config",
         )
     loaded = {key: _counter() if _training_only(key) else state[key].to(like.dtype) for key, like in expected.items()}
     # `assign`: a module on the meta device has no memory to copy into.

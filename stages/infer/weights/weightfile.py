@@ -253,4 +253,4 @@ def _require_readable(path: Path) -> None:
 
 
 def _unreadable(path: Path | str, reason: str | None) -> PipeError:
-    return PipeError(f"A weight file must be readable; {path}: {reason}. Check --weights.")
+    return PipeError(f"A weight file must be readable; {path}: {reason}", "check-weights")

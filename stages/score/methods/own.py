@@ -52,15 +52,17 @@ def load_own(name: str) -> Method:
     path, attribute = Path(match[1]), match[2]
     spec = importlib.util.spec_from_file_location(f"logitpipe_own_{path.stem}", path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise UsageError(f"--methods {name}: there is no file {path}")
+        raise UsageError(f"there is no file {path}", option="methods", value=name)
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever is wrong with a user's file
-        raise UsageError(f"--methods {name}: {path} cannot be run ({type(error).__name__}: {error})") from error
+        raise UsageError(
+            f"{path} cannot be run ({type(error).__name__}: {error})", option="methods", value=name
+        ) from error
     function = getattr(module, attribute, None)
     if not callable(function):
-        raise UsageError(f"--methods {name}: {path} has no function {attribute!r}")
+        raise UsageError(f"{path} has no function {attribute!r}", option="methods", value=name)
     return own_method(name, function)
 
 
@@ -69,8 +71,10 @@ def own_method(name: str, function: Callable[..., np.ndarray]) -> Method:
     asked = list(inspect.signature(function).parameters)
     if not any(set(asked) <= set(known) for known in ASKS.values()) or set(asked) <= {"T"}:
         raise UsageError(
-            f"--methods {name}: a function asks for logits and T, or for some of S, M, P, z and T, by its "
-            f"parameters' names; this one asks for {', '.join(asked) or 'nothing'}"
+            "a function asks for logits and T, or for some of S, M, P, z and T, by its parameters' names; "
+            f"this one asks for {', '.join(asked) or 'nothing'}",
+            option="methods",
+            value=name,
         )
     return Method(-1, "T" in asked, OWN_SCALE, name, function, own=True)
 

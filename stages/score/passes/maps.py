@@ -38,8 +38,9 @@ def plan_map(schema: Schema, protocol: Protocol, method: str, temperature: float
     if not pairs:
         served = dict.fromkeys(pair.method for pair in plan.pairs)
         raise UsageError(
-            f"--method: {method!r} cannot be computed from the {schema.kind} store of {schema.network} "
-            f"on {schema.dataset}; there are {', '.join(served)}"
+            f"{method!r} cannot be computed from the {schema.kind} store of {schema.network} "
+            f"on {schema.dataset}; there are {', '.join(served)}",
+            option="method",
         )
     return replace(plan, pairs=pairs)
 

@@ -39,7 +39,7 @@ NO_KNOWN = replace(
     drawing=LABEL_IDS.drawing
     + """
                           of the test split, without children and bicycles and without the 17 frames
-                          that have an empty mask; only by --layout lost-and-found-noknown""",
+                          that have an empty mask; only where it is named""",
     marks="^$",  # no name matches: it looks like `LABEL_IDS`, so one has to ask for it
     kept="^test/",
     # The frames of the benchmark "LostAndFound-testNoKnown", counted over the whole test split in order of name.

@@ -23,7 +23,7 @@ NAME/
 
 PICTURES = Paired(
     drawing="""\
-NAME/0.jpg                pictures alone, in folders or not; only by --layout pictures""",
+NAME/0.jpg                pictures alone, in folders or not; only where it is named""",
     pairs=(Pair(".", "labels_masks"),),
     marks="^$",  # no name matches: any folder would do
 )

@@ -41,21 +41,20 @@ BACKBONES = {
 def load_config(path: Path | str) -> Mapping[str, Any]:
     """Parse a training's yaml file, as data only; PipeError where it is no readable mapping for an EoMT."""
     if reason := why_unreadable(Path(path), MOST_BYTES):
-        raise PipeError(f"A config must be readable; {path}: {reason}. Check --config.")
+        raise PipeError(f"A config must be readable; {path}: {reason}", "check-config")
     try:
         text = Path(path).read_text(encoding="utf-8")
         # Before the parser builds anything: `safe_load` expands aliases and may fill memory.
         _refuse_bombs(text, path)
         config = yaml.safe_load(text)
     except OSError as error:
-        raise PipeError(f"A config must be readable; {path}: {error.strerror}. Check --config.") from error
+        raise PipeError(f"A config must be readable; {path}: {error.strerror}", "check-config") from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # a number or date may be none
         reason = " ".join(str(error).split())
-        raise PipeError(f"A config must be plain yaml; {path} is not ({reason}). Check --config.") from error
+        raise PipeError(f"A config must be plain yaml; {path} is not ({reason})", "check-config") from error
     if not (isinstance(lookup(config, NETWORK), Mapping) or str(lookup(config, "model_type")).startswith("eomt")):
         raise PipeError(
-            f"A config must describe the network under {NETWORK}; {path} has nothing there. "
-            "Give --config the yaml file that the EoMT was trained with."
+            f"A config must describe the network under {NETWORK}; {path} has nothing there", "config-of-training"
         )
     return config
 
@@ -106,7 +105,7 @@ def stated_size(config: Mapping[str, Any] | None) -> tuple[int, int] | None:
         and len(size) == 2
         and all(type(side) is int and 0 < side <= MOST_SIDE for side in size)
     ):
-        raise PipeError(f"img_size must be two whole numbers, [H, W]; --config has {shown(size)}. Correct it.")
+        raise PipeError(f"img_size must be two whole numbers, [H, W]; the config has {shown(size)}", "check-config")
     return size[0], size[1]
 
 
@@ -137,6 +136,7 @@ def shown(value: object) -> str:
 def _agree(place: str, value: object, fact: str, facts: Mapping[str, Any]) -> None:
     if value != facts[fact]:
         raise PipeError(
-            f"--config and the weights must describe the same network; {place} is {shown(value)} in the config, "
-            f"and the weights have {fact} {facts[fact]!r}. Give the config that these weights were trained with."
+            f"The config and the weights must describe the same network; {place} is {shown(value)} in the config, "
+            f"and the weights have {fact} {facts[fact]!r}",
+            "config-of-training",
         )

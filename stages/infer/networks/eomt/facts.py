@@ -105,14 +105,16 @@ def _stated_probs(config: Mapping[str, Any] | None, masked_attention: str) -> li
 
 def _check_sizes(facts: Mapping[str, Any]) -> None:
     if empty := [name for name in ("width", "patch_size", "queries", "classes") if facts[name] < 1]:
-        raise PipeError(f"EoMT's {empty[0]} must be positive; the weights have {facts[empty[0]]}. Check --weights.")
+        raise PipeError(f"EoMT's {empty[0]} must be positive; the weights have {facts[empty[0]]}", "check-weights")
     if facts["width"] % HEAD_WIDTH:
         raise PipeError(
             f"EoMT's attention heads are {HEAD_WIDTH} wide, so its width must be a multiple of that; "
-            f"the weights have width {facts['width']}. Check --weights."
+            f"the weights have width {facts['width']}",
+            "check-weights",
         )
     if not 1 <= facts["query_blocks"] <= facts["depth"] <= MOST_BLOCKS:
         raise PipeError(
             f"Query blocks must be some of the backbone's blocks, at most {MOST_BLOCKS}; the weights have "
-            f"{facts['query_blocks']} query blocks and {facts['depth']} blocks. Check --weights and --config."
+            f"{facts['query_blocks']} query blocks and {facts['depth']} blocks",
+            "check-weights-config",
         )

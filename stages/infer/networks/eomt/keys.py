@@ -84,12 +84,13 @@ def _fuse_projections(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 fused.setdefault(parts[1], torch.zeros_like(state[key]))
             missing = [part for part in parts if part not in fused]
             if missing:
-                raise PipeError(f"Attention needs three projections; the weights lack {missing[0]}. Check --weights.")
+                raise PipeError(f"Attention needs three projections; the weights lack {missing[0]}", "check-weights")
             shapes = {tuple(fused[part].shape) for part in parts}
             if len(shapes) > 1 or () in shapes:
                 raise PipeError(
                     f"Attention needs projections of one shape; the weights have {sorted(shapes)} for {parts[0]} "
-                    "and its two fellows. Check --weights."
+                    "and its two fellows",
+                    "check-weights",
                 )
             fused[key.replace("q_proj", "qkv")] = torch.cat([fused.pop(part) for part in parts])
     return fused

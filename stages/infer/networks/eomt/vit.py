@@ -199,8 +199,8 @@ def embedding_grid(tokens: int, grid: tuple[int, int], declared: tuple[int, int]
         tried = " or ".join(f"{h}x{w}" for h, w in sorted(candidates))
         raise PipeError(
             f"The grid of the position embedding must be known; the weights have {tokens} positions, "
-            f"which {'may be any' if fitting else 'is none'} of {tried}. "
-            "State the training's img_size, [H, W], in --config."
+            f"which {'may be any' if fitting else 'is none'} of {tried}",
+            "state-img-size",
         )
     return fitting[0]
 
