@@ -1,20 +1,26 @@
-"""What is said on stderr beside results and errors: less with `pipe -q`, more with `pipe -v`."""
+"""What is said beside results and errors: on stderr, less with `pipe -q`, more with `pipe -v`.
+
+A caller in Python hears less (see audience.py).
+"""
 
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import click
 
+from logitpipe.console.audience import caller
 from logitpipe.console.text import printable
 
 SECONDS_BEFORE_WORD = 2.0
 
 
 def is_quiet() -> bool:
-    """Return whether the running command was asked to say nothing but results and errors."""
-    return _asked("quiet")
+    """Return whether nothing but results and errors is wanted: `pipe -q`, or a caller in Python."""
+    return caller() is not None or _asked("quiet")
 
 
 def is_verbose() -> bool:
@@ -23,8 +29,11 @@ def is_verbose() -> bool:
 
 
 def caution(text: str) -> None:
-    """Say what a reader of the results must know; -q does not silence it."""
-    click.echo(printable(text), err=True)
+    """Say what a reader of the results must know; -q does not silence it. In Python it is a warning."""
+    if caller():
+        warnings.warn(printable(text), stacklevel=2)
+    else:
+        click.echo(printable(text), err=True)
 
 
 def note(text: str) -> None:
@@ -42,10 +51,11 @@ def detail(text: str) -> None:
 @contextmanager
 def word_if_slow(what: str) -> Iterator[None]:
     """Say what takes so long, if it takes long, and how long it took."""
-    started = time.monotonic()
-    # The timer's thread has no click context, so -q is looked up here.
-    timer = threading.Timer(SECONDS_BEFORE_WORD, click.echo, (f"{what} ...",), {"err": True})
-    if not is_quiet():
+    started, who = time.monotonic(), caller()
+    # The timer's thread has neither click's context nor a caller, so -q and who listens are looked up here.
+    say = who.show if who else None if is_quiet() else partial(click.echo, err=True)
+    timer = threading.Timer(SECONDS_BEFORE_WORD, say or printable, (f"{what} ...",))
+    if say:
         timer.start()
     try:
         yield

@@ -8,14 +8,14 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from logitpipe.cache.errors import UsageError
 from logitpipe.cache.files.places import Place, as_place
+from logitpipe.runs.temperatures import require_temperatures
 
 PROTOCOL_NAMES = ("standard", "course", "legacy")
 """The keys of `logitpipe.stages.score.protocols.PROTOCOLS`, repeated here as these load numba."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-LEAST_TEMPERATURE, MOST_TEMPERATURE = 1e-3, 1e3
 
 protocol_option = click.option(
     "--protocol",
@@ -85,6 +85,7 @@ def parse_table_temperature(_context: click.Context, _option: click.Parameter, t
 
 def require_temperature(T: float) -> float:
     """Return a temperature; click.BadParameter for what is none, NaN included."""
-    if not LEAST_TEMPERATURE <= T <= MOST_TEMPERATURE:
-        raise click.BadParameter(f"a temperature is a number from 0.001 to 1000, and {T:g} is not")
-    return T
+    try:
+        return require_temperatures([T])[0]
+    except UsageError as error:
+        raise click.BadParameter(error.about(None)) from None

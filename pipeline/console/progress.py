@@ -1,4 +1,7 @@
-"""Progress of a long job, on stderr: a bar on a terminal, a line every 30 s elsewhere, nothing with -q."""
+"""Progress of a long job: a bar on a terminal, a line every 30 s elsewhere on stderr, nothing with -q.
+
+A caller in Python is handed each line (see audience.py).
+"""
 
 import sys
 import time
@@ -7,6 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from logitpipe.console.audience import caller
 from logitpipe.console.messages import is_quiet
 from logitpipe.console.terminal import columns, is_terminal
 from logitpipe.console.text import cells, printable, shortened
@@ -44,7 +48,8 @@ class Progress:
         # `shown` starts now: the first line of a log comes after a whole pause, as __enter__ has said the beginning.
         self.started = self.shown = clock()
         self.steps = deque([(self.started, already)])
-        self.on_terminal, self.quiet = is_terminal(sys.stderr), is_quiet()
+        self.caller = caller()
+        self.on_terminal, self.quiet = self.caller is None and is_terminal(sys.stderr), is_quiet()
 
     def __enter__(self) -> Self:
         """Show that the job has begun."""
@@ -75,7 +80,7 @@ class Progress:
         # Both limits must be passed: slow steps are kept until there are 20, fast ones until they are 30 s old.
         while len(self.steps) > WINDOW_STEPS + 1 and now - self.steps[0][0] > WINDOW_SECONDS:
             self.steps.popleft()
-        pause = SECONDS_BETWEEN_REDRAWS if self.on_terminal else SECONDS_BETWEEN_LINES
+        pause = SECONDS_BETWEEN_REDRAWS if self.on_terminal or self.caller else SECONDS_BETWEEN_LINES
         if now - self.shown >= pause:
             self.shown = now
             self._show(self._under_way())
@@ -97,6 +102,10 @@ class Progress:
         return f", {rate:.2f} {self.unit}/s" if rate >= 1 else f", {1 / rate:.1f} s/{self.unit.removesuffix('s')}"
 
     def _show(self, facts: str) -> None:
+        if self.caller:
+            if self.caller.show:
+                self.caller.show(self._fitted(facts, None))
+            return
         if self.quiet:
             return
         if self.on_terminal:

@@ -1,16 +1,13 @@
-"""The record of a run of `pipe score`: command, versions, protocol, stores. `pipe report` prints it."""
+"""The record of a run of scores: command, versions, protocol, stores. `pipe report` prints it."""
 
 import hashlib
 import json
 import platform
-import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import click
 
 if TYPE_CHECKING:
     from logitpipe.cache.reading.store import Store
@@ -38,15 +35,15 @@ OF_STORE = (
 """Attributes of a store that its figures depend on, or that tell where they come from."""
 
 
-def describe_run(context: click.Context, plans: "Sequence[tuple[Store, Plan]]") -> dict[str, Any]:
+def describe_run(command: str, exact: bool, plans: "Sequence[tuple[Store, Plan]]") -> dict[str, Any]:
     """Return what was run, as JSON has it: command, time, versions, protocol with its fields, stores."""
     from logitpipe.stages.score.protocols import to_document
 
     return {
-        "command": shlex.join(["pipe", *context.meta[WORDS]]),
+        "command": command,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        "exact": context.params["exact"],
+        "exact": exact,
         "protocol": to_document(plans[0][1].protocol),
         "stores": [_describe_store(store, plan) for store, plan in plans],
     }

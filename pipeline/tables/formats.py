@@ -12,8 +12,8 @@ from logitpipe.console.settings import origin, stronger
 from logitpipe.console.terminal import can_bold, columns
 
 if TYPE_CHECKING:
-    from logitpipe.commands.also import Also
     from logitpipe.results.benchmarks import Records
+    from logitpipe.runs.also import Also
     from logitpipe.stages.score.figures.rows import Row
     from logitpipe.tables.metrics import Metric
     from logitpipe.tables.table import Table

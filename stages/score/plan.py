@@ -1,8 +1,9 @@
 """What a run over a store computes: its pairs of method and temperature, and where each is counted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 
@@ -100,6 +101,7 @@ def make_plan(
     methods: Sequence[str] | None,
     temperatures: Sequence[float],
     thresholds: Sequence[float] = (),
+    functions: Mapping[str, Method] = MappingProxyType({}),
 ) -> Plan:
     """Plan a run over one store.
 
@@ -108,6 +110,7 @@ def make_plan(
     methods : names, FILE.py:FUNCTION for one's own, or None for all that are built in; what this kind of network has
         not is left out
     temperatures : positive
+    functions : methods of one's own, of `own_method`, by the names that they have in `methods`
 
     Raises
     ------
@@ -120,7 +123,7 @@ def make_plan(
             f"the {schema.kind} store of {schema.network} on {schema.dataset} has too few classes to score: "
             f"at least 2 beside void are expected, found {len(known)}"
         )
-    own = {name: load_own(name) for name in dict.fromkeys(methods or ()) if is_own(name)}
+    own = {name: load_own(name) for name in dict.fromkeys(methods or ()) if is_own(name)} | dict(functions)
     own = {name: method for name, method in own.items() if serves(method, schema.kind)}
     served = [name for name in METHODS[schema.kind] if _served(name, schema)]
     pairs = [

@@ -19,7 +19,7 @@ from conftest import content, fails
 from stores import fill, make_schema
 
 from logitpipe.cli import cli
-from logitpipe.commands.score import _range as temperature_range
+from logitpipe.runs.temperatures import sweep
 from logitpipe.stages.score.methods import MASK_METHODS, PIXEL_METHODS
 
 
@@ -271,7 +271,7 @@ def test_what_cannot_be_done_is_said_in_one_line(pixel_store, flags, message):
         (("--temperatures", "-1"), "a temperature is a number from 0.001 to 1000, and -1 is not"),
         (("--temperatures", "1,nan"), "a temperature is a number from 0.001 to 1000, and nan is not"),
         (("--temperatures", "x"), "expected 0.5,1,2 or START:STOP:STEP, and found 'x'"),
-        (("--temperatures", "2:1:0.1"), "expected 0.5,1,2 or START:STOP:STEP, and found '2:1:0.1'"),
+        (("--temperatures", "2:1:0.1"), "a sweep rises from START to STOP by a STEP above 0; found 2, 1, 0.1"),
         (("--threshold", "nan"), "NaN is no threshold"),
         (("--set", "fpr"), "expected FIELD=VALUE, and found 'fpr'"),
     ],
@@ -290,9 +290,9 @@ def test_blanks_after_commas_mean_nothing(pixel_store):
 
 
 def test_ranges_of_temperatures_include_their_end():
-    assert temperature_range("0.1:0.3:0.1") == (0.1, 0.2, 0.3)
-    assert temperature_range("0.5:2:0.4") == (0.5, 0.9, 1.3, 1.7)
-    assert temperature_range("1:1:1") == (1.0,)
+    assert sweep(0.1, 0.3, 0.1) == (0.1, 0.2, 0.3)
+    assert sweep(0.5, 2, 0.4) == (0.5, 0.9, 1.3, 1.7)
+    assert sweep(1, 1, 1) == (1.0,)
 
 
 def test_what_is_no_store_is_refused(tmp_path):

@@ -1,10 +1,8 @@
-"""`pipe score --also`: figures of the benchmarks, computed in addition to those of pixels."""
+"""Figures of the benchmarks, computed in addition to those of pixels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import click
 
 from logitpipe.cache.errors import UsageError
 from logitpipe.console.messages import note
@@ -23,35 +21,13 @@ if TYPE_CHECKING:
 FAMILIES = ("components", "closed-set", "open-set")
 SPACES = ("own", "cityscapes", "macro", "common")
 
-also_option = click.option(
-    "--also",
-    "also",
-    callback=lambda _context, _option, text: parse_families(text),
-    default="",
-    metavar=",".join(FAMILIES),
-    help="Benchmarks' own figures to compute as well.",
-)
-label_space_option = click.option(
-    "--label-space",
-    type=click.Choice(SPACES),
-    default="own",
-    show_default=True,
-    help="Classes of closed-set figures: the network's, Cityscapes' 19 or 7, or those that COCO has too.",
-)
-class_codes_option = click.option(
-    "--class-codes",
-    metavar="train-ids|label-ids|CLASS=CODE,...",
-    help="Which code of the masks stands for which class  [default: as the stores say]",
-)
 
-
-def parse_families(text: str) -> tuple[str, ...]:
-    """Return families of figures from a comma list; click.BadParameter for one that does not exist."""
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+def require_families(names: Sequence[str]) -> tuple[str, ...]:
+    """Return families of figures, each once; UsageError for one that does not exist."""
     for name in names:
         if name not in FAMILIES:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(FAMILIES)}")
-    return names
+            raise UsageError(f"{name!r} is none of {', '.join(FAMILIES)}", option="also")
+    return tuple(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)
@@ -87,7 +63,7 @@ class Also:
 
 
 def class_codes(text: str | None, store: "Store") -> Mapping[str, int]:
-    """Return the code of each class by its name: what the command line says, or else the store.
+    """Return the code of each class by its name: what a text says, or else the store.
 
     Raises
     ------
@@ -106,31 +82,21 @@ def class_codes(text: str | None, store: "Store") -> Mapping[str, int]:
     for name, _, code in pairs:
         if not (name and code.isdecimal() and int(code) <= 255):
             raise UsageError(
-                f"--class-codes: train-ids, label-ids or road=0,sidewalk=1,... is expected, found {text!r}"
+                f"train-ids, label-ids or road=0,sidewalk=1,... is expected, found {text!r}", option="class_codes"
             )
     return {name.strip(): int(code) for name, _, code in pairs}
 
 
 def refuse(
-    families: Sequence[str],
-    printed_as: str,
-    plans: "Sequence[tuple[Store, Plan]]",
-    label_space: str,
-    codes: str | None,
+    families: Sequence[str], plans: "Sequence[tuple[Store, Plan]]", label_space: str, codes: str | None
 ) -> None:
     """Raise an error for figures that cannot be computed, before any image is scored.
 
     Raises
     ------
-    click.UsageError
-        CSV was asked for, which is one table.
     PipeError
         The masks of a store name no classes of the label space, or its network has none of them.
     """
-    if families and printed_as == "csv":
-        raise click.UsageError(
-            "--format csv prints one table; with --also take json, or --out, which has a file of each"
-        )
     if "closed-set" in families:
         from logitpipe.stages.score.label_spaces import label_space as space_named
         from logitpipe.stages.score.passes.closed_set import class_table

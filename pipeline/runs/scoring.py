@@ -1,0 +1,175 @@
+"""A run of scores: stores opened and planned, scored one after another, and what was run as a record."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from logitpipe.cache.errors import IncompleteError, UsageError
+from logitpipe.console.messages import caution, detail, note, word_if_slow
+from logitpipe.console.progress import Progress
+from logitpipe.console.text import byte_size, listed
+from logitpipe.results import record
+from logitpipe.stores.data import unlabelled
+
+if TYPE_CHECKING:
+    from logitpipe.cache.files.places import Place
+    from logitpipe.cache.reading.store import Store
+    from logitpipe.results.per_image import ImageCounts
+    from logitpipe.stages.score.figures.rows import Row
+    from logitpipe.stages.score.methods import Method
+    from logitpipe.stages.score.passes.sweep import Resolve
+    from logitpipe.stages.score.plan import Plan
+    from logitpipe.stages.score.protocols import Protocol
+    from logitpipe.stages.score.statistics.histograms import Scored
+
+MOST_HISTOGRAMS = 200_000
+"""Of single images times pairs, 8 kB each: beyond that they are not kept."""
+
+
+def plan_stores(
+    places: "Sequence[Place]",
+    methods: "Sequence[str] | None",
+    temperatures: Sequence[float],
+    protocol: "Protocol",
+    label_codes: Sequence[str],
+    thresholds: Sequence[float],
+    functions: "Mapping[str, Method]" = MappingProxyType({}),
+) -> "list[tuple[Store, Plan]]":
+    """Open every store and plan its run, so that what is wrong with any is said before the first is scored.
+
+    Parameters
+    ----------
+    places : paths and URLs of the stores
+    methods : names, FILE.py:FUNCTION among them; None for all that are built in
+    label_codes : `CODES` for the masks of all data sets, `DATASET:CODES` for those of one
+    functions : methods of one's own by name, beside `methods`
+    """
+    from logitpipe.cache.reading.pinned import PinnedStore
+    from logitpipe.cache.reading.store import Store, open_store
+    from logitpipe.stages.score.plan import make_plan, method_names
+
+    wanted = None if methods is None else [*method_names(methods), *functions]
+    # A store that is named twice would give every row twice, and rows are told apart by their store.
+    opened = [open_store(path) for path in dict.fromkeys(places)]
+    # Pinned: a store that is rewritten during the run must end in an error, not in figures of old and new images.
+    stores: list[Store] = [PinnedStore(store.files, store.schema) for store in opened]
+    protocols = _by_dataset(protocol, label_codes, [store.schema.dataset for store in stores])
+    plans = [
+        (store, make_plan(store.schema, protocols[store.schema.dataset], wanted, temperatures, thresholds, functions))
+        for store in stores
+    ]
+    # A method may serve one kind of network alone. It is refused only if no store of this run can serve it.
+    served = {pair.method for _, plan in plans for pair in plan.pairs}
+    for name in wanted or ():
+        if name not in served:
+            kinds = " and ".join(sorted({store.schema.kind for store in stores}))
+            raise UsageError(
+                f"{name!r} cannot be computed from these {kinds} stores; leave it out", option="methods"
+            )
+    return plans
+
+
+def _by_dataset(protocol: "Protocol", label_codes: Sequence[str], datasets: Sequence[str]) -> "dict[str, Protocol]":
+    """Return the protocol of each data set, with the label codes that are given for it or for all."""
+    from logitpipe.stages.score.protocols import with_choices
+
+    # rpartition, as the codes hold no colon but the name of a data set may. None stands for all data sets.
+    told = {name or None: codes for name, _, codes in (text.rpartition(":") for text in label_codes)}
+    if strange := [name for name in told if name is not None and name not in datasets]:
+        known = ", ".join(dict.fromkeys(datasets))
+        raise UsageError(f"no store is of the data set {strange[0]!r}; there are {known}", option="label_codes")
+    own = {name: told.get(name, told.get(None)) for name in datasets}
+    return {
+        name: protocol if codes is None else with_choices(protocol, {"label-codes": codes})
+        for name, codes in own.items()
+    }
+
+
+def count_missing(plans: "Sequence[tuple[Store, Plan]]", allow_incomplete: bool) -> int:
+    """Return how many images the stores lack; unless that is allowed, it is an error."""
+    missing = 0
+    for store, _ in plans:
+        if not allow_incomplete:
+            store.require_complete()
+        missing += len(store.missing())
+        if not store.completed():
+            raise IncompleteError(f"{store.path}: no image is in the store", "infer")
+    return missing
+
+
+def score_store(
+    store: "Store", plan: "Plan", workers: int, exact: bool, into_files: bool, resolve: "Resolve"
+) -> "list[Scored]":
+    """Return the figures of each pair and, where they go into files, its curves and histograms of single images."""
+    from logitpipe.cache.reading.store import stored_bytes
+    from logitpipe.stages.score.passes.sweep import compile_kernels, sweep, walks
+
+    images, name = store.completed(), f"{store.schema.network} on {store.schema.dataset}"
+    size = byte_size(stored_bytes(store))
+    detail(f"{store.path}: {len(images)} images of {name}, {size}; {len(plan.pairs)} pairs of method and temperature")
+    # Before the progress bar: compiling takes seconds, and inside it would spoil the first rate and time left.
+    with word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
+        compile_kernels(plan)
+    # The limit is on all histograms of a store together: they are held in memory until the results are written.
+    per_image = into_files and len(images) * len(plan.pairs) <= MOST_HISTOGRAMS
+    if into_files and not per_image:
+        note(f"{store.path}: no histograms of single images are kept, as {len(images)} images are too many for that")
+    with Progress(f"scoring {name}", len(walks(plan)) * len(images)) as progress:
+        scored = sweep(
+            store, plan, images, workers, progress.advance, into_files, resolve, per_image, progress.extend
+        )
+    if lacking := unlabelled(store):
+        caution(
+            f"{store.path}: {len(lacking)} of {len(images)} pictures have no mask and are left out of the figures: "
+            f"{listed(lacking)}"
+        )
+    if not exact:
+        return scored
+    from logitpipe.stages.score.passes.exact import exact_rows  # scikit-learn, which is slow to import
+
+    rows, passes = [each.row for each in scored], len({pair.temperature for pair in plan.pairs})
+    with Progress(f"scoring {name} exactly", passes * len(images), unit="readings") as progress:
+        found = exact_rows(store, plan, images, rows, progress.advance)
+    note(_agreement(rows, found))
+    return [each._replace(row=row) for each, row in zip(scored, found, strict=True)]
+
+
+def image_counts(store: "Store", scored: "Sequence[Scored]") -> "ImageCounts | None":
+    """Return the histograms of single images of a store; None where there are none."""
+    import numpy as np
+
+    from logitpipe.results.per_image import ImageCounts
+
+    found = [each.images for each in scored if each.images]
+    if not found:
+        return None
+    names = tuple(store.schema.images[image] for image in found[0].indices)
+    return ImageCounts(names, np.stack([each.counts for each in found]))
+
+
+def _agreement(streamed: "Sequence[Row]", exact: "Sequence[Row]") -> str:
+    def largest(figure: str) -> float:
+        pairs = ((getattr(a, figure), getattr(b, figure)) for a, b in zip(streamed, exact, strict=True))
+        return max((abs(a - b) for a, b in pairs if a is not None and b is not None), default=0.0)
+
+    figures = ", ".join(f"{name} {largest(key):.1e}" for name, key in _COMPARED.items())
+    return f"largest difference between streaming and exact figures: {figures}"
+
+
+_COMPARED = {"AuPRC": "auprc", "FPR95": "fpr95", "AUROC": "auroc"}
+
+
+def describe_run(
+    words: str, exact: bool, plans: "Sequence[tuple[Store, Plan]]", called: Mapping[str, object]
+) -> dict[str, Any]:
+    """Return settings.json: what was called and what it ran on, for whoever reads the results later.
+
+    Parameters
+    ----------
+    words : the call as it was typed
+    exact : whether scikit-learn computed the figures
+    called : the command or function, and its settings
+    """
+    from importlib.metadata import version
+
+    return {"version": version("logitpipe"), **called, "run": record.describe_run(words, exact, plans)}
