@@ -63,9 +63,7 @@ def plan_stores(
     for name in wanted or ():
         if name not in served:
             kinds = " and ".join(sorted({store.schema.kind for store in stores}))
-            raise UsageError(
-                f"{name!r} cannot be computed from these {kinds} stores; leave it out", option="methods"
-            )
+            raise UsageError(f"{name!r} cannot be computed from these {kinds} stores; leave it out", option="methods")
     return plans
 
 

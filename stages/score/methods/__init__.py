@@ -135,7 +135,7 @@ MASK_METHODS: dict[str, Method] = {
     "mask-energy": Method(
         mask_ranks.MASK_ENERGY,
         True,
-        shifted(lambda K: -np.log(np.e + K - 1), SHIFTED_BINS),
+        shifted(lambda K: -np.log(np.exp(1) + K - 1), SHIFTED_BINS),
         "-logsumexp_k S_k",
         lambda S: -log_sum_exp(S),
     ),
