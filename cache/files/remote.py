@@ -32,6 +32,9 @@ PATIENCE = 20.0
 
 CONNECTIONS = 16
 
+QUESTIONS = 32
+"""How many files a web server is asked for at the same time where only their sizes are wanted."""
+
 GZIP = b"\x1f\x8b"
 """First bytes of gzip, which a web server may send for a JSON document; no JSON begins so."""
 
@@ -180,7 +183,7 @@ class Web(Remote):
     def sizes(self, keys: Collection[str]) -> dict[str, int]:
         """Return the number of bytes of those of the files that exist; what was there is not asked for again."""
         unknown = [key for key in keys if key not in self._known]
-        with ThreadPoolExecutor(CONNECTIONS) as pool:
+        with ThreadPoolExecutor(QUESTIONS) as pool:
             found = zip(unknown, pool.map(self.size, unknown), strict=True)
             self._known |= {key: size for key, size in found if size is not None}
         return {key: self._known[key] for key in keys if key in self._known}

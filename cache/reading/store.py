@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from math import prod
 from pathlib import Path
 
@@ -48,6 +49,16 @@ class Store:
     def path(self) -> Place:
         """Where the store lies, for messages."""
         return self.files.root
+
+    def through(self, files: Files) -> "Store":
+        """Return this store, read through other files; nothing is read and nothing computed for it.
+
+        A new `Store` would hash the names of all images anew, which one for each image cannot afford.
+        """
+        other = copy(self)
+        # Sizes that this store keeps would never be asked of the other files.
+        other.files, other._geometries = files, {}
+        return other
 
     def completed(self) -> list[int]:
         """Return the indices of the committed images, in order."""
@@ -235,11 +246,21 @@ def open_store(path: Place) -> Store:
         raise IntegrityError(f"cannot be parsed ({error})", path, file=METADATA) from error
 
 
-def stored_bytes(store: Store) -> int:
-    """Return the bytes on disk of all committed chunks."""
-    completed = store.completed()
-    keys = [key for name, spec in store.arrays.items() for key in chunk_keys(name, spec, completed)]
-    return sum(store.files.sizes(keys).values())
+def stored_bytes(store: Store) -> int | None:
+    """Return the bytes on disk of all committed chunks; None as for `array_bytes`."""
+    images = store.completed()
+    found = [array_bytes(store, name, images) for name in store.arrays]
+    return None if None in found else sum(size or 0 for size in found)
+
+
+def array_bytes(store: Store, array: str, images: Iterable[int]) -> int | None:
+    """Return the bytes on disk of the chunks of some images in one array.
+
+    None on a web server: it lists nothing, and each of what may be 100,000 chunks would be a question of its own.
+    """
+    if store.files.listed(FOLDER) is None:
+        return None
+    return sum(store.files.sizes(chunk_keys(array, store.arrays[array], images)).values())
 
 
 def chunk_keys(array: str, spec: ArraySpec, images: Iterable[int]) -> list[str]:

@@ -26,7 +26,7 @@ def metadata_members(store: Store) -> dict[str, bytes]:
         The metadata is damaged.
     """
     kept = _Kept(store.files)
-    _require_sound(store, check_metadata(Store(kept, store.schema)))
+    _require_sound(store, check_metadata(store.through(kept)))
     for key in (*store.schema.documents(), METADATA):
         kept.read(key)
     return kept.found
@@ -43,7 +43,7 @@ def image_members(store: Store, image: int) -> dict[str, bytes]:
         It is not in the store.
     """
     kept = _Kept(store.files)
-    check = check_image(Store(kept, store.schema), image)
+    check = check_image(store.through(kept), image)
     _require_sound(store, check.damages)
     if not check.committed:
         raise IncompleteError(f"{store.path}: image {check.name!r} was taken away while the store was packed")

@@ -380,7 +380,7 @@ def _tell_change(model: "Model", dataset: "DataSet", writer: StoreWriter) -> Non
 
 def _summary(writer: StoreWriter, new: int) -> str:
     done, total = len(writer.completed()), len(writer.schema.images)
-    megabytes = stored_bytes(writer.store) / 1e6 if writer.store else 0.0
+    megabytes = (stored_bytes(writer.store) or 0) / 1e6 if writer.store else 0.0
     line = (
         f"{writer.schema.dataset}: {done} of {total} images ({new} new, {done - new} already there), "
         f"{megabytes:.1f} MB in {writer.path}"

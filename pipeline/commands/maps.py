@@ -142,12 +142,12 @@ def _choose_protocol(name: str, label_codes: str | None) -> "Protocol":
 
 
 def _draw_all(store: Store, plan: "Plan", truth: "GroundTruth", names: Mapping[int, str], out: Path) -> None:
-    from logitpipe.stages.score.passes.maps import score_map
+    from logitpipe.stages.score.passes.maps import DRAWN_PIXELS, score_map
 
     paths, skipped = [], []
     with Progress(f"drawing {plan.pairs[0].method}", len(names)) as progress:
         for image in names:
-            name, scored = store.schema.images[image], score_map(store, plan, truth, image)
+            name, scored = store.schema.images[image], score_map(store, plan, truth, image, DRAWN_PIXELS)
             if scored is None:
                 skipped.append(name)
             else:

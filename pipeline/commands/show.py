@@ -10,7 +10,8 @@ import click
 
 from logitpipe.cache.files.places import Place
 from logitpipe.cache.format.schema import AMP_CHANGE, ArraySpec
-from logitpipe.cache.reading.store import Store, chunk_keys, open_store
+from logitpipe.cache.reading.store import Store, array_bytes, open_store
+from logitpipe.console.messages import word_if_slow
 from logitpipe.console.options import STORE
 from logitpipe.console.text import aligned, byte_size, listed, printable
 from logitpipe.stores.data import right_data
@@ -37,8 +38,10 @@ def show(stores: tuple[Place, ...], as_json: bool) -> None:
 
 def describe_store(store: Store) -> dict[str, Any]:
     """Return the attributes of a store, its arrays with their sizes in bytes, and the images that it lacks."""
-    completed = store.completed()
+    with word_if_slow(f"asking for the images of {store.path}"):
+        completed = store.completed()
     arrays = {name: _describe_array(store, name, spec, completed) for name, spec in store.arrays.items()}
+    sizes = [array["stored_bytes"] for array in arrays.values()]
     return {
         "store": str(store.path),
         **store.schema.attributes(),
@@ -47,7 +50,7 @@ def describe_store(store: Store) -> dict[str, Any]:
         "images_missing": [store.schema.images[image] for image in store.missing()],
         "right_data": right_data(store),
         "arrays": arrays,
-        "stored_bytes": sum(array["stored_bytes"] for array in arrays.values()),
+        "stored_bytes": None if None in sizes else sum(sizes),
         "decoded_bytes": sum(array["decoded_bytes"] for array in arrays.values()),
     }
 
@@ -60,7 +63,7 @@ def _describe_array(store: Store, name: str, spec: ArraySpec, images: list[int])
         "chunks": list(spec.chunks),
         "dtype": spec.dtype.name,
         "values": values,
-        "stored_bytes": sum(store.files.sizes(chunk_keys(name, spec, images)).values()),
+        "stored_bytes": array_bytes(store, name, images),
         "decoded_bytes": values * spec.dtype.itemsize,
     }
 
@@ -109,8 +112,8 @@ def _array_table(arrays: Mapping[str, Mapping[str, Any]]) -> list[str]:
             _by(array["shape"]),
             _by(array["chunks"]),
             array["dtype"],
-            byte_size(array["stored_bytes"]),
-            f"{array['stored_bytes'] / array['values']:.2f}" if array["values"] else "-",
+            "-" if array["stored_bytes"] is None else byte_size(array["stored_bytes"]),
+            f"{array['stored_bytes'] / array['values']:.2f}" if array["values"] and array["stored_bytes"] else "-",
         ]
         for name, array in arrays.items()
     ]
@@ -132,6 +135,8 @@ def _void(document: Mapping[str, Any]) -> str:
 
 def _size(document: Mapping[str, Any]) -> str:
     stored, decoded = document["stored_bytes"], document["decoded_bytes"]
+    if stored is None:
+        return f"{byte_size(decoded)} decoded; a web server does not say how much it holds"
     ratio = f", {decoded / stored:.2f} to 1" if stored else ""
     return f"{byte_size(stored)} on disk, {byte_size(decoded)} decoded{ratio}"
 

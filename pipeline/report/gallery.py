@@ -24,7 +24,7 @@ from logitpipe.stages.score.figures.bootstrap import FIGURES, image_figures
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.counting import ANOMALY as ANOMALOUS
 from logitpipe.stages.score.kernels.counting import IGNORED
-from logitpipe.stages.score.passes.maps import ScoreMap, score_map
+from logitpipe.stages.score.passes.maps import DRAWN_PIXELS, ScoreMap, score_map
 from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.plan import Pair, Plan, make_plan
 from logitpipe.stages.score.statistics.image_areas import ImageAreas
@@ -152,7 +152,8 @@ def _of_method(scored: Scored, series: Series, pair: int) -> Html:
 def _card(scored: Scored, pair: int, which: str, image: int, area: float) -> Html:
     """Return photograph, ground truth and scores of one image, with what they are in words."""
     chosen = scored.plan.pairs[pair]
-    drawn = score_map(scored.store, replace(scored.plan, pairs=(chosen,)), scored.truth, image)
+    plan = replace(scored.plan, pairs=(chosen,))
+    drawn = score_map(scored.store, plan, scored.truth, image, DRAWN_PIXELS)
     if drawn is None:  # the protocol skips it, and then it has no area either
         raise AssertionError(image)
     name = scored.store.schema.images[image]

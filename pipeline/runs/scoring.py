@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from logitpipe.cache.errors import IncompleteError, UsageError
-from logitpipe.console.messages import caution, detail, note, word_if_slow
+from logitpipe.console.messages import caution, detail, is_verbose, note, word_if_slow
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import byte_size, listed
 from logitpipe.results import record
@@ -87,6 +87,8 @@ def count_missing(plans: "Sequence[tuple[Store, Plan]]", allow_incomplete: bool)
     """Return how many images the stores lack; unless that is allowed, it is an error."""
     missing = 0
     for store, _ in plans:
+        with word_if_slow(f"asking for the images of {store.path}"):  # a web server is asked for each of them
+            store.completed()
         if not allow_incomplete:
             store.require_complete()
         missing += len(store.missing())
@@ -103,8 +105,10 @@ def score_store(
     from logitpipe.stages.score.passes.sweep import compile_kernels, sweep, walks
 
     images, name = store.completed(), f"{store.schema.network} on {store.schema.dataset}"
-    size = byte_size(stored_bytes(store))
-    detail(f"{store.path}: {len(images)} images of {name}, {size}; {len(plan.pairs)} pairs of method and temperature")
+    # A server is not asked for sizes that nobody reads.
+    size = stored_bytes(store) if is_verbose() else None
+    held = f"{len(images)} images of {name}" + ("" if size is None else f", {byte_size(size)}")
+    detail(f"{store.path}: {held}; {len(plan.pairs)} pairs of method and temperature")
     # Before the progress bar: compiling takes seconds, and inside it would spoil the first rate and time left.
     with word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
         compile_kernels(plan)

@@ -52,6 +52,20 @@ def cells(panel: np.ndarray) -> np.ndarray:
     return panel[rows[:, None], columns]
 
 
+def test_a_large_picture_is_drawn_from_a_smaller_map(pixel):
+    """Of its proportions, as if its mask had that size; a smaller picture stays as it is."""
+    store = open_store(pixel)
+    plan = plan_map(store.schema, PROTOCOLS["standard"], "msp", 1.0)
+    truth = GroundTruth(store, plan.protocol, [0])
+    whole, small = (score_map(store, plan, truth, 0, most) for most in (None, 48))
+    assert (whole.labels.shape, small.labels.shape) == ((12, 16), (6, 8))
+    logits, void = store.read("logits", 0), store.schema.void_class
+    expected = pixel_score("msp", logits, void, 1.0, small.scores.shape, RULES["standard"])
+    np.testing.assert_allclose(small.scores, expected, rtol=1e-5)
+    assert np.isin(small.labels, whole.labels).all()
+    np.testing.assert_array_equal(score_map(store, plan, truth, 0, 192).scores, whole.scores)
+
+
 def expected_scores(path: Path, image: int, method: str, T: float, rules: str) -> np.ndarray:
     store = open_store(path)
     if store.schema.kind == "pixel":

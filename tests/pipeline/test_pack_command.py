@@ -14,6 +14,7 @@ from stores import fill, make_schema
 from zips import content_of
 
 from logitpipe.cache import open_store
+from logitpipe.cache.format import version2
 from logitpipe.cache.writing import pack
 from logitpipe.cli import cli
 from logitpipe.commands.pack import default_zip
@@ -55,6 +56,20 @@ def test_the_order_of_members_is_that_of_a_commit(zipped):
     for image in range(3):
         record = names.index(f"records/{image}.json")
         assert {names.index(name) < record for name in names if f"/c/{image}/" in f"{name}/"} == {True}
+
+
+def test_what_describes_all_images_is_made_once_and_not_for_each(tmp_path, monkeypatch):
+    """It names every image: made for each of them, packing would take the square of their number."""
+    asked: dict[int, int] = {}
+    for count in (2, 9):
+        names = [f"{i}.png" for i in range(count)]
+        store = fill(tmp_path / f"{count}.zarr", make_schema("pixel", images=names, version=2))
+        calls, attributes = [], version2.Schema.attributes
+        with monkeypatch.context() as patch:
+            patch.setattr(version2.Schema, "attributes", lambda self: calls.append(1) or attributes(self))  # noqa: B023
+            assert call("pack", store).exit_code == 0
+        asked[count] = len(calls)
+    assert asked[2] == asked[9] > 0
 
 
 def test_equal_stores_give_equal_zips(store, tmp_path):

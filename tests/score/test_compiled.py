@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,22 @@ def test_damaged_code_is_compiled_again(script, tmp_path, kind, left):
     file.write_bytes(file.read_bytes()[: int(left * whole[file])])
     assert run(script, **cache) == ("3.0\n", "")
     assert kept(tmp_path / "cache") == whole
+
+
+def test_code_that_no_run_has_used_for_long_is_removed(script, tmp_path):
+    """Of other sources or processors; what is used, what is recent and what is not ours stays."""
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    run(script, **cache)
+    (mine,) = (tmp_path / "logitpipe").iterdir()
+    ages = {"0" * 16: 91, "1" * 16: 89, f"{'2' * 16}.77": 400, "notes": 400, mine.name: 400}
+    for name, days in ages.items():
+        folder = tmp_path / "logitpipe" / name
+        folder.mkdir(exist_ok=True)
+        (folder / "code.nbc").touch()
+        os.utime(folder, (then := time.time() - days * 86400, then))
+    assert run(script, **cache) == ("3.0\n", "")
+    assert {path.name for path in (tmp_path / "logitpipe").iterdir()} == {"1" * 16, "notes", mine.name}
+    assert time.time() - mine.stat().st_mtime < 600
 
 
 def test_without_a_folder_to_write_to_nothing_is_kept_and_one_line_says_so(script):

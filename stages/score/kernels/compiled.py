@@ -8,10 +8,12 @@ import functools
 import hashlib
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,12 @@ kernel: Callable[[Function], Function] = numba.njit(**_OPTIONS)
 
 inlined: Callable[[Function], Function] = numba.njit(**_OPTIONS, inline="always")
 """Written into the loop that calls it, so that the loop can become vector code."""
+
+UNUSED_DAYS = 90
+"""After so many days the code of other sources, or of another processor, is removed. No run has used it since."""
+
+_CODE = re.compile(r"[0-9a-f]{16}(\.\d+)?")
+"""Name of a folder of compiled code: a digest, and the process that was removing it when it was stopped."""
 
 _SETTINGS = vars(numba.config)
 _decorating = threading.Lock()
@@ -120,9 +128,26 @@ def _folder() -> tuple[Path | None, str]:
         folder.mkdir(parents=True, exist_ok=True)
         # A folder that exists may still be full or read-only; only writing to it tells.
         with tempfile.TemporaryFile(dir=folder):
+            os.utime(folder)  # its time says when a run has used it last
+            _remove_unused(folder)
             return folder, ""
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
         return None, _trouble(folder, error)
+
+
+def _remove_unused(mine: Path) -> None:
+    """Remove folders of compiled code beside one, as far as no run has used them for UNUSED_DAYS.
+
+    A folder is renamed before it is removed. A run that begins to use it in this moment finds none of it or all of
+    it; what it does not find it compiles, as it does with what is damaged.
+    """
+    limit = time.time() - UNUSED_DAYS * 24 * 60 * 60
+    for other in list(mine.parent.iterdir()):
+        try:
+            if other != mine and _CODE.fullmatch(other.name) and other.stat().st_mtime < limit:
+                shutil.rmtree(other.rename(other.with_name(f"{other.name[:16]}.{os.getpid()}")))
+        except OSError:  # another process removes it too, or it is not ours to remove
+            continue
 
 
 def _processor() -> str:
