@@ -33,4 +33,4 @@ def need_cloud(url: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise PipeError(f"{url}: URLs need obstore, which is not installed", "install-cloud") from error
+        raise PipeError(f"{url}: URLs need obstore, which is not installed", "install", extra="'.[cloud]'") from error

@@ -63,7 +63,7 @@ def figure(
         from logitpipe.pictures import plots
     except ModuleNotFoundError as error:
         raise PipeError(
-            f"figures are drawn by matplotlib, which is not installed ({error})", "install plot"
+            f"figures are drawn by matplotlib, which is not installed ({error})", "install", extra="'.[plot]'"
         ) from error
 
     results, target = read_results(folders), out or folders[0] / "figures"

@@ -6,7 +6,7 @@ from logitpipe.cache.errors import PipeError
 
 ADVICE: Mapping[str, str] = {
     "overwrite": "name another place with --out, or replace it with --overwrite",
-    "install plot": "`pip install matplotlib` brings it",
+    "install": "run pip install {extra} in the project's folder",
     "score": "`pipe score --out {folder}` makes it",
     "score again": "run `pipe score --out {folder} --overwrite` again",
     "give-weights": "give the checkpoint with --weights",
@@ -21,8 +21,6 @@ ADVICE: Mapping[str, str] = {
     "weights-key": "say which with --weights-key",
     "choose-output": "name the part that is meant with --declare output=NAME, or output=INDEX",
     "trust-model": "give --trust-model if you trust who made it",
-    "install-hf": "pip install 'logitpipe[hf]'",
-    "install-export": "install logitpipe[export]",
     "file-name": "name the method with --name, or choose images with --images",
     "some-images": "choose images with --images, and export the others into another folder",
     "infer": "run the same `pipe infer` again to add them",
@@ -32,7 +30,6 @@ ADVICE: Mapping[str, str] = {
     "download": "download the store",
     "finish": "run the same `pipe infer` again to add it",
     "finish-or-allow": "run the same `pipe infer` again to finish it, or take what is there with --allow-incomplete",
-    "install-cloud": "run pip install 'logitpipe[cloud]'",
     "make-store": "`pipe infer` makes one",
     "other-out": "choose another --out",
     "other-out-or-overwrite": "choose another --out, or start anew with --overwrite",

@@ -468,5 +468,5 @@ def test_without_the_extra_the_line_says_what_to_install(monkeypatch):
     ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "obstore", None)
-    line = "s3://a/b: URLs need obstore, which is not installed; run pip install 'logitpipe[cloud]'"
+    line = "s3://a/b: URLs need obstore, which is not installed; run pip install '.[cloud]' in the project's folder"
     fails(call("score", "s3://a/b"), f"pipe: {line}")

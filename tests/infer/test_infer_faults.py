@@ -83,7 +83,10 @@ def test_the_best_device_is_taken(monkeypatch):
 def test_a_machine_without_torch_is_told_what_to_install(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "logitpipe.stages.infer.device.device")
-    fails(run(), "pipe: `pipe infer` needs torch, which is not installed: pip install 'logitpipe[infer]'")
+    fails(
+        run(),
+        "pipe: a network needs torch, which is not installed; run pip install '.[infer]' in the project's folder",
+    )
 
 
 def test_logits_beyond_float16_name_the_image_and_the_flag(run, tmp_path, data_root):

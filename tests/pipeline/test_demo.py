@@ -196,7 +196,7 @@ def test_a_machine_without_torch_is_told_what_to_install(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "logitpipe.stages.infer.device.device", raising=False)
     fails(
         call(tmp_path / "demo"),
-        "pipe: `pipe infer` needs torch, which is not installed: pip install 'logitpipe[infer]'",
+        "pipe: a network needs torch, which is not installed; run pip install '.[infer]' in the project's folder",
     )
 
 

@@ -81,7 +81,9 @@ def _library() -> Any:  # noqa: ANN401 (a module)
     try:
         import transformers
     except ImportError as error:
-        raise PipeError("networks of Hugging Face need transformers, which is not installed", "install-hf") from error
+        raise PipeError(
+            "networks of Hugging Face need transformers, which is not installed", "install", extra="'.[hf]'"
+        ) from error
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     return transformers
