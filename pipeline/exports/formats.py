@@ -88,7 +88,9 @@ def as_hdf5(values: np.ndarray) -> bytes:
     try:
         import h5py
     except ImportError:
-        raise PipeError("this format is written by h5py, which is not installed", "install", extra="'.[export]'") from None
+        raise PipeError(
+            "this format is written by h5py, which is not installed", "install", extra="'.[export]'"
+        ) from None
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file.create_dataset("value", data=values, compression="gzip", compression_opts=9)

@@ -94,7 +94,9 @@ def torch_at_hand() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise PipeError(f"a network needs {error.name}, which is not installed", "install", extra="'.[infer]'") from error
+        raise PipeError(
+            f"a network needs {error.name}, which is not installed", "install", extra="'.[infer]'"
+        ) from error
 
 
 @contextmanager
