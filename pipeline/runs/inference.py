@@ -136,9 +136,7 @@ def _store_paths(out: Place, datasets: "Sequence[DataSet]", several: bool) -> li
     if not several:
         return [out]
     if open_files(out).read(METADATA) is not None:
-        raise UsageError(
-            "it is a store; for several data sets a folder for their stores is expected", option="out", value=out
-        )
+        raise UsageError("it is a store; several data sets need a folder for their stores", option="out", value=out)
     return [below(out, f"{dataset.name}.zarr") for dataset in datasets]
 
 

@@ -94,7 +94,7 @@ def test_all_data_sets_go_below_one_url(run, s3):
     assert run("--out", f"{s3}/stores/", "--dataset", "all").exit_code == 0
     assert len(open_store(f"{s3}/stores/Tiny.zarr").completed()) == 5
     result = run("--out", f"{s3}/stores/Tiny.zarr", "--dataset", "all")
-    line = f"--out {s3}/stores/Tiny.zarr: it is a store; for several data sets a folder for their stores is expected"
+    line = f"--out {s3}/stores/Tiny.zarr: it is a store; several data sets need a folder for their stores"
     fails(result, f"pipe: {line}", 2)
 
 

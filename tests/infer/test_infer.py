@@ -146,7 +146,7 @@ def test_several_data_sets_do_not_go_into_a_store(run, tmp_path):
     run()
     fails(
         run(dataset="all"),
-        f"pipe: --out {tmp_path / 'store'}: it is a store; for several data sets a folder for their stores is expected",
+        f"pipe: --out {tmp_path / 'store'}: it is a store; several data sets need a folder for their stores",
         code=2,
     )
 
