@@ -6,7 +6,7 @@ from inspect import signature
 
 import numpy as np
 from scipy.special import expit, softmax
-from sklearn.metrics import auc, average_precision_score, roc_curve
+from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.methods.plain import mix, shares
@@ -35,6 +35,10 @@ class Rules:
     min_max: tuple[str, ...] = ()
     thin_above: float = np.inf
     fpr: str = "first"
+    auprc: str = "step"
+    pooling: str = "pixels"
+    float32_ties: bool = False
+    drops_last: bool = False
 
 
 RULES = {
@@ -96,6 +100,9 @@ def mask_score(
     S, Z = mix(P[:, :-1], M), mix(z[:, :-1], M)
     if rules.normalise_first and method in ("msp", "entropy"):
         S = shares(S)
+    if rules.drops_last and method in ("msp", "entropy"):
+        p = shares(upsample(S, size))[:-1]
+        return 1 - p.max(axis=0) if method == "msp" else -(p * np.log(p)).sum(axis=0)
     score = formula("mask", method, P=P, M=M, S=upsample(S, size), Z=upsample(Z, size))
     return score if score.shape == size else upsample(score, size)
 
@@ -145,6 +152,8 @@ def _evaluated(
             scores = pixel_score(method, logits, void, T, labels.shape, rules)
         else:
             scores = mask_score(method, **scene.values, T=T, size=labels.shape, rules=rules)
+        if rules.float32_ties and method == "msp":
+            scores = np.float32(1) - np.float32(1 - scores)
         if method in rules.min_max:
             scores = (scores - scores.min()) / (scores.max() - scores.min())
         yield scores, labels
@@ -155,8 +164,9 @@ def fpr95(pool: Pool, kind: str) -> float:
     return figures(pool, kind)["fpr95"]
 
 
-def figures(pool: Pool, fpr95: str) -> dict[str, float]:
+def figures(pool: Pool, fpr95: str, area: str = "step") -> dict[str, float]:
     """AuPRC, FPR at 95 % TPR ("first" point, first "above" it, or "linear" between points) and AUROC."""
+    precision, recall, _ = precision_recall_curve(pool.anomalous, pool.scores)
     fpr, tpr, _ = roc_curve(pool.anomalous, pool.scores, drop_intermediate=False)
     at_95 = {
         "first": lambda: fpr[tpr >= 0.95][0],
@@ -164,7 +174,7 @@ def figures(pool: Pool, fpr95: str) -> dict[str, float]:
         "linear": lambda: np.interp(0.95, tpr, fpr),
     }
     return {
-        "auprc": average_precision_score(pool.anomalous, pool.scores),
+        "auprc": average_precision_score(pool.anomalous, pool.scores) if area == "step" else auc(recall, precision),
         "fpr95": float(at_95[fpr95]()),
         "auroc": auc(fpr, tpr),
     }

@@ -78,7 +78,7 @@ def _kept_areas(entry: Entry, store: Store) -> dict[int, list[float | None]] | N
         found = read_per_image([series.places[series.shown] for series in entry.series])
     except PipeError:
         return None
-    areas = image_figures(found.counts)[..., FIGURES.index("auprc")].T
+    areas = image_figures(found.counts, entry.run.protocol.reading)[..., FIGURES.index("auprc")].T
     # Results hold names with control characters escaped; the store holds them raw.
     images = {printable(name): image for image, name in enumerate(store.schema.images)}
     return {

@@ -11,6 +11,7 @@ from logitpipe.results.per_image import Place, read_per_image
 from logitpipe.results.selection import Temperature, identity, network_names, row_at
 from logitpipe.results.series import Entry, Results
 from logitpipe.stages.score.figures import bootstrap
+from logitpipe.stages.score.figures.reading import Reading
 from logitpipe.stages.score.figures.rows import Row
 
 
@@ -39,23 +40,23 @@ class Sampled:
     candidates : the rows
     images : names
     counts : int32 (rows, images, 2, bins)
-    rule : where the FPR at 95 % TPR is read off
+    reading : how figures are read off a curve
     """
 
     candidates: tuple[Candidate, ...]
     images: tuple[str, ...]
     counts: np.ndarray
-    rule: bootstrap.Rule
+    reading: Reading
 
     @cached_property
     def moved(self) -> bootstrap.Bootstrap:
         """Figures over resamples, the same ones for all rows; ValueError where a class occurs in no image."""
-        return bootstrap.bootstrap(self.counts, self.rule, workers=os.cpu_count() or 1)
+        return bootstrap.bootstrap(self.counts, self.reading, workers=os.cpu_count() or 1)
 
     @cached_property
     def figures(self) -> np.ndarray:
         """Figures of single images: float64 (rows, images, 3)."""
-        return bootstrap.image_figures(self.counts, self.rule)
+        return bootstrap.image_figures(self.counts, self.reading)
 
 
 def candidates(results: Results, dataset: str, temperature: Temperature) -> list[Candidate]:
@@ -74,7 +75,7 @@ def sampled(entry: Entry, rows: Sequence[Candidate]) -> Sampled:
 
     Parameters
     ----------
-    entry : any of the data set, for what its protocol says of the FPR
+    entry : any of the data set, for what its protocol says of figures
     """
     found = read_per_image([candidate.place for candidate in rows])
-    return Sampled(tuple(rows), found.images, found.counts, entry.run.protocol.fpr)
+    return Sampled(tuple(rows), found.images, found.counts, entry.run.protocol.reading)

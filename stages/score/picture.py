@@ -47,7 +47,7 @@ class Picture:
             Some logits are NaN or infinite.
         """
         # Min and max are known only once the whole map is there, and own functions return maps: no counting by rows.
-        mapped = [i for i in pairs if plan.min_max(plan.pairs[i].method) or _is_own(plan, i)]
+        mapped = [i for i in pairs if plan.pools_scores(plan.pairs[i].method) or _is_own(plan, i)]
         with self._named():
             self.logits.count(plan, [i for i in pairs if i not in mapped], self.labels, counts, above)
             self._count_maps(plan, mapped, counts, above)
@@ -62,7 +62,7 @@ class Picture:
         """
         with self._named():
             for i, ranks in self._rank_maps(plan, pairs):
-                yield i, unit_scores(plan, i, ranks) if plan.min_max(plan.pairs[i].method) else ranks
+                yield i, pooled_scores(plan, i, ranks) if plan.pools_scores(plan.pairs[i].method) else ranks
 
     def formula_map(self, plan: Plan, pair: int) -> np.ndarray:
         """Return the scores of a pair as its formula gives them: float64 (H, W); raises as `score_maps`."""
@@ -85,7 +85,7 @@ class Picture:
     def _count_maps(self, plan: Plan, pairs: Sequence[int], counts: Counts, above: np.ndarray) -> None:
         labels = self.labels.reshape(-1)
         for i, ranks in self._rank_maps(plan, pairs):
-            scores = unit_scores(plan, i, ranks) if plan.min_max(plan.pairs[i].method) else ranks
+            scores = pooled_scores(plan, i, ranks) if plan.pools_scores(plan.pairs[i].method) else ranks
             flat = np.ascontiguousarray(scores).reshape(-1)
             count(flat, labels, plan.bins(plan.pairs[i]).layout, Counts(counts.low[i], counts.carries[i]))
             count_above(flat, labels, plan.threshold_ranks[i], above[i])
@@ -129,8 +129,17 @@ def _is_own(plan: Plan, pair: int) -> bool:
     return plan.methods[plan.pairs[pair].method].own
 
 
-def unit_scores(plan: Plan, pair: int, ranks: np.ndarray) -> np.ndarray:
-    """Return one image's scores brought to 0..1 by their minimum and maximum; all 0 where they are equal."""
+def pooled_scores(plan: Plan, pair: int, ranks: np.ndarray) -> np.ndarray:
+    """Return one image's scores as they are pooled: float32, 0 to 1.
+
+    With ties as float32 has them, they are 1 - p of a rounded p. By minimum and maximum the least is 0 and the
+    greatest 1, and all are 0 where they are equal.
+    """
+    method = plan.pairs[pair].method
     scores = plan.formula(plan.pairs[pair], ranks)
+    if plan.float32_ties(method):
+        scores = np.float32(1) - (1 - scores).astype(np.float32)
+    if not plan.min_max(method):
+        return scores.astype(np.float32)
     low, high = scores.min(), scores.max()
     return ((scores - low) / (high - low if high > low else 1)).astype(np.float32)

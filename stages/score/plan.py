@@ -10,11 +10,16 @@ import numpy as np
 from logitpipe.cache import PipeError, Schema, UsageError
 from logitpipe.stages.score.kernels.counting import Bins
 from logitpipe.stages.score.methods import METHOD_NAMES, METHODS, Method
+from logitpipe.stages.score.methods.last_class import LAST_DROPPED
 from logitpipe.stages.score.methods.own import is_own, load_own, serves
+from logitpipe.stages.score.methods.scales import PROBABILITY_LEFT
 from logitpipe.stages.score.protocols import Protocol
 
 UNIT_BINS = Bins(14, negative=(-126, -125), positive=(-126, 1))
 """Bins of scores that a protocol scales to 0..1; at low temperatures these reach the smallest normal float32."""
+
+TIED_BELOW = 2.0 ** (UNIT_BINS.mantissa_bits - 23)
+"""Below it, numbers 2**-24 apart lie in different bins of UNIT_BINS."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,8 @@ class Plan:
     @cached_property
     def methods(self) -> dict[str, Method]:
         """The methods of the store's kind, and those of one's own."""
-        return METHODS[self.schema.kind] | dict(self.own)
+        dropped = LAST_DROPPED if self.protocol.drop_last_class and self.schema.kind == "mask" else {}
+        return METHODS[self.schema.kind] | dropped | dict(self.own)
 
     @property
     def in_distribution(self) -> list[int]:
@@ -66,9 +72,23 @@ class Plan:
         """Return whether the protocol brings a method's scores to 0..1 in each image."""
         return method in self.protocol.min_max
 
+    def float32_ties(self, method: str) -> bool:
+        """Return whether the protocol has a method's scores, 1 - max p, as float32 rounds them."""
+        return self.protocol.ties == "float32" and self.methods[method].scale is PROBABILITY_LEFT
+
+    def pools_scores(self, method: str) -> bool:
+        """Return whether a method's scores are pooled as they are, from 0 to 1; those of others are as ranks."""
+        return self.min_max(method) or self.float32_ties(method)
+
     def bins(self, pair: Pair) -> Bins:
         """Return the bins that a pair is counted in."""
-        return UNIT_BINS if self.min_max(pair.method) else self.methods[pair.method].scale.bins
+        return UNIT_BINS if self.pools_scores(pair.method) else self.methods[pair.method].scale.bins
+
+    def single_valued(self, pair: Pair, edges: np.ndarray) -> np.ndarray:
+        """Return which bins, by their lower edges, cannot hold two different scores."""
+        method = pair.method
+        # 1 - p in float32 is a multiple of 2**-24, and so far below 1 bins are no wider.
+        return edges < TIED_BELOW if self.float32_ties(method) and not self.min_max(method) else edges != edges
 
     def rank(self, pair: Pair, scores: np.ndarray) -> np.ndarray:
         """Return formula values as ranks, float32."""
@@ -83,7 +103,7 @@ class Plan:
     def threshold_ranks(self) -> np.ndarray:
         """The thresholds as each pair's scores are counted: float32 (pairs, thresholds), ranks or shares of 0..1."""
         values = np.array(self.thresholds, np.float64)
-        as_counted = [values if self.min_max(pair.method) else self.rank(pair, values) for pair in self.pairs]
+        as_counted = [values if self.pools_scores(pair.method) else self.rank(pair, values) for pair in self.pairs]
         return np.array(as_counted, np.float32).reshape(len(self.pairs), -1)
 
 
@@ -145,3 +165,10 @@ def make_plan(
 
 def _served(method: str, schema: Schema) -> bool:
     return not (schema.kind == "pixel" and method == "void" and schema.unknown_class is None)
+
+
+def split(plan: Plan, parts: int) -> list[list[int]]:
+    """Divide the pairs by temperature into so many parts, or fewer; no part repeats the exponentials of another."""
+    temperatures = list(dict.fromkeys(pair.temperature for pair in plan.pairs))
+    groups = [set(temperatures[i::parts]) for i in range(min(parts, len(temperatures)))]
+    return [[i for i, pair in enumerate(plan.pairs) if pair.temperature in group] for group in groups]

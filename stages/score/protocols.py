@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from logitpipe.cache import UsageError
+from logitpipe.stages.score.figures.reading import Area, Pooling, Reading, Rule
 from logitpipe.stages.score.labels import LabelCodes
 from logitpipe.stages.score.methods import METHOD_NAMES
 
 Size = Literal["mask", "network"]
+Ties = Literal["none", "float32"]
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,11 @@ class Protocol:
     pixel_size : evaluation size of pixel stores, the mask's (logits are resampled) or the network's (the mask is)
     void_channel : whether a pixel network's void channel takes part in softmax, maximum, entropy and energy
     normalise_first : mask `msp` and `entropy`: divide S by its sum before it is resampled, not after
+    drop_last_class : mask `msp` and `entropy`: the last known class takes part in the sum of S, and in nothing else
     min_max : methods whose scores are brought to 0..1 in each image before they are pooled
     thin_above : mask stores with more pixels than this keep every tenth (None: all are kept)
-    fpr : the FPR at 95 % TPR is that of the "first" point with TPR >= 0.95, of the first "above" it, or "linear"
-        between points
+    ties : "float32": where a score is 1 - max p, both are rounded to float32, so that confident pixels tie at 0
+    fpr, auprc, pooling : as `figures.reading.Reading` has them
     """
 
     name: str
@@ -37,9 +40,18 @@ class Protocol:
     pixel_size: Size = "mask"
     void_channel: bool = False
     normalise_first: bool = False
+    drop_last_class: bool = False
     min_max: frozenset[str] = field(default=frozenset())
     thin_above: int | None = None
-    fpr: Literal["first", "linear", "above"] = "first"
+    ties: Ties = "none"
+    fpr: Rule = "first"
+    auprc: Area = "step"
+    pooling: Pooling = "pixels"
+
+    @property
+    def reading(self) -> Reading:
+        """How figures are read off curves."""
+        return Reading(self.fpr, self.auprc, self.pooling)
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -59,6 +71,8 @@ PROTOCOLS: dict[str, Protocol] = {
 }
 
 _YES_NO = {"yes": True, "no": False}
+_WORDS = {"pixel_size": Size, "ties": Ties, "fpr": Rule, "auprc": Area, "pooling": Pooling}
+"""Fields whose value is one of a few words."""
 
 
 def with_choices(protocol: Protocol, choices: Mapping[str, str]) -> Protocol:
@@ -110,13 +124,17 @@ def from_document(document: Mapping[str, Any]) -> Protocol:
     return Protocol(**{**document, **sets, "label_codes": LabelCodes(**codes) if codes else None})
 
 
+def _words(kind: object) -> dict[str, object]:
+    return {word: word for word in get_args(kind)}
+
+
 def _parse(key: str, text: str) -> object:
     values: dict[str, Mapping[str, object]] = {
         "skip_without_anomaly": _YES_NO,
         "void_channel": _YES_NO,
         "normalise_first": _YES_NO,
-        "pixel_size": {"mask": "mask", "network": "network"},
-        "fpr": {"first": "first", "linear": "linear", "above": "above"},
+        "drop_last_class": _YES_NO,
+        **{name: _words(kind) for name, kind in _WORDS.items()},
     }
     if key == "label_codes":
         return LabelCodes.parse(text)

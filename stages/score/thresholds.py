@@ -32,7 +32,7 @@ def limit_from(plan: Plan, pair: int, threshold: float | None) -> np.float32:
 
 
 def _scores(plan: Plan, pair: int, ranks: np.ndarray) -> np.float64:
-    if plan.min_max(plan.pairs[pair].method):
+    if plan.pools_scores(plan.pairs[pair].method):
         return np.float64(ranks[0])
     return np.float64(plan.formula(plan.pairs[pair], ranks)[0])
 

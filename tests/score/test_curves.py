@@ -120,7 +120,7 @@ def counted(plan, scores, labels):
     pair = plan.pairs[0]
     bins = plan.bins(pair)
     counts = no_counts(2 * bins.count + 1)
-    ranks = scores.astype(np.float32) if plan.min_max(pair.method) else plan.rank(pair, scores)
+    ranks = scores.astype(np.float32) if plan.pools_scores(pair.method) else plan.rank(pair, scores)
     count(ranks, labels, bins.layout, counts)
     return whole(counts)[:-1].reshape(2, -1)
 
@@ -138,7 +138,7 @@ def test_distributions_are_those_of_the_scores(kind, method, protocol, centre):
     labels = noise.integers(0, 2, 40_000).astype(np.uint8)
     places = noise.normal(centre, 1.5, labels.size) + labels
     scale, K = plan.methods[method].scale, plan.classes(method)
-    scores = 1 / (1 + np.exp(centre - places)) if plan.min_max(method) else scale.at_places(places, K)
+    scores = 1 / (1 + np.exp(centre - places)) if plan.pools_scores(method) else scale.at_places(places, K)
     normal, anomaly, edges = distributions(plan, plan.pairs[0], curve_of(counted(plan, scores, labels)))
     assert edges.shape == (BINS + 1,) and (np.diff(edges) > 0).all()
     assert normal.sum() == pytest.approx(1, abs=1e-6) and anomaly.sum() == pytest.approx(1, abs=1e-6)

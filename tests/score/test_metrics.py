@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import Pool, best_f1, fpr95, iou
 from scoring import curve_of
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
 from logitpipe.stages.score.figures import metrics
 from logitpipe.stages.score.figures.metrics import Curve
@@ -39,13 +39,20 @@ def figures_of(found):
     """Every bounded figure of a curve by name."""
     rates = {f"fpr95 {rule}": metrics.fpr_at_95_tpr(found, rule) for rule in RULES}
     areas = {"auprc": metrics.auprc(found), "auroc": metrics.auroc(found)}
+    areas["trapezoid"] = metrics.auprc(found, "trapezoid")
     return areas | rates | {"best_f1": metrics.best_f1(found).value}
+
+
+def trapezoid(anomalous, scores):
+    """The area under straight lines between the points of the precision-recall curve."""
+    precision, recall, _ = precision_recall_curve(anomalous, scores)
+    return auc(recall, precision)
 
 
 def exact_figures(pixels):
     """The same figures by scikit-learn, from every single score."""
     rates = {f"fpr95 {rule}": fpr95(pixels, rule) for rule in RULES}
-    areas = {"auprc": average_precision_score, "auroc": roc_auc_score}
+    areas = {"auprc": average_precision_score, "auroc": roc_auc_score, "trapezoid": trapezoid}
     exact = {name: area(pixels.anomalous, pixels.scores) for name, area in areas.items()}
     return exact | rates | {"best_f1": best_f1(pixels)}
 

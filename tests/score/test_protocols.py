@@ -127,6 +127,73 @@ def test_best_f1_and_iou_are_those_of_the_pixels(known):
             assert entry == pytest.approx(expected, abs=1e-12), row.method
 
 
+def test_float32_ties_are_those_of_one_minus_p(known):
+    """At a low temperature most scores of `msp` are 0 in float32, and a threshold is in the unit of the score."""
+    store, scenes = known
+    thresholds, rules = (0.0, 1e-6, 0.5), replace(RULES["standard"], float32_ties=True)
+    plan = make_plan(
+        store.schema, replace(PROTOCOLS["standard"], ties="float32"), ["msp", "entropy"], [0.1], thresholds
+    )
+    for row in score_store(store, plan):
+        pooled = pool(scenes, store.schema.dataset, rules, row.method, 0.1, store.schema.void_class)
+        assert_agrees(row, figures(pooled, "first"))
+        if row.method == "msp":
+            is_pixel = store.schema.kind == "pixel"
+            assert ((pooled.scores == 0).mean() > 0.1) == is_pixel  # the ties are there
+            assert row.iou[0] == pytest.approx({"threshold": 0.0, **iou(pooled, 0.0)}, abs=1e-12)
+            assert row.iou[2] == pytest.approx({"threshold": 0.5, **iou(pooled, 0.5)}, abs=2e-3)
+
+
+def test_trapezoids_under_the_curve(known):
+    store, scenes = known
+    plan = make_plan(store.schema, replace(PROTOCOLS["standard"], auprc="trapezoid"), ["msp", "maxlogit"], [1.0])
+    step = score_store(store, make_plan(store.schema, PROTOCOLS["standard"], ["msp", "maxlogit"], [1.0]))
+    for row, other in zip(score_store(store, plan), step, strict=True):
+        pooled = pool(scenes, store.schema.dataset, RULES["standard"], row.method, 1.0, store.schema.void_class)
+        assert_agrees(row, figures(pooled, "first", "trapezoid"))
+        assert row.auprc != other.auprc and row.fpr95 == other.fpr95
+
+
+@pytest.mark.parametrize("area", ["step", "trapezoid"])
+def test_means_over_images_leave_out_those_without_both_classes(known, area):
+    store, scenes = known
+    protocol = replace(PROTOCOLS["standard"], pooling="images", auprc=area, fpr="linear")
+    thresholds = (-3.0, 0.2)
+    plan = make_plan(store.schema, protocol, ["msp", "maxlogit"], [1.0], thresholds)
+    with_both = [scene for scene in scenes if {0, 1} <= set(scene.codes.flat)]
+    assert 0 < len(with_both) < len(scenes)
+    for row in score_store(store, plan, workers=2):
+        facts = store.schema.dataset, RULES["standard"], row.method, 1.0, store.schema.void_class
+        single = [pool([scene], *facts) for scene in with_both]
+        assert (row.images, row.pixels) == (len(single), sum(each.scores.size for each in single))
+        for name in ("auprc", "fpr95", "auroc"):
+            mean = np.mean([figures(each, "linear", area)[name] for each in single])
+            lower, upper, found = (getattr(row, f"{name}{end}") for end in ("_lower", "_upper", ""))
+            assert lower == found == upper == pytest.approx(mean, abs=2e-5)
+        assert row.best_f1 == pytest.approx(np.mean([best_f1(each) for each in single]), abs=1e-5)
+        assert row.best_f1_threshold is None
+        for entry, threshold in zip(row.iou, thresholds, strict=True):
+            means = np.mean(
+                [[iou(each, threshold)[name] for name in entry if name != "threshold"] for each in single], axis=0
+            )
+            assert [entry[name] for name in entry if name != "threshold"] == pytest.approx(list(means), abs=1e-4)
+
+
+def test_the_last_class_can_be_dropped(known):
+    store, scenes = known
+    if store.schema.kind == "mask":
+        for base in ("standard", "legacy"):
+            plan = make_plan(
+                store.schema, replace(PROTOCOLS[base], drop_last_class=True), ["msp", "entropy"], [0.5, 2]
+            )
+            kept = score_store(store, make_plan(store.schema, PROTOCOLS[base], ["msp", "entropy"], [0.5, 2]))
+            for row, other in zip(score_store(store, plan), kept, strict=True):
+                rules = replace(RULES[base], drops_last=True)
+                pooled = pool(scenes, store.schema.dataset, rules, row.method, row.temperature)
+                assert_agrees(row, figures(pooled, rules.fpr))
+                assert row.auprc != pytest.approx(other.auprc, abs=1e-4)
+
+
 def test_min_max_is_over_each_image(known):
     """Also where temperature is so low that most pixels lie close to the least score of their image."""
     store, scenes = known
@@ -179,7 +246,8 @@ def test_the_protocols_are_the_table():
         assert protocol.skip_without_anomaly == rules.skips
         assert (protocol.pixel_size == "network") == rules.network_size
         assert (protocol.void_channel, protocol.normalise_first) == (rules.void_channel, rules.normalise_first)
-        assert (protocol.min_max, protocol.fpr) == (set(rules.min_max), rules.fpr)
+        assert (protocol.min_max, protocol.reading) == (set(rules.min_max), (rules.fpr, rules.auprc, rules.pooling))
+        assert (protocol.ties == "float32", protocol.drop_last_class) == (rules.float32_ties, rules.drops_last)
         assert (protocol.thin_above or np.inf) == rules.thin_above
 
 
@@ -192,7 +260,11 @@ CHOICES = {
     "normalise-first": ("yes", True),
     "min-max": ("entropy,maxlogit", frozenset({"entropy", "maxlogit"})),
     "thin-above": ("1000", 1000),
+    "drop-last-class": ("yes", True),
+    "ties": ("float32", "float32"),
     "fpr": ("linear", "linear"),
+    "auprc": ("trapezoid", "trapezoid"),
+    "pooling": ("images", "images"),
 }
 
 
@@ -227,8 +299,9 @@ def test_none_empties_a_choice():
         (
             "name",
             "mine",
-            "--set name: no such field of a protocol; there are fpr, label-codes, min-max, normalise-first, "
-            "pixel-size, skip-without-anomaly, thin-above, void-as-anomaly-on, void-channel",
+            "--set name: no such field of a protocol; there are auprc, drop-last-class, fpr, label-codes, "
+            "min-max, normalise-first, pixel-size, pooling, skip-without-anomaly, thin-above, ties, "
+            "void-as-anomaly-on, void-channel",
         ),
         (
             "min-max",

@@ -24,9 +24,9 @@ from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.passes import walk
 from logitpipe.stages.score.passes.sweep import tally_store
 from logitpipe.stages.score.picture import read_picture
-from logitpipe.stages.score.plan import make_plan
+from logitpipe.stages.score.plan import make_plan, split
 from logitpipe.stages.score.protocols import PROTOCOLS
-from logitpipe.stages.score.statistics.histograms import Tally, make_rows, split
+from logitpipe.stages.score.statistics.histograms import Tally, make_rows
 
 THRESHOLDS = (-5.0, -0.5, 0.0, 0.3)
 IMAGES = 7

@@ -7,11 +7,11 @@ ones, with the same images in the same order for all rows.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 
+from logitpipe.stages.score.figures.reading import Reading
 from logitpipe.stages.score.kernels import replicates
 from logitpipe.stages.streams import in_parallel
 
@@ -24,7 +24,7 @@ EXACT_IMAGES = 14
 SIGNS = 20_000
 """Number of random signs for more images: the standard error of a p of 0.05 is 0.0015."""
 
-Rule = Literal["first", "linear", "above"]
+READING = Reading()
 _RULES = {"first": replicates.FIRST, "linear": replicates.LINEAR, "above": replicates.ABOVE}
 
 
@@ -52,14 +52,14 @@ class Bootstrap:
 
 
 def bootstrap(
-    counts: np.ndarray, rule: Rule = "first", resamples: int = RESAMPLES, seed: int = SEED, workers: int = 1
+    counts: np.ndarray, reading: Reading = READING, resamples: int = RESAMPLES, seed: int = SEED, workers: int = 1
 ) -> Bootstrap:
     """Return the figures of rows over resamples of their images, which are drawn with replacement.
 
     Parameters
     ----------
     counts : int (rows, images, 2, bins), see above
-    rule : where the FPR at 95 % TPR is read off
+    reading : how figures are read off a curve
     workers : threads that share the rows
 
     Raises
@@ -68,10 +68,13 @@ def bootstrap(
         No image has anomalous pixels, or none has normal ones.
     """
     images = counts.shape[1]
-    weights, redrawn = resample(counts.sum(axis=(0, 3)) > 0, resamples, seed)
+    present = counts.sum(axis=(0, 3)) > 0
+    if reading.pooling == "images":  # one with both classes must be drawn
+        present &= present.all(axis=1, keepdims=True)
+    weights, redrawn = resample(present, resamples, seed)
     # The whole data set and, for the acceleration of an interval, the data set without each image.
     weights = np.concatenate([np.ones((1, images)), weights, 1 - np.eye(images)]).astype(np.float32)
-    found = in_parallel(lambda row: _weighted(counts[row], weights, rule), range(len(counts)), workers)
+    found = in_parallel(lambda row: _weighted(counts[row], weights, reading), range(len(counts)), workers)
     values = np.stack(found).transpose(0, 2, 1)
     return Bootstrap(values[..., 0], values[..., 1 : resamples + 1], values[..., resamples + 1 :], redrawn)
 
@@ -106,10 +109,9 @@ def resample(present: np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray
     return weights, redrawn
 
 
-def image_figures(counts: np.ndarray, rule: Rule = "first") -> np.ndarray:
+def image_figures(counts: np.ndarray, reading: Reading = READING) -> np.ndarray:
     """Return the figures of single images: float64 (rows, images, 3), NaN where a class has no pixel."""
-    flat = np.ascontiguousarray(counts.reshape(-1, *counts.shape[2:]))
-    return replicates.figures_of(flat, _RULES[rule]).reshape(*counts.shape[:2], len(FIGURES))
+    return _figures(counts.reshape(-1, *counts.shape[2:]), reading).reshape(*counts.shape[:2], len(FIGURES))
 
 
 def intervals(values: np.ndarray, resampled: np.ndarray, left_out: np.ndarray, level: float = LEVEL) -> np.ndarray:
@@ -222,10 +224,26 @@ def choice(values: Sequence[float], resampled: np.ndarray, reference: int) -> Ch
     return Choice(best, float(gains[best]), float(optimism))
 
 
-def _weighted(counts: np.ndarray, weights: np.ndarray, rule: Rule) -> np.ndarray:
+def _figures(counts: np.ndarray, reading: Reading) -> np.ndarray:
+    """Return the figures of each of (n, 2, bins) histograms: float64 (n, 3)."""
+    found: np.ndarray = replicates.figures_of(
+        np.ascontiguousarray(counts), _RULES[reading.fpr], reading.auprc == "trapezoid"
+    )
+    return found
+
+
+def _weighted(counts: np.ndarray, weights: np.ndarray, reading: Reading) -> np.ndarray:
     """Return the figures of one row with its images weighted: float64 (n, 3)."""
+    if reading.pooling == "images":
+        of_images = _figures(counts, reading)
+        # An image without one of the classes has no figures and no weight; a resample of such images has no mean.
+        weights = weights * ~np.isnan(of_images[:, 0])
+        total = weights.sum(axis=1, keepdims=True)
+        return np.divide(
+            weights @ np.nan_to_num(of_images), total, out=np.full((len(weights), 3), np.nan), where=total > 0
+        )
     images, classes, _ = counts.shape
     # Bins that are empty in all images stay empty in every resample; leaving them out makes the product smaller.
     filled = counts.any(axis=(0, 1))
     pooled = weights @ counts[..., filled].reshape(images, -1).astype(np.float32)
-    return replicates.figures_of(pooled.reshape(len(weights), classes, int(filled.sum())), _RULES[rule])
+    return _figures(pooled.reshape(len(weights), classes, int(filled.sum())), reading)

@@ -6,17 +6,15 @@ greatest value that any order could give. A bin that is known to hold a single s
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from logitpipe.stages.score.figures.reading import Area, Reading, Rule
 from logitpipe.stages.score.kernels import figures
 
 ROUNDING = 1e-9
 """More than float64 can err in a sum over all bins; the bounds of areas are wider by it on both sides."""
-
-Rule = Literal["first", "linear", "above"]
-"""Where the FPR at 95 % TPR is read off."""
 
 
 class Bounded(NamedTuple):
@@ -61,17 +59,19 @@ class Curve:
         return self.positives > 0 and self.negatives > 0
 
 
-def auprc(curve: Curve) -> Bounded | None:
-    """Return the average precision; None where there is no anomalous or no normal pixel.
+def auprc(curve: Curve, area: Area = "step") -> Bounded | None:
+    """Return the area under the precision-recall curve; None where there is no anomalous or no normal pixel.
 
     Average precision is step-wise, sum over positives of the precision at their rank, as scikit-learn has it; ties
     share the precision behind them. The least comes from all negatives of a bin before its positives, each alone; the
     greatest from all its positives tied, before its negatives. The figure itself takes the order within a bin as
-    random: positive j of p has n j/(p + 1) negatives before it.
+    random: positive j of p has n j/(p + 1) negatives before it. By "trapezoid" a positive has the mean of the
+    precisions at its rank and at the point before it; the least comes from positives that tie behind all negatives.
     """
     if not curve.measurable:
         return None
-    sums = (total / curve.positives for total in figures.precision_sums(curve.p, curve.n, curve.tied))
+    found = figures.precision_sums(curve.p, curve.n, curve.tied, area == "trapezoid")
+    sums = (total / curve.positives for total in found)
     return _area(*sums)
 
 
@@ -153,9 +153,9 @@ class Figures(NamedTuple):
     best_iou: Best
 
 
-def all_figures(curve: Curve, rule: Rule) -> Figures | None:
+def all_figures(curve: Curve, reading: Reading) -> Figures | None:
     """Return every figure of a curve; None where there is no anomalous or no normal pixel."""
-    area, rate, roc = auprc(curve), fpr_at_95_tpr(curve, rule), auroc(curve)
+    area, rate, roc = auprc(curve, reading.auprc), fpr_at_95_tpr(curve, reading.fpr), auroc(curve)
     f1, iou_ = best_f1(curve), best_mean_iou(curve)
     return Figures(area, rate, roc, f1, iou_) if area and rate and roc and f1 and iou_ else None
 

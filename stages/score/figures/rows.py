@@ -7,7 +7,6 @@ import numpy as np
 
 from logitpipe.cache.files.places import Place
 from logitpipe.stages.score.dataset_name import dataset_name
-from logitpipe.stages.score.figures import metrics
 from logitpipe.stages.score.figures.metrics import Figures
 from logitpipe.stages.score.plan import Plan
 
@@ -101,7 +100,13 @@ def has_open_digit(row: Row) -> bool:
 
 
 def make_row(
-    store: Place, plan: Plan, pair: int, figures: Figures | None, above: np.ndarray, pixels: np.ndarray, images: int
+    store: Place,
+    plan: Plan,
+    pair: int,
+    figures: Figures | None,
+    iou: list[dict[str, float | None]],
+    pixels: np.ndarray,
+    images: int,
 ) -> Row:
     """Return the figures of one pair with all that they are of.
 
@@ -110,7 +115,7 @@ def make_row(
     store : path or URL of what was counted
     plan, pair : the index of the pair in the plan
     figures : what was found; None where there are no anomalous or no normal pixels
-    above : int64 (thresholds, 2), normal and anomalous pixels that reach each threshold of the plan
+    iou : of each threshold of the plan
     pixels : int64 (2,), all normal and anomalous pixels
     images : number of images counted
     """
@@ -123,10 +128,7 @@ def make_row(
         protocol=plan.protocol.name,
         method=plan.pairs[pair].method,
         temperature=plan.pairs[pair].temperature,
-        iou=[
-            {"threshold": threshold, **metrics.iou(counts, pixels)}
-            for threshold, counts in zip(plan.thresholds, above, strict=True)
-        ],
+        iou=iou,
         images=images,
         pixels=N + P,
         positives=P,
@@ -155,6 +157,6 @@ def _columns(plan: Plan, pair: int, figures: Figures | None) -> dict[str, Any]:
     columns |= {f"{name}_upper": figure.upper for name, figure in bounded.items()}
     ranks = np.array([figures.best_f1.threshold, figures.best_iou.threshold], np.float32)
     # Scores that a protocol brought to 0..1 are pooled so: they are no ranks to be taken back to the formula.
-    scores = ranks if plan.min_max(plan.pairs[pair].method) else plan.formula(plan.pairs[pair], ranks)
+    scores = ranks if plan.pools_scores(plan.pairs[pair].method) else plan.formula(plan.pairs[pair], ranks)
     thresholds = [float(score) if np.isfinite(score) else None for score in scores]
     return columns | {"best_iou": figures.best_iou.value.value} | dict(zip(THRESHOLDS, thresholds, strict=True))

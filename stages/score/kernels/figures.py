@@ -45,25 +45,57 @@ def precision_sum(A: float, B: float, D: float, p: int) -> float:
     return (p + (A - ratio) * harmonic_sum(ratio, p)) / D
 
 
+@kernel
+def precision(TP: float, FP: float) -> float:
+    """Return the precision of a point; 1 where nothing is called anomalous, where every curve begins."""
+    return TP / (TP + FP) if TP + FP > 0 else 1.0
+
+
+@kernel
+def chord(TP: int, FP: int, p: int, n: int, start: float) -> float:
+    """Return p times the mean precision between a start and the point behind p positives and n negatives more."""
+    return 0.5 * p * (start + precision(TP + p, FP + n))
+
+
+@kernel
+def sum_before(TP: int, FP: int, p: int, n: int) -> float:
+    """Return the sum of the precisions at the points just before each of p positives, n negatives mixed evenly in."""
+    each = n / (p + 1.0)
+    # With nothing before it the first pixel of the curve is one of the positives with this probability.
+    first = precision(TP, FP + each) if TP + FP > 0 else p / float(p + n)
+    return first + (precision_sum(TP, TP + FP + each, 1.0 + each, p - 1) if p > 1 else 0.0)
+
+
 @entry
-def precision_sums(p: Array, n: Array, tied: Array) -> tuple[float, float, float]:
+def precision_sums(p: Array, n: Array, tied: Array, trapezoid: bool) -> tuple[float, float, float]:
     """Return the sum of the precisions of all positives: expected, least and greatest (see `metrics.auprc`).
 
-    `tied`, bool (bins,), says where a bin is known to hold a single score: nothing is open there.
+    Parameters
+    ----------
+    tied : bool (bins,), where a bin is known to hold a single score: nothing is open there
+    trapezoid : whether a positive has the mean of the precisions at its point and at the one before
     """
     expected, least, greatest, TP, FP = 0.0, 0.0, 0.0, 0, 0
     for i in range(p.size):
         # A bin without positives adds no precision, but its negatives count for all bins after it.
         if p[i] > 0:
             first = p[i] * (float(TP + p[i]) / float(TP + p[i] + FP))
-            if tied[i]:
+            if tied[i] and trapezoid:
+                line = chord(TP, FP, p[i], n[i], precision(TP, FP))
+                expected, least, greatest = expected + line, least + line, greatest + line
+            elif tied[i]:
                 last = p[i] * (float(TP + p[i]) / float(TP + p[i] + FP + n[i]))
                 expected, least, greatest = expected + last, least + last, greatest + last
             else:
                 mean = precision_sum(TP, TP + FP, 1.0 + n[i] / (p[i] + 1.0), p[i])
+                # The worst order: all negatives of the bin stand before its first positive. Precision grows ever
+                # more slowly from there, so that the straight line to the end, of a tie, lies below all other ways.
+                if trapezoid:
+                    mean = 0.5 * (mean + sum_before(TP, FP, p[i], n[i]))
+                    least += chord(TP, FP + n[i], p[i], 0, precision(TP, FP + n[i]))
+                else:
+                    least += mean if n[i] == 0 else precision_sum(TP, TP + FP + n[i], 1.0, p[i])
                 expected += mean
-                # The worst order: all negatives of the bin stand before its first positive.
-                least += mean if n[i] == 0 else precision_sum(TP, TP + FP + n[i], 1.0, p[i])
                 greatest += first
         TP += p[i]
         FP += n[i]

@@ -10,6 +10,7 @@ import numpy as np
 
 from logitpipe.stages.score.kernels.compiled import Array, entry
 from logitpipe.stages.score.kernels.counting import ANOMALY, IGNORED
+from logitpipe.stages.score.kernels.figures import chord, precision
 
 
 class Walked(NamedTuple):
@@ -80,6 +81,7 @@ def walk_down(
     negatives: Array,
     totals: tuple[int, int],
     needed: float,
+    trapezoid: bool,
     walked: Walked,
 ) -> None:
     """Go on down the bins of a curve, through the single scores of those that were collected.
@@ -92,6 +94,7 @@ def walk_down(
     positives, negatives : float32, the collected scores of either class, by rising score
     totals : all anomalous and all normal pixels
     needed : the TP at which the FPR is wanted
+    trapezoid : as for `figures.precision_sums`
     walked : gone on with
     """
     p_bins, n_bins, lows, collected = bins
@@ -116,12 +119,15 @@ def walk_down(
                     return
             left_p, left_n = left_p - p, left_n - n
             ordered += float(n) * (TP + 0.5 * p)
+            if p > 0 and trapezoid:
+                precisions += chord(TP, FP, p, n, precision(TP, FP))
+            elif p > 0:
+                precisions += p * precision(TP + p, FP + n)
             FP, TP = FP + n, TP + p
             # Not only the first such point: between two points one interpolates from the last of equal TP.
             if needed >= TP:
                 walked.before[0], walked.before[1] = FP, TP
             if p > 0:
-                precisions += p * (float(TP) / float(TP + FP))
                 f1 = 2 * TP / (P + TP + FP)
                 if f1 > walked.best[0]:
                     walked.best[0], walked.best[1] = f1, score

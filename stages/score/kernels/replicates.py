@@ -3,20 +3,21 @@
 import numpy as np
 
 from logitpipe.stages.score.kernels.compiled import Array, kernel
-from logitpipe.stages.score.kernels.figures import precision_sum
+from logitpipe.stages.score.kernels.figures import precision_sum, sum_before
 
 FIRST, LINEAR, ABOVE = range(3)
 """Where the FPR at 95 % TPR is read off, as `protocols.Protocol.fpr` names it."""
 
 
 @kernel
-def figures_of(counts: Array, rule: int) -> Array:
+def figures_of(counts: Array, rule: int, trapezoid: bool) -> Array:
     """Return AuPRC, FPR95 and AUROC of each histogram: float64 (n, 3), NaN where a class has no pixel.
 
     Parameters
     ----------
     counts : float32 or int32 (n, 2, bins), normal and anomalous pixels of each bin by falling score
     rule : FIRST, LINEAR or ABOVE
+    trapezoid : as for `figures.precision_sums`
 
     The order within a bin is taken as random, as `metrics.auprc` has it, and its pixels as evenly mixed.
     """
@@ -39,7 +40,8 @@ def figures_of(counts: Array, rule: int) -> Array:
         for b in range(counts.shape[2]):
             n, p = int(counts[i, 0, b]), int(counts[i, 1, b])
             if p > 0:
-                precisions += precision_sum(TP, TP + FP, 1.0 + n / (p + 1.0), p)
+                mean = precision_sum(TP, TP + FP, 1.0 + n / (p + 1.0), p)
+                precisions += 0.5 * (mean + sum_before(TP, FP, p, n)) if trapezoid else mean
                 if TP < needed <= TP + p:
                     fpr = (FP + n * (needed - TP) / p) / N
             area += float(n) * (TP + 0.5 * p)

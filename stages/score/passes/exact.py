@@ -68,7 +68,9 @@ def _exact(row: Row, plan: Plan, labels: np.ndarray, scores: np.ndarray) -> Row:
     # Where both are 0, F1 is 0 too and not 0 / 0.
     total = np.maximum(precision + recall, np.finfo(np.float64).tiny)
     found: dict[str, Any] = {
-        "auprc": float(average_precision_score(labels, scores)),
+        "auprc": float(
+            auc(recall, precision) if plan.protocol.auprc == "trapezoid" else average_precision_score(labels, scores)
+        ),
         "auroc": float(auc(fpr, tpr)),
         "fpr95": float(at_95[plan.protocol.fpr]()),
         "best_f1": float((2 * precision * recall / total).max()),

@@ -141,5 +141,5 @@ def open_set_rows(
 def _threshold(plan: Plan, pair: int, edge: np.float32) -> float | None:
     if not np.isfinite(edge):
         return None
-    is_unit = plan.min_max(plan.pairs[pair].method)
+    is_unit = plan.pools_scores(plan.pairs[pair].method)
     return float(edge) if is_unit else float(plan.formula(plan.pairs[pair], np.array([edge]))[0])

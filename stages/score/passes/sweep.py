@@ -106,7 +106,7 @@ def _resolved(
 ) -> dict[Pair, Scored]:
     """Return those of the pairs that have a digit open, with the figures of all scores in order."""
     opened = {pair: scored.curve for pair, scored in found.items() if scored.curve and has_open_digit(scored.row)}
-    descents = {pair: Descent(curve, plan.protocol.fpr) for pair, curve in opened.items()}
+    descents = {pair: Descent(curve, plan.protocol.reading) for pair, curve in opened.items()}
     parts = [
         (pair, part) for pair, curve in opened.items() for part in stretches(curve, plan.bins(pair), ORDER_BYTES)
     ]

@@ -16,8 +16,7 @@ from logitpipe.stages.score.figures.components import (
 from logitpipe.stages.score.kernels.components import components_above, number_components
 from logitpipe.stages.score.kernels.counting import ANOMALY, IGNORED
 from logitpipe.stages.score.picture import Picture
-from logitpipe.stages.score.plan import Plan
-from logitpipe.stages.score.statistics.histograms import split
+from logitpipe.stages.score.plan import Plan, split
 from logitpipe.stages.streams import in_parallel
 
 UNIT = 2.0**-32

@@ -10,13 +10,15 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from logitpipe.cache import PipeError, Store
+from logitpipe.stages.score.figures import metrics
 from logitpipe.stages.score.figures.curves import Sketch, sketch
 from logitpipe.stages.score.figures.image_counts import MOST_JOINED, Joined, image_counts
 from logitpipe.stages.score.figures.metrics import Curve, all_figures
 from logitpipe.stages.score.figures.rows import Row, make_row
 from logitpipe.stages.score.kernels.counts import Counts, add_counts, drain, fill, filled
 from logitpipe.stages.score.picture import Picture
-from logitpipe.stages.score.plan import Plan
+from logitpipe.stages.score.plan import Plan, split
+from logitpipe.stages.score.statistics.image_means import image_values, mean_figures, mean_ious
 from logitpipe.stages.streams import in_parallel
 
 TYPICAL_BINS = 330_000
@@ -39,6 +41,8 @@ class Tally:
     pixels : int64 (2,), normal and anomalous pixels counted
     by_image : where single images are wanted, by the index of each a small histogram of each pair
     scratch : where they are wanted, the counts of the image at hand, empty between images
+    values : where a protocol takes the mean over images, by the index of each that has both classes, its pixels and
+        its figures: float64 (pairs, 2 + n), see `image_means.image_values`
     """
 
     plan: Plan
@@ -48,6 +52,7 @@ class Tally:
     pixels: np.ndarray
     by_image: dict[int, list[Joined]] = field(default_factory=dict)
     scratch: Counts | None = None
+    values: dict[int, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def zero(cls, plan: Plan) -> "Tally":
@@ -69,6 +74,7 @@ class Tally:
         self.images += other.images
         self.pixels += other.pixels
         self.by_image |= other.by_image
+        self.values |= other.values
 
     def of_pair(self, pair: int) -> Counts:
         """Return the histogram of a pair, not a copy."""
@@ -84,8 +90,10 @@ class Tally:
         """Return what the figures of a pair are computed from."""
         bins = self.plan.bins(self.plan.pairs[pair])
         found, p, n = filled(self.of_pair(pair), bins.count)
+        edges = bins.lower_edges(found)
         # Whether the pixels of a bin share one score is not known, unless there is only one of them.
-        return Curve(found, p, n, p + n == 1, bins.lower_edges(found))
+        tied = (p + n == 1) | self.plan.single_valued(self.plan.pairs[pair], edges)
+        return Curve(found, p, n, tied, edges)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the filled bins alone, the pairs one after the other.
@@ -96,6 +104,7 @@ class Tally:
         steps : uint32 (n,), from each bin down to the next; the first from the number of bins
         anomalous, normal : uint32 or, where a count needs it, uint64 (n,)
         above, images, pixels : as they are
+        valued, values : indices of images and float64 (images, pairs, n), see `values`
         """
         curves = [self.curve(pair) for pair in range(len(self.plan.pairs))]
         steps = [
@@ -110,6 +119,8 @@ class Tally:
             "above": self.above,
             "images": np.array(self.images),
             "pixels": self.pixels,
+            "valued": np.array(list(self.values), np.int64),
+            "values": np.array(list(self.values.values()), np.float64),
         }
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -131,6 +142,7 @@ def _from_arrays(plan: Plan, arrays: Mapping[str, np.ndarray]) -> Tally:
         fill(tally.of_pair(i), bins, arrays["normal"][part].astype(np.int64))
     tally.above[...] = arrays["above"]
     tally.images, tally.pixels = int(arrays["images"]), arrays["pixels"].astype(np.int64)
+    tally.values = dict(zip(arrays["valued"].tolist(), arrays["values"], strict=True))
     return tally
 
 
@@ -173,6 +185,10 @@ class Histograms:
         counts = total.scratch or total.counts
         # Threads take different temperatures, and so different pairs: no two write to the same histogram.
         in_parallel(lambda pairs: picture.count(self.plan, pairs, counts, total.above), parts, threads)
+        if self.plan.protocol.pooling == "images":
+            found = in_parallel(lambda pairs: image_values(self.plan, picture, pairs), parts, threads)
+            if values := {pair: row for part in found for pair, row in part.items()}:
+                total.values[picture.image] = np.stack([values[pair] for pair in range(len(self.plan.pairs))])
         total.add_image(picture.labels)
         if total.scratch is not None:
             total.by_image[picture.image] = [total.drain(pair) for pair in range(len(self.plan.pairs))]
@@ -235,10 +251,25 @@ def make_rows(store: Store, plan: Plan, tally: Tally, workers: int = 1) -> list[
         # Every pixel that counts is in the histogram of every pair: other sums mean that counts were lost.
         if [curve.negatives, curve.positives] != tally.pixels.tolist():
             raise lost(store, tally.images)
-        figures = all_figures(curve, plan.protocol.fpr)
-        return make_row(store.path, plan, pair, figures, tally.above[pair], tally.pixels, tally.images)
+        if plan.protocol.pooling == "images":
+            return _mean_row(store, plan, tally, pair)
+        figures = all_figures(curve, plan.protocol.reading)
+        iou = [
+            {"threshold": threshold, **metrics.iou(above, tally.pixels)}
+            for threshold, above in zip(plan.thresholds, tally.above[pair], strict=True)
+        ]
+        return make_row(store.path, plan, pair, figures, iou, tally.pixels, tally.images)
 
     return in_parallel(row, range(len(plan.pairs)), workers)
+
+
+def _mean_row(store: Store, plan: Plan, tally: Tally, pair: int) -> Row:
+    """Return the means over those images that have both classes; their pixels are those that count."""
+    # By index and not as workers came by: a sum of floats depends on its order.
+    values = np.array([tally.values[image][pair] for image in sorted(tally.values)]).reshape(len(tally.values), -1)
+    pixels = values[:, :2].sum(axis=0).astype(np.int64) if len(values) else np.zeros(2, np.int64)
+    figures, ious = mean_figures(values[:, 2:]), mean_ious(values[:, 2:], plan.thresholds)
+    return make_row(store.path, plan, pair, figures, ious, pixels, len(values))
 
 
 def lost(store: Store, images: int) -> PipeError:
@@ -247,13 +278,6 @@ def lost(store: Store, images: int) -> PipeError:
         f"{store.path}: the counts are not those of all pixels of all {images} images: a worker has failed "
         "without a word. No figures were computed; call the same command again"
     )
-
-
-def split(plan: Plan, parts: int) -> list[list[int]]:
-    """Divide the pairs by temperature into so many parts, or fewer; no part repeats the exponentials of another."""
-    temperatures = list(dict.fromkeys(pair.temperature for pair in plan.pairs))
-    groups = [set(temperatures[i::parts]) for i in range(min(parts, len(temperatures)))]
-    return [[i for i, pair in enumerate(plan.pairs) if pair.temperature in group] for group in groups]
 
 
 def _narrow(counts: np.ndarray) -> np.ndarray:

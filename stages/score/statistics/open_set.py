@@ -14,9 +14,9 @@ from logitpipe.stages.score.figures.open_set import (
     operating_points,
 )
 from logitpipe.stages.score.picture import Picture
-from logitpipe.stages.score.plan import Plan
+from logitpipe.stages.score.plan import Plan, split
 from logitpipe.stages.score.prediction import predicted_classes
-from logitpipe.stages.score.statistics.histograms import Histograms, Tally, split
+from logitpipe.stages.score.statistics.histograms import Histograms, Tally
 from logitpipe.stages.streams import in_parallel
 
 

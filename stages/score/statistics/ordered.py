@@ -12,12 +12,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from logitpipe.stages.score.figures.metrics import Best, Bounded, Curve, Figures, Rule, needed_positives
+from logitpipe.stages.score.figures.metrics import Best, Bounded, Curve, Figures, needed_positives
+from logitpipe.stages.score.figures.reading import Reading, Rule
 from logitpipe.stages.score.kernels.counting import Bins
 from logitpipe.stages.score.kernels.ordering import Walked, collect, start, walk_down
 from logitpipe.stages.score.picture import Picture
-from logitpipe.stages.score.plan import Plan
-from logitpipe.stages.score.statistics.histograms import split
+from logitpipe.stages.score.plan import Plan, split
 from logitpipe.stages.streams import in_parallel
 
 SCORE_BYTES = np.dtype(np.float32).itemsize
@@ -167,27 +167,28 @@ class Descent:
     Parameters
     ----------
     curve : all of its bins
-    rule : where the FPR at 95 % TPR is read off
+    reading : how figures are read off it
     """
 
-    def __init__(self, curve: Curve, rule: Rule) -> None:
-        self.curve, self.rule, self.walked = curve, rule, start()
+    def __init__(self, curve: Curve, reading: Reading) -> None:
+        self.curve, self.reading, self.walked = curve, reading, start()
 
     def go_on(self, part: Stretch, positives: np.ndarray, negatives: np.ndarray) -> None:
         """Pass the next stretch, with its scores by rising score."""
         bins, totals = part.curve, (self.curve.positives, self.curve.negatives)
         columns = (bins.p, bins.n, bins.lows, part.collected)
-        walk_down(columns, positives, negatives, totals, needed_positives(self.curve, self.rule), self.walked)
+        needed, trapezoid = needed_positives(self.curve, self.reading.fpr), self.reading.auprc == "trapezoid"
+        walk_down(columns, positives, negatives, totals, needed, trapezoid, self.walked)
 
     def figures(self) -> Figures:
         """Return what was found, once all stretches are passed."""
-        walked, P, N = self.walked, self.curve.positives, self.curve.negatives
+        walked, P, N, rule = self.walked, self.curve.positives, self.curve.negatives, self.reading.fpr
         assert walked.passed.tolist() == [N, P], "scores are missing"
         f1, at_f1, iou, at_iou = (float(value) for value in walked.best)
         return Figures(
             auprc=_certain(walked.sums[0] / P),
             auroc=_certain(walked.sums[1] / P / N),
-            fpr95=_certain(_fpr(walked, self.rule, needed_positives(self.curve, self.rule)) / N),
+            fpr95=_certain(_fpr(walked, rule, needed_positives(self.curve, rule)) / N),
             best_f1=Best(_certain(f1), np.float32(at_f1)),
             best_iou=Best(_certain(iou), np.float32(at_iou)),
         )

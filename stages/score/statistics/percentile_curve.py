@@ -12,8 +12,7 @@ import numpy as np
 from logitpipe.stages.score.kernels.counting import ANOMALY, NORMAL
 from logitpipe.stages.score.kernels.halves import count_halves, half_values
 from logitpipe.stages.score.picture import Picture
-from logitpipe.stages.score.plan import Plan
-from logitpipe.stages.score.statistics.histograms import split
+from logitpipe.stages.score.plan import Plan, split
 from logitpipe.stages.streams import in_parallel
 
 QUANTILES = 384
@@ -160,6 +159,6 @@ def _quantiles(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 def _scores(plan: Plan, pair: int, ranks: np.ndarray) -> np.ndarray:
     """Return scores in the unit that the pair is pooled in, as float32: the files that the tool reads hold them."""
-    if plan.min_max(plan.pairs[pair].method):
+    if plan.pools_scores(plan.pairs[pair].method):
         return np.ascontiguousarray(ranks)
     return plan.formula(plan.pairs[pair], ranks).astype(np.float32)
