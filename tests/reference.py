@@ -39,6 +39,7 @@ class Rules:
     pooling: str = "pixels"
     float32_ties: bool = False
     drops_last: bool = False
+    epsilon: float = 0.0
 
 
 RULES = {
@@ -98,11 +99,13 @@ def mask_score(
     z, M = class_logits.astype(np.float64), expit(mask_logits.astype(np.float64))
     P = softmax(z / T, axis=1)
     S, Z = mix(P[:, :-1], M), mix(z[:, :-1], M)
+    if (rules.drops_last or rules.epsilon) and method in ("msp", "entropy"):
+        divide = lambda S: S / (S.sum(axis=0) + rules.epsilon)  # noqa: E731
+        p = upsample(divide(S), size) if rules.normalise_first else divide(upsample(S, size))
+        p = p[:-1] if rules.drops_last else p
+        return 1 - p.max(axis=0) if method == "msp" else -(p * np.log(p)).sum(axis=0)
     if rules.normalise_first and method in ("msp", "entropy"):
         S = shares(S)
-    if rules.drops_last and method in ("msp", "entropy"):
-        p = shares(upsample(S, size))[:-1]
-        return 1 - p.max(axis=0) if method == "msp" else -(p * np.log(p)).sum(axis=0)
     score = formula("mask", method, P=P, M=M, S=upsample(S, size), Z=upsample(Z, size))
     return score if score.shape == size else upsample(score, size)
 

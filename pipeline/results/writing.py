@@ -19,6 +19,7 @@ from logitpipe.stages.score.figures.curves import Sketch
 from logitpipe.stages.score.figures.rows import Row
 from logitpipe.tables.comparison import comparison_tables
 from logitpipe.tables.render import markdown
+from logitpipe.tables.thresholds import threshold_tables
 
 
 def write_results(
@@ -58,10 +59,11 @@ def write_results(
 
 def _files(rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, bytes]:
     """Return the files that are text, by name."""
+    tables = [*comparison_tables(rows), *threshold_tables(rows)]
     return {
         "results.json": (json.dumps(as_document(rows), indent=1) + "\n").encode(),
         "results.csv": csv_bytes(as_csv(rows)),
-        "results.md": ("\n\n".join(map(markdown, comparison_tables(rows))) + "\n").encode(),
+        "results.md": ("\n\n".join(map(markdown, tables)) + "\n").encode(),
         "settings.json": (json.dumps({"format": FORMAT, **settings}, indent=1) + "\n").encode(),
     }
 

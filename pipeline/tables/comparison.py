@@ -44,7 +44,7 @@ def _comparison(rows: Sequence[Row], metrics: Sequence[Metric]) -> Table:
     columns = [
         _column([found.get((store, *pair)) for pair in pairs], metric) for store in stores for metric in metrics
     ]
-    words = [(Cell(method), Cell(_temperature(T))) for method, T in pairs]
+    words = [(Cell(method), Cell(temperature_text(T))) for method, T in pairs]
     lines = tuple((*word, *cells) for word, cells in zip(words, zip(*columns, strict=True), strict=True))
     groups = tuple(Group(name, tuple(metric.title for metric in metrics)) for name in names.values())
     return Table(_title(rows), ("method", "T"), groups, lines, tuple(_why_none(rows, names)))
@@ -79,7 +79,8 @@ def _column(rows: Sequence[Row | None], metric: Metric) -> list[Cell]:
     ]
 
 
-def _temperature(T: float | None) -> str:
+def temperature_text(T: float | None) -> str:
+    """Return a temperature as tables print it."""
     return "-" if T is None else f"{T:g}"
 
 

@@ -49,7 +49,9 @@ def formatted(
         return as_json(rows, also.records() if also else {})
     if name == "csv":
         return as_csv(rows)
-    tables = [*_tables(rows, summary, metrics), *(also.tables() if also else [])]
+    from logitpipe.tables.thresholds import threshold_tables
+
+    tables = [*_tables(rows, summary, metrics), *threshold_tables(rows), *(also.tables() if also else [])]
     return "\n\n".join(map(TABLE_FORMATS[name], tables)) + "\n"
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from logitpipe.cache import PipeError, Schema, UsageError
 from logitpipe.stages.score.kernels.counting import Bins
 from logitpipe.stages.score.methods import METHOD_NAMES, METHODS, Method
-from logitpipe.stages.score.methods.last_class import LAST_DROPPED
 from logitpipe.stages.score.methods.own import is_own, load_own, serves
 from logitpipe.stages.score.methods.scales import PROBABILITY_LEFT
+from logitpipe.stages.score.methods.scripted import scripted
 from logitpipe.stages.score.protocols import Protocol
 
 UNIT_BINS = Bins(14, negative=(-126, -125), positive=(-126, 1))
@@ -55,8 +55,10 @@ class Plan:
     @cached_property
     def methods(self) -> dict[str, Method]:
         """The methods of the store's kind, and those of one's own."""
-        dropped = LAST_DROPPED if self.protocol.drop_last_class and self.schema.kind == "mask" else {}
-        return METHODS[self.schema.kind] | dropped | dict(self.own)
+        protocol, replaced = self.protocol, dict[str, Method]()
+        if self.schema.kind == "mask" and (protocol.drop_last_class or protocol.sum_epsilon):
+            replaced = scripted(protocol.normalise_first, protocol.sum_epsilon, protocol.drop_last_class)
+        return METHODS[self.schema.kind] | replaced | dict(self.own)
 
     @property
     def in_distribution(self) -> list[int]:

@@ -26,6 +26,7 @@ class Protocol:
     pixel_size : evaluation size of pixel stores, the mask's (logits are resampled) or the network's (the mask is)
     void_channel : whether a pixel network's void channel takes part in softmax, maximum, entropy and energy
     normalise_first : mask `msp` and `entropy`: divide S by its sum before it is resampled, not after
+    sum_epsilon : mask `msp` and `entropy`: what is added to the sum of S before S is divided by it
     drop_last_class : mask `msp` and `entropy`: the last known class takes part in the sum of S, and in nothing else
     min_max : methods whose scores are brought to 0..1 in each image before they are pooled
     thin_above : mask stores with more pixels than this keep every tenth (None: all are kept)
@@ -40,6 +41,7 @@ class Protocol:
     pixel_size: Size = "mask"
     void_channel: bool = False
     normalise_first: bool = False
+    sum_epsilon: float = 0.0
     drop_last_class: bool = False
     min_max: frozenset[str] = field(default=frozenset())
     thin_above: int | None = None
@@ -142,6 +144,14 @@ def _parse(key: str, text: str) -> object:
         if text != "none" and not (text.isdecimal() and len(text) < 16):
             raise UsageError(f"a number of pixels or `none` is expected, found {text!r}", option="set", value=key)
         return None if text == "none" else int(text)
+    if key == "sum_epsilon":
+        try:
+            number = float(text)
+        except ValueError:
+            number = -1.0
+        if not 0 <= number <= 1:
+            raise UsageError(f"--set {key}: a number from 0 to 1 is expected, found {text!r}")
+        return number
     if key in values:
         if text not in values[key]:
             raise UsageError(f"{' or '.join(values[key])} is expected, found {text!r}", option="set", value=key)

@@ -179,16 +179,20 @@ def test_means_over_images_leave_out_those_without_both_classes(known, area):
             assert [entry[name] for name in entry if name != "threshold"] == pytest.approx(list(means), abs=1e-4)
 
 
-def test_the_last_class_can_be_dropped(known):
+@pytest.mark.parametrize(("drops", "epsilon"), [(True, 0.0), (False, 0.3), (True, 0.3)])
+def test_scripts_drop_the_last_class_and_divide_by_more_than_the_sum(known, drops, epsilon):
     store, scenes = known
     if store.schema.kind == "mask":
         for base in ("standard", "legacy"):
             plan = make_plan(
-                store.schema, replace(PROTOCOLS[base], drop_last_class=True), ["msp", "entropy"], [0.5, 2]
+                store.schema,
+                replace(PROTOCOLS[base], drop_last_class=drops, sum_epsilon=epsilon),
+                ["msp", "entropy"],
+                [0.5],
             )
-            kept = score_store(store, make_plan(store.schema, PROTOCOLS[base], ["msp", "entropy"], [0.5, 2]))
+            kept = score_store(store, make_plan(store.schema, PROTOCOLS[base], ["msp", "entropy"], [0.5]))
             for row, other in zip(score_store(store, plan), kept, strict=True):
-                rules = replace(RULES[base], drops_last=True)
+                rules = replace(RULES[base], drops_last=drops, epsilon=epsilon)
                 pooled = pool(scenes, store.schema.dataset, rules, row.method, row.temperature)
                 assert_agrees(row, figures(pooled, rules.fpr))
                 assert row.auprc != pytest.approx(other.auprc, abs=1e-4)
@@ -248,6 +252,7 @@ def test_the_protocols_are_the_table():
         assert (protocol.void_channel, protocol.normalise_first) == (rules.void_channel, rules.normalise_first)
         assert (protocol.min_max, protocol.reading) == (set(rules.min_max), (rules.fpr, rules.auprc, rules.pooling))
         assert (protocol.ties == "float32", protocol.drop_last_class) == (rules.float32_ties, rules.drops_last)
+        assert protocol.sum_epsilon == rules.epsilon
         assert (protocol.thin_above or np.inf) == rules.thin_above
 
 
@@ -260,6 +265,7 @@ CHOICES = {
     "normalise-first": ("yes", True),
     "min-max": ("entropy,maxlogit", frozenset({"entropy", "maxlogit"})),
     "thin-above": ("1000", 1000),
+    "sum-epsilon": ("1e-6", 1e-6),
     "drop-last-class": ("yes", True),
     "ties": ("float32", "float32"),
     "fpr": ("linear", "linear"),
@@ -300,8 +306,8 @@ def test_none_empties_a_choice():
             "name",
             "mine",
             "--set name: no such field of a protocol; there are auprc, drop-last-class, fpr, label-codes, "
-            "min-max, normalise-first, pixel-size, pooling, skip-without-anomaly, thin-above, ties, "
-            "void-as-anomaly-on, void-channel",
+            "min-max, normalise-first, pixel-size, pooling, skip-without-anomaly, sum-epsilon, thin-above, "
+            "ties, void-as-anomaly-on, void-channel",
         ),
         (
             "min-max",

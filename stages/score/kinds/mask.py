@@ -13,6 +13,7 @@ from logitpipe.stages.score.kernels.counts import Counts
 from logitpipe.stages.score.kernels.mask_ranks import ROWS
 from logitpipe.stages.score.kinds.pixel import axes, bands, row_layouts, sampled
 from logitpipe.stages.score.methods.own import score_band
+from logitpipe.stages.score.methods.scripted import divided
 from logitpipe.stages.score.plan import Plan
 
 
@@ -92,7 +93,9 @@ class MaskLogits:
         T, method, known = plan.pairs[pair].temperature, plan.methods[plan.pairs[pair].method], plan.in_distribution
         P, queries = _known_first(softmax(self.class_logits / (T or 1.0)), known), range(len(self.M))
         S = P[:, :-1].T.astype(np.float32) @ self.M.reshape(len(self.M), -1)
-        S = (normalised(S, len(S)) if _normalised_first(plan, pair) else S).reshape(-1, *self.M.shape[1:])
+        S = (divided(S, plan.protocol.sum_epsilon) if _normalised_first(plan, pair) else S).reshape(
+            -1, *self.M.shape[1:]
+        )
         scores = np.empty(size, np.float32)
         for rows in bands(size[0]):
             maps = {"S": sampled(S, range(len(known)), rows, size), "M": sampled(self.M, queries, rows, size)}
