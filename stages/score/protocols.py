@@ -150,7 +150,7 @@ def _parse(key: str, text: str) -> object:
         except ValueError:
             number = -1.0
         if not 0 <= number <= 1:
-            raise UsageError(f"--set {key}: a number from 0 to 1 is expected, found {text!r}")
+            raise UsageError(f"a number from 0 to 1 is expected, found {text!r}", option="set", value=key)
         return number
     if key in values:
         if text not in values[key]:

@@ -302,6 +302,7 @@ def test_none_empties_a_choice():
         ("pixel-size", "image", "--set pixel_size: mask or network is expected, found 'image'"),
         ("fpr", "last", "--set fpr: first or linear or above is expected, found 'last'"),
         ("thin-above", "-1", "--set thin_above: a number of pixels or `none` is expected, found '-1'"),
+        ("sum-epsilon", "few", "--set sum_epsilon: a number from 0 to 1 is expected, found 'few'"),
         (
             "name",
             "mine",
