@@ -17,6 +17,7 @@ from logitpipe.commands.completion import PROGRAM, completion
 from logitpipe.commands.demo import demo
 from logitpipe.commands.export import export
 from logitpipe.commands.figure import figure
+from logitpipe.commands.fit import fit
 from logitpipe.commands.infer import infer
 from logitpipe.commands.labels import labels
 from logitpipe.commands.list import list_names
@@ -129,6 +130,7 @@ cli.add_command(report)
 cli.add_command(table)
 cli.add_command(compare)
 cli.add_command(figure)
+cli.add_command(fit)
 cli.add_command(export)
 cli.add_command(demo)
 cli.add_command(completion)

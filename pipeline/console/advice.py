@@ -72,6 +72,9 @@ ADVICE: Mapping[str, str] = {
     "rename-picture": "rename or remove one",
     "restore-data": "let the data set be, then retry",
     "take-out": "take it out",
+    "fit": "fit them with `pipe fit` on a store of this network",
+    "fit-temperature": "fit them at this temperature too, with `pipe fit --temperatures`",
+    "make-fit": "`pipe fit` makes them",
 }
 """Remedy -> words that follow the error, in which an error's `details` stand in braces."""
 

@@ -62,12 +62,14 @@ class ClassCounts:
     channels, groups : int64 (P,), of `LabelSpace.channels`
     classes : how many classes there are
     temperatures : positive
+    of_map : of mask networks, whether p is the softmax of S / T and not S / sum S of class logits / T
     """
 
     channels: np.ndarray
     groups: np.ndarray
     classes: int
     temperatures: tuple[float, ...]
+    of_map: bool = False
 
     @property
     def expected_bytes(self) -> int:
@@ -119,13 +121,19 @@ def count_classes(
 ) -> None:
     """Add one image at some temperatures to arrays of these, as `kernels.classes` has them."""
     channels, groups, temperatures = statistic.channels, statistic.groups, statistic.temperatures[part]
-    if isinstance(picture.logits, PixelLogits):
-        values = picture.logits.values
+    every = np.arange(channels.size)
+    if isinstance(picture.logits, PixelLogits) or statistic.of_map:
+        # Softmax of S: S stands where the logits of a pixel network do.
+        values, chosen = (
+            (picture.logits.values, channels)
+            if isinstance(picture.logits, PixelLogits)
+            else (class_scores(cast("MaskLogits", picture.logits), channels, 1.0), every)
+        )
         axes = axes_between(values.shape[1:], picture.labels.shape)
-        count_logits(values, channels, groups, np.array(temperatures), axes, picture.labels, confusion, sums, bins)
+        count_logits(values, chosen, groups, np.array(temperatures), axes, picture.labels, confusion, sums, bins)
         return
     logits = cast("MaskLogits", picture.logits)
-    axes, every = axes_between(logits.M.shape[1:], picture.labels.shape), np.arange(channels.size)
+    axes = axes_between(logits.M.shape[1:], picture.labels.shape)
     for t, T in enumerate(temperatures):
         scores = class_scores(logits, channels, T)
         count_scores(scores, every, groups, axes, picture.labels, confusion[t], sums[t], bins[t])

@@ -1,0 +1,150 @@
+"""What was found of a network where nothing is anomalous, for the methods that need it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from logitpipe.cache import PipeError, Schema
+from logitpipe.stages.score.plan import Pair
+from logitpipe.stages.score.statistics.in_distribution import Found
+
+
+@dataclass(frozen=True)
+class Source:
+    """A store that statistics came from.
+
+    Parameters
+    ----------
+    store : its path or URL
+    fingerprint : of the store
+    dataset : its name
+    images, pixels : how many were counted
+    left_out : images that were not, as they show an anomaly
+    """
+
+    store: str
+    fingerprint: str
+    dataset: str
+    images: int
+    pixels: int
+    left_out: int
+
+
+@dataclass(frozen=True)
+class LeastNll:
+    """The temperature of least negative log-likelihood: of the class logits, or of the map S of a mask network.
+
+    Parameters
+    ----------
+    temperature : to four digits
+    nll, nll_at_1 : in nats per pixel, at this temperature and at 1
+    pixels : how many have a class
+    """
+
+    temperature: float
+    nll: float
+    nll_at_1: float
+    pixels: int
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Statistics of one network, from stores of images without anomalies.
+
+    Parameters
+    ----------
+    identity : of the network, see `identity_of`
+    protocol : the document of the protocol that the pixels were scored under
+    sources : the stores
+    found : the statistics
+    least_nll : None where the masks name no classes of the network
+    sha256 : digest of the file that they were read from; empty where they come from none
+    """
+
+    identity: dict[str, Any]
+    protocol: dict[str, Any]
+    sources: tuple[Source, ...]
+    found: Found
+    least_nll: LeastNll | None
+    sha256: str = ""
+
+    def posteriors(self, T: float) -> np.ndarray:
+        """Return the mean posteriors of the classes that occur: float64 (classes that occur, K).
+
+        Raises
+        ------
+        PipeError
+            None were fitted at this temperature.
+        """
+        if T not in self.found.posteriors:
+            raise self._lacking(f"mean posteriors at T = {T:g}", list(self.found.posteriors))
+        means = self.found.posteriors[T]
+        return means[~np.isnan(means[:, 0])]
+
+    def score(self, pair: Pair) -> tuple[float, float]:
+        """Return mean and deviation of a pair's scores; PipeError where none were fitted."""
+        if pair not in self.found.scores:
+            fitted = [each.temperature for each in self.found.scores if each.method == pair.method]
+            raise self._lacking(f"scores of {pair.method} at T = {pair.temperature:g}", fitted)
+        return self.found.scores[pair]
+
+    @cached_property
+    def largest(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation of the largest logit by predicted class: float64 (K,).
+
+        A class without statistics (fewer than two pixels, or all alike) takes those of all pixels.
+        """
+        without = ~(self.found.variance > 0)
+        mean, variance = self.found.pooled
+        means, variances = np.where(without, mean, self.found.mean), np.where(without, variance, self.found.variance)
+        return means, np.sqrt(variances)
+
+    def require_network(self, schema: Schema) -> None:
+        """Raise a PipeError where a store is of another network, or of other weights."""
+        mine, theirs = self.identity, identity_of(schema)
+        for name, expected in theirs.items():
+            if mine[name] != expected:
+                raise PipeError(
+                    f"the statistics are those of {mine['network']} with other {_WORDS[name]} than the store of "
+                    f"{schema.network} on {schema.dataset} has",
+                    "fit",
+                )
+
+    def _lacking(self, what: str, fitted: list[float | None]) -> PipeError:
+        there = ", ".join(f"{T:g}" for T in fitted if T is not None)
+        return PipeError(f"the statistics have no {what}; there are {there or 'none'}", "fit-temperature")
+
+
+_WORDS = {
+    "network": "layers",
+    "kind": "outputs",
+    "classes": "classes",
+    "facts": "architecture",
+    "weights_sha256": "weights",
+}
+"""Field of an identity -> what differs, in words."""
+
+
+def identity_of(schema: Schema) -> dict[str, Any]:
+    """Return what makes a network: its name and architecture, its classes, the digest of its weights.
+
+    Not the size of its input, its precision or its data set: statistics are carried from one to the other.
+    """
+    attributes = schema.attributes()
+    facts = {name: value for name, value in attributes["facts"].items() if name != "amp"}
+    return {name: attributes[name] for name in ("network", "kind", "classes", "weights_sha256")} | {"facts": facts}
+
+
+def of_store(every: Sequence[Fitted], schema: Schema) -> Fitted:
+    """Return the statistics of the network of a store; PipeError where none of them are."""
+    identity = identity_of(schema)
+    for fitted in every:
+        if fitted.identity == identity:
+            return fitted
+    # Those of the network of the same name tell best what is wrong.
+    nearest = [fitted for fitted in every if fitted.identity["network"] == schema.network]
+    (nearest or list(every))[0].require_network(schema)
+    raise AssertionError("identities that differ differ in a field")
