@@ -97,8 +97,8 @@ def fit(
         written = write_fitted(out, every)
     except OSError as error:
         raise PipeError(f"--out {out}: the statistics cannot be written ({error.strerror})") from error
-    for fitted in every:
-        _say(fitted)
+    for fits, fitted in zip(networks, every, strict=True):
+        _say(fitted, any(each.classes for each in fits))
     for path in written:
         click.echo(path)
 
@@ -165,8 +165,10 @@ def _fitted(fits: "Sequence[Fit]", workers: int) -> "Fitted":
         return fit_network(fits, workers, progress.advance)
 
 
-def _say(fitted: "Fitted") -> None:
+def _say(fitted: "Fitted", has_classes: bool) -> None:
     """Say what was fitted, and what a reader of later figures must know."""
+    from logitpipe.stages.score.passes.fit import OCTAVES
+
     found, least = fitted.found, fitted.least_nll
     facts: list[Any] = [f"{found.images} images, {found.pixels:,} normal pixels"]
     if least is not None:
@@ -174,6 +176,8 @@ def _say(fitted: "Fitted") -> None:
         facts.append(
             f"NLL is least at {what} = {least.temperature:g}: {least.nll:.4f} nats, and {least.nll_at_1:.4f} at 1"
         )
+    elif has_classes:
+        facts.append(f"no temperature from 1/{2**OCTAVES} to {2**OCTAVES} has the least NLL, so that none is fitted")
     note(f"{fitted.identity['network']}: {'; '.join(facts)}")
     for source in fitted.sources:
         if source.left_out:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import Scene, mask_score, pixel_score, upsample
 from scipy.optimize import minimize_scalar
@@ -181,6 +181,7 @@ def test_nothing_to_fit_on(fits):
         fit([replace(fits, images=[1])], 1, lambda: None)
 
 
+@settings(max_examples=30)
 @given(st.lists(st.lists(st.floats(-1e-6, 1e-6), min_size=1, max_size=5), min_size=1, max_size=6), st.randoms())
 def test_moments_do_not_depend_on_order_and_keep_small_variances(parts, random):
     """The values lie around 1000: in float64, sums of squares would leave nothing of their variance."""

@@ -7,10 +7,14 @@ from functools import cached_property
 import numpy as np
 
 from logitpipe.stages.score.kernels.counting import NORMAL
-from logitpipe.stages.score.kinds.pixel import PixelLogits, bands, sampled
+from logitpipe.stages.score.kernels.resampling import axis_weights, sample_band
+from logitpipe.stages.score.kinds.pixel import PixelLogits
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Pair, Plan
 from logitpipe.stages.score.statistics.exact_sums import Moments, fractions, from_text, no_fractions, to_text
+
+BAND = 64
+"""Rows of an image whose logits are in memory at a time."""
 
 
 @dataclass
@@ -150,10 +154,15 @@ class InDistribution:
 
     def _counted_logits(self, logits: PixelLogits, counted: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the logits of the known classes of the pixels that count, a band of rows at a time: (K, n)."""
-        height, width = counted.shape
-        for rows in bands(height):
-            if counted[rows].any():
-                yield sampled(logits.values, self.plan.in_distribution, rows, (height, width))[:, counted[rows]]
+        values, (height, width) = logits.values, counted.shape
+        axes = axis_weights(values.shape[1], height), axis_weights(values.shape[2], width)
+        known = np.array(self.plan.in_distribution)
+        for start in range(0, height, BAND):
+            part = counted[start : start + BAND]
+            if part.any():
+                z = np.empty((known.size, *part.shape), np.float32)
+                sample_band(values, known, start, axes, z)
+                yield z[:, part]
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> InDistributionTotal:
         """See `Statistic`."""
