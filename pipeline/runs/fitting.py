@@ -1,0 +1,114 @@
+"""A fit: stores of images without anomalies in, statistics of their networks out."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from logitpipe.cache.errors import IncompleteError
+from logitpipe.console.messages import caution, note, word_if_slow
+from logitpipe.console.progress import Progress
+from logitpipe.runs.also import class_codes
+
+if TYPE_CHECKING:
+    from logitpipe.cache.files.places import Place
+    from logitpipe.cache.reading.store import Store
+    from logitpipe.stages.score.fitted import Fitted
+    from logitpipe.stages.score.passes.fit import Fit
+    from logitpipe.stages.score.protocols import Protocol
+
+
+def plan_fits(
+    places: "Sequence[Place]",
+    methods: Sequence[str] | None,
+    temperatures: Sequence[float],
+    protocol: "Protocol",
+    label_space: str,
+    codes: str | None,
+    allow_incomplete: bool,
+) -> "list[list[Fit]]":
+    """Open stores and return those of each network together, planned.
+
+    Parameters
+    ----------
+    places : paths and URLs of the stores
+    methods : names of those whose scores get a mean and a deviation; None for all that are built in
+    label_space, codes : names of classes, and what codes the masks have for them, see `runs.also`
+    """
+    from logitpipe.stages.score.fitted import identity_of
+    from logitpipe.stages.score.passes.fit import Fit, fitting_protocol
+    from logitpipe.stages.score.plan import make_plan
+
+    under = fitting_protocol(protocol)
+    found: dict[str, list[Fit]] = {}
+    for store in _opened(places, allow_incomplete):
+        plan = make_plan(store.schema, under, methods, temperatures)
+        fit = _with_classes(Fit(store, plan, store.completed()), label_space, codes)
+        found.setdefault(json.dumps(identity_of(store.schema), sort_keys=True), []).append(fit)
+    return list(found.values())
+
+
+def fit_network(fits: "Sequence[Fit]", workers: int) -> "Fitted":
+    """Return the statistics of one network over all of its stores, and say what was fitted."""
+    from logitpipe.stages.score.passes.fit import fit
+    from logitpipe.stages.score.passes.sweep import compile_kernels
+
+    with word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
+        compile_kernels(fits[0].plan)
+    readings = sum(len(each.images) * each.walks for each in fits)
+    with Progress(f"fitting {fits[0].store.schema.network}", readings, unit="readings") as progress:
+        fitted = fit(fits, workers, progress.advance)
+    _say(fitted, any(each.classes for each in fits))
+    return fitted
+
+
+def _opened(places: "Sequence[Place]", allow_incomplete: bool) -> "list[Store]":
+    from logitpipe.cache.reading.pinned import PinnedStore
+    from logitpipe.cache.reading.store import Store, open_store
+
+    # A store that is named twice would count twice.
+    opened = [open_store(place) for place in dict.fromkeys(places)]
+    # Pinned: a store that is rewritten during the run must end in an error, not in statistics of old and new images.
+    stores: list[Store] = [PinnedStore(store.files, store.schema) for store in opened]
+    for store in stores:
+        if not allow_incomplete:
+            store.require_complete()
+        if not store.completed():
+            raise IncompleteError(f"{store.path}: no image is in the store", "infer")
+    return stores
+
+
+def _with_classes(fit: "Fit", label_space: str, codes: str | None) -> "Fit":
+    """Return a store with the classes that its masks name, if they name any of the network's."""
+    from dataclasses import replace
+
+    from logitpipe.stages.score.label_spaces import label_space as space_named
+    from logitpipe.stages.score.passes.closed_set import class_table
+
+    space, known = space_named(label_space, fit.store.schema), class_codes(codes, fit.store)
+    if not known:
+        schema = fit.store.schema
+        note(f"{fit.store.path}: the masks of {schema.dataset} name no classes, so that no temperature is fitted")
+        return fit
+    return replace(fit, classes=(space, class_table(fit.store, space, known)))
+
+
+def _say(fitted: "Fitted", has_classes: bool) -> None:
+    """Say what was fitted, and what a reader of later figures must know."""
+    from logitpipe.stages.score.passes.fit import OCTAVES
+
+    found, least = fitted.found, fitted.least_nll
+    facts = [f"{found.images} images, {found.pixels:,} normal pixels"]
+    if least is not None:
+        what = "T" if fitted.identity["kind"] == "pixel" else "T_S"
+        facts.append(
+            f"NLL is least at {what} = {least.temperature:g}: {least.nll:.4f} nats, and {least.nll_at_1:.4f} at 1"
+        )
+    elif has_classes:
+        facts.append(f"no temperature from 1/{2**OCTAVES} to {2**OCTAVES} has the least NLL, so that none is fitted")
+    note(f"{fitted.identity['network']}: {'; '.join(facts)}")
+    for source in fitted.sources:
+        if source.left_out:
+            caution(
+                f"{source.store}: {source.left_out} of {source.images + source.left_out} images show an anomaly and "
+                "are left out. Figures on images that statistics were fitted on flatter the methods that use these"
+            )
