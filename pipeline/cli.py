@@ -14,6 +14,7 @@ import click
 from logitpipe.cache.errors import IntegrityError, PipeError
 from logitpipe.commands.compare import compare
 from logitpipe.commands.completion import PROGRAM, completion
+from logitpipe.commands.delta import delta
 from logitpipe.commands.demo import demo
 from logitpipe.commands.export import export
 from logitpipe.commands.figure import figure
@@ -129,6 +130,7 @@ cli.add_command(pack)
 cli.add_command(report)
 cli.add_command(table)
 cli.add_command(compare)
+cli.add_command(delta)
 cli.add_command(figure)
 cli.add_command(fit)
 cli.add_command(export)

@@ -1,0 +1,67 @@
+"""`pipe delta`: what each choice of a protocol changes."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from logitpipe.commands.completion import complete_methods
+from logitpipe.console.options import STORE, metrics_option, require_temperature
+from logitpipe.runs.scoring import count_missing, plan_stores
+from logitpipe.stages.cores import available_cores
+from logitpipe.tables.formats import writer
+
+if TYPE_CHECKING:
+    from logitpipe.cache.files.places import Place
+
+FORMATS = ("table", "markdown", "latex", "csv")
+
+
+@click.command()
+@click.argument("stores", nargs=-1, required=True, type=STORE, metavar="STORE...")
+@click.option(
+    "--methods",
+    default="msp,maxlogit,entropy",
+    show_default=True,
+    metavar="ID,...",
+    shell_complete=complete_methods,
+    help="Methods to compute.",
+)
+@click.option("--temperature", type=float, default=1.0, show_default=True, help="For the methods that have one.")
+@metrics_option("auprc,fpr95")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=lambda: min(available_cores(), 256),
+    show_default="number of cores",
+    help="Threads that score.",
+)
+@click.option("--format", "format_name", type=click.Choice(FORMATS), default="table", show_default=True)
+def delta(
+    stores: "tuple[Place, ...]",
+    methods: str,
+    temperature: float,
+    metrics: tuple[str, ...],
+    workers: int,
+    format_name: str,
+) -> None:
+    """Print what each choice of a protocol changes.
+
+    One table for each store: the figures under `standard`, under `standard` with one choice changed at a time, and
+    under the other protocols. Of two stores of one network in float16 and in float32 the table also says what the
+    precision changes. Each line is a sweep over the store.
+
+    \b
+    Examples:
+      pipe delta enet.zarr
+      pipe delta eomt.zarr eomt-float32.zarr --methods msp,rba-normalized --format latex
+    """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
+    from logitpipe.runs.delta import same_network, score_choices
+    from logitpipe.stages.score.protocols import PROTOCOLS
+    from logitpipe.tables.delta import delta_table
+    from logitpipe.tables.metrics import metrics_named
+
+    shown, names = metrics_named(metrics), [name.strip() for name in methods.split(",")]
+    plans = plan_stores(stores, names, (require_temperature(temperature),), PROTOCOLS["standard"], (), ())
+    count_missing(plans, allow_incomplete=False)
+    tables = [delta_table(score_choices(group, workers), shown) for group in same_network(plans)]
+    click.echo("\n\n".join(map(writer(format_name), tables)))

@@ -1,0 +1,61 @@
+"""A run that scores stores under one choice of a protocol after another."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from logitpipe.console.messages import word_if_slow
+from logitpipe.console.progress import Progress
+
+if TYPE_CHECKING:
+    from logitpipe.cache.reading.store import Store
+    from logitpipe.stages.score.figures.rows import Row
+    from logitpipe.stages.score.plan import Plan
+
+
+class Changed(NamedTuple):
+    """The rows of one choice, one for each method, in the order of all others of its store."""
+
+    choice: str
+    rows: "list[Row]"
+
+
+def score_choices(group: "Sequence[tuple[Store, Plan]]", workers: int) -> list[Changed]:
+    """Score a store under every choice, and others of the same network in another precision under `standard`.
+
+    Parameters
+    ----------
+    group : of `same_network`, each with its plan under `standard`
+
+    Returns
+    -------
+    the rows of `standard` first
+    """
+    from logitpipe.stages.score.choices import choices
+    from logitpipe.stages.score.passes.sweep import compile_kernels, sweep
+
+    (store, plan), *others = group
+    methods = list(dict.fromkeys(pair.method for pair in plan.pairs))
+    runs = [(each.name, store, replace(plan, protocol=each.protocol)) for each in choices(store.schema, methods)]
+    runs += [(f"precision {other.schema.precision}", other, its_plan) for other, its_plan in others]
+    images = sum(len(each.completed()) for _, each, _ in runs)
+    found = []
+    with word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
+        compile_kernels(plan)
+    with Progress(f"scoring {store.schema.network} on {store.schema.dataset}", images) as progress:
+        for name, each, its_plan in runs:
+            scored = sweep(
+                each, its_plan, each.completed(), workers, progress.advance, False, "summary", False, progress.extend
+            )
+            found.append(Changed(name, [one.row for one in scored]))
+    return found
+
+
+def same_network(plans: "Sequence[tuple[Store, Plan]]") -> "list[list[tuple[Store, Plan]]]":
+    """Group stores of the same network, weights, data set and input size; float32 stores come first in a group."""
+    groups: dict[tuple[object, ...], list[tuple[Store, Plan]]] = {}
+    for store, plan in plans:
+        schema = store.schema
+        key = schema.network, schema.weights_sha256, schema.dataset, schema.input_size
+        groups.setdefault(key, []).append((store, plan))
+    return [sorted(group, key=lambda each: each[0].schema.precision != "float32") for group in groups.values()]
