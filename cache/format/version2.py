@@ -38,7 +38,7 @@ class Schema(Described):
     kind : "pixel" (one logit per class and pixel) or "mask" (queries with a class distribution and a mask)
     network : name of the network
     facts : what is needed to rebuild the network, as JSON
-    weights_sha256 : digest of the checkpoint file
+    weights_sha256 : digest of the checkpoint file; None where the logits were not made by `pipe infer`
     dataset : name of the data set
     layout : name of the layout that it was read by
     label_codes : what the codes of its masks mean, as `normal=0,anomaly=1-2,void=255`; None where undeclared
@@ -72,7 +72,7 @@ class Schema(Described):
     kind: Kind
     network: str
     facts: Mapping[str, Any]
-    weights_sha256: str
+    weights_sha256: str | None
     dataset: str
     layout: str
     label_codes: str | None
@@ -189,13 +189,14 @@ def _check_types(schema: Schema) -> None:
         raise TypeError("facts, preprocessing and software must be objects")
     if not (schema.closed_set_codes is None or isinstance(schema.closed_set_codes, Mapping)):
         raise TypeError("closed-set codes must be an object")
-    texts = (schema.kind, schema.precision, schema.network, schema.weights_sha256, schema.dataset, schema.layout)
+    texts = (schema.kind, schema.precision, schema.network, schema.dataset, schema.layout)
     if not all(
         isinstance(text, str) for text in (*texts, *schema.images, *schema.classes, *schema.software.values())
     ):
         raise TypeError("names, digests and versions must be text")
-    if not all(text is None or isinstance(text, str) for text in (schema.selection, schema.label_codes)):
-        raise TypeError(f"selection {schema.selection!r}, label codes {schema.label_codes!r}")
+    optional = (schema.weights_sha256, schema.selection, schema.label_codes)
+    if not all(text is None or isinstance(text, str) for text in optional):
+        raise TypeError(f"weights, selection and label codes {optional!r}")
     if not all(n is None or type(n) is int for n in (schema.void_class, schema.outlier_class, schema.limit)):
         raise TypeError("void class, outlier class and limit must be integers")
     if type(schema.windows) is not int or type(schema.chunk_rows) is not int:

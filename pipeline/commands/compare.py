@@ -5,17 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from logitpipe.cache.errors import PipeError, UsageError
 from logitpipe.console.messages import word_if_slow
 from logitpipe.console.options import RESULTS, parse_table_temperature
-from logitpipe.console.text import printable
+from logitpipe.runs.comparison import compared, sampled_by_dataset
 from logitpipe.tables.formats import writer
 
 if TYPE_CHECKING:
     from logitpipe.results.sampling import Sampled
     from logitpipe.results.selection import Temperature
-    from logitpipe.results.series import Results
-    from logitpipe.tables.table import Table
 
 FORMATS = ("table", "markdown", "latex", "csv")
 
@@ -73,38 +70,12 @@ def compare(
     results = read_results(folders)
     if per_image is not None:
         refuse_to_replace([per_image], overwrite)
-    every = _sampled(results, temperature)
+    every = sampled_by_dataset(results, temperature)
     with word_if_slow("drawing resamples of the images"):
-        tables = [_table(name, each, metric, against, all_pairs, decimals) for name, each in every.items()]
+        tables = [compared(name, each, metric, against, all_pairs, decimals) for name, each in every.items()]
     click.echo("\n\n".join(map(writer(format_name), tables)))
     if per_image is not None:
         _write_images(per_image, every)
-
-
-def _sampled(results: "Results", temperature: "Temperature") -> "dict[str, Sampled]":
-    from logitpipe.results.sampling import candidates, sampled
-
-    rows = {name: candidates(results, name, temperature) for name in results.datasets}
-    found = {name: sampled(results.datasets[name][0], each) for name, each in rows.items() if each}
-    if not found:
-        raise PipeError("there are no figures at this temperature to compare")
-    return found
-
-
-def _table(
-    dataset: str, sampled: "Sampled", metric: str, against: str | None, all_pairs: bool, decimals: int
-) -> "Table":
-    from logitpipe.tables.differences import best_candidate, comparison_table, find_candidate
-
-    if all_pairs:
-        return comparison_table(dataset, sampled, metric, None, decimals)
-    if against is None:
-        return comparison_table(dataset, sampled, metric, best_candidate(sampled, metric), decimals)
-    row = find_candidate(sampled.candidates, against)
-    if row is None:
-        names = ", ".join(f"{each.network}:{each.method}" for each in sampled.candidates)
-        raise UsageError(printable(f"--against: {against!r} is not one of the rows of {dataset}: {names}"))
-    return comparison_table(dataset, sampled, metric, row, decimals)
 
 
 def _write_images(path: Path, every: "dict[str, Sampled]") -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
 from logitpipe.cache.errors import IncompleteError, PipeError
 from logitpipe.cache.files.folder import Folder
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from logitpipe.stages.score.passes.maps import ScoreMap
     from logitpipe.stages.score.plan import Pair, Plan
     from logitpipe.stages.score.protocols import Protocol
-
-PERCENTILES = (1, 99)
-"""Where the colours end: a few extreme pixels would leave no colours for the others."""
 
 STEM_LENGTH = 40
 
@@ -125,15 +121,6 @@ def _safe(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name).strip("._")[:STEM_LENGTH].rstrip("._")
 
 
-def colour_limits(scores: np.ndarray) -> tuple[float, float]:
-    """Return the scores at which the colours of a map end, the lower one always less than the upper."""
-    low, high = (float(limit) for limit in np.percentile(scores, PERCENTILES))
-    if not low < high:
-        low, high = float(scores.min()), float(scores.max())
-    half = max(abs(low), 1.0) / 2
-    return (low, high) if low < high else (low - half, low + half)
-
-
 def _choose_protocol(name: str, label_codes: str | None) -> "Protocol":
     from logitpipe.stages.score.protocols import PROTOCOLS, with_choices
 
@@ -162,19 +149,10 @@ def _draw_all(store: Store, plan: "Plan", truth: "GroundTruth", names: Mapping[i
 
 def _draw(store: Store, plan: "Plan", image: int, scored: "ScoreMap") -> bytes:
     """Return one picture as the bytes of a PNG file."""
-    from logitpipe.pictures.panels import draw_figure, panel_size, photo_column, score_column, truth_column
+    from logitpipe.pictures.scored import draw_scored
 
-    pair, schema, size = plan.pairs[0], store.schema, panel_size(*scored.labels.shape)
-    title = pair.method if pair.temperature is None else f"{pair.method}, T = {pair.temperature:g}"
-    about = f"{schema.network} on {schema.dataset}, protocol {plan.protocol.name}"
-    formula = f"{plan.methods[pair.method].formula}; colours end at percentiles {PERCENTILES[0]} and {PERCENTILES[1]}"
-    columns = [
-        photo_column(schema.images[image], about, store.read("preview", image), size),
-        truth_column("ground truth", scored.labels, size),
-        score_column(title, formula, scored.scores, colour_limits(scored.scores), size),
-    ]
     buffer = io.BytesIO()
-    draw_figure(columns).save(buffer, "png")
+    draw_scored(store, plan, image, [scored]).save(buffer, "png")
     return buffer.getvalue()
 
 

@@ -85,7 +85,8 @@ def _facts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "facts", _pairs(document["facts"])
     if change := document["software"].get(AMP_CHANGE):
         yield "amp changes", str(change)
-    yield "weights", f"sha256 {document['weights_sha256']}"
+    digest = document["weights_sha256"]
+    yield "weights", f"sha256 {digest}" if digest else "unknown: the store was not made by `pipe infer`"
     yield "data set", _dataset(document)
     if codes := document.get("label_codes"):
         yield "label codes", codes

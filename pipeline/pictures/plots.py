@@ -66,6 +66,29 @@ Look = Mapping[str, tuple[str, Dashes]]
 """Colour and dashes by method."""
 
 
+class PaperFigure(Figure):
+    """A figure that is drawn in the type in which it was made, wherever it is shown or saved later.
+
+    Its size is given in inches, its layout is constrained.
+    """
+
+    def __init__(self, size: tuple[float, float]) -> None:
+        names: tuple[Any, ...] = (*PRINT, *POINTS, *FONTS["sans"])
+        self._type: dict[Any, Any] = {name: mpl.rcParams[name] for name in names}
+        super().__init__(size, layout="constrained")
+
+    def savefig(self, *args: Any, **keywords: Any) -> None:  # noqa: ANN401 (as matplotlib has it)
+        """Save the figure as `Figure.savefig` does."""
+        with mpl.rc_context(self._type):
+            super().savefig(*args, **keywords)
+
+    def _repr_png_(self) -> bytes:
+        """Return the figure as a notebook shows it, whether or not pyplot was imported there."""
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=150)
+        return buffer.getvalue()
+
+
 def in_print(font: str) -> AbstractContextManager[None]:
     """Return a context in which figures are drawn and saved in a paper's type; `font` is of FONTS."""
     settings: dict[Any, Any] = PRINT | POINTS | FONTS[font]
@@ -183,7 +206,7 @@ def looks(results: Results) -> Look:
 def _panels(rows: int, columns: int, width: float, aspect: float, **shared: str) -> tuple[Figure, np.ndarray]:
     """Return a figure of so many panels, `aspect` times as high as they are wide."""
     inches = width / MM_PER_INCH
-    figure = Figure((inches, rows * inches / columns * aspect + 0.35), layout="constrained")
+    figure = PaperFigure((inches, rows * inches / columns * aspect + 0.35))
     return figure, np.asarray(figure.subplots(rows, columns, squeeze=False, **shared))  # type: ignore[call-overload]
 
 

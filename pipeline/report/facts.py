@@ -68,7 +68,7 @@ def _store(entry: Entry) -> Html:
         + missing,
         "Pixels": f"{row.pixels:,} scored, {row.positives:,} anomalous",
         "Input": f"{height}x{width} pixels, logits stored as {facts['precision']}",
-        "Weights": joined("sha256 ", tag("code", facts["weights_sha256"])),
+        "Weights": joined("sha256 ", tag("code", facts["weights_sha256"])) if facts["weights_sha256"] else "unknown",
         "Store": facts["store"],
         "Fingerprint": tag("code", facts["fingerprint"]),
         "Inference": _value(facts["software"]) or "not recorded",

@@ -11,11 +11,11 @@ from PIL import Image
 from logitpipe.cache.errors import PipeError
 from logitpipe.cache.files.places import as_place
 from logitpipe.cache.reading.store import Store, open_store
-from logitpipe.commands.maps import PERCENTILES, colour_limits
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import listed, printable
 from logitpipe.pictures.colours import ANOMALY, NORMAL, VOID, score_colours
 from logitpipe.pictures.panels import photo_panel, score_panel, truth_panel
+from logitpipe.pictures.scored import PERCENTILES, colour_limits
 from logitpipe.report.markup import Html, joined, tag
 from logitpipe.report.words import at_temperature, per_cent
 from logitpipe.results.per_image import read_per_image

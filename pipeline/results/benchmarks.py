@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from logitpipe.cache.errors import PipeError
 from logitpipe.cache.files.folder import Folder
 from logitpipe.results.columns import FORMAT
 from logitpipe.results.plain_rows import csv_bytes, csv_text
@@ -66,6 +67,27 @@ def write_benchmarks(folder: Path, records: Records) -> None:
         document = {"schema_version": FORMAT, name: list(records[name])}
         Folder(folder).publish(f"{name}.json", (json.dumps(document, indent=1) + "\n").encode())
         Folder(folder).publish(f"{name}.csv", csv_bytes(records_as_csv(records[name])))
+
+
+def read_benchmarks(folders: Sequence[Path]) -> Records:
+    """Return the records that `write_benchmarks` wrote into folders, of each family those of all.
+
+    Raises
+    ------
+    PipeError
+        A file is damaged.
+    """
+    found: dict[str, list[Record]] = {}
+    for folder in folders:
+        for name in FAMILIES:
+            file = folder / f"{name}.json"
+            if not file.is_file():
+                continue
+            try:
+                found.setdefault(name, []).extend(json.loads(file.read_text(encoding="utf-8"))[name])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise PipeError(f"{file}: cannot be read ({error!r})", "score again", folder=folder) from error
+    return found
 
 
 def records_as_csv(records: Sequence[Record]) -> str:

@@ -34,8 +34,8 @@ class ImageCounts:
     counts: np.ndarray
 
 
-Place = tuple[Path, int]
-"""A folder of results, and the index of one of its rows."""
+Place = tuple[Path | tuple[ImageCounts, ...], int]
+"""A folder of results, or what a run has in memory of its stores, and the index of one of its rows."""
 
 
 def write_per_image(path: Path, rows: Sequence[Row], stores: Sequence[ImageCounts]) -> None:
@@ -75,22 +75,34 @@ def read_per_image(places: Sequence[Place]) -> ImageCounts:
     """
     found = [_find(folder, row) for folder, row in places]
     images = found[0][0]
-    for (folder, _), (others, _, _) in zip(places, found, strict=True):
+    for (place, _), (others, _, _) in zip(places, found, strict=True):
         # The order counts too: histograms are paired by index, and a swap would pair two different images unnoticed.
         if others != images:
             raise PipeError(
-                f"{folder}: only rows of the same images can be compared image by image; here are rows of "
+                f"{_named(place)}only rows of the same images can be compared image by image; here are rows of "
                 f"{len(others)} images beside others of {len(images)}, or in another order"
             )
     return ImageCounts(images, np.stack([np.asarray(counts[row]) for _, counts, row in found]))
 
 
-def _find(folder: Path, row: int) -> tuple[tuple[str, ...], zarr.Array, int]:
+def _find(place: Path | tuple[ImageCounts, ...], row: int) -> tuple[tuple[str, ...], np.ndarray | zarr.Array, int]:
     """Return the images of a row, the array that holds it, and where in it the row is."""
-    for first, images, counts in _stores(folder):
+    for first, images, counts in _stores(place) if isinstance(place, Path) else _in_memory(place):
         if first <= row < first + counts.shape[0]:
             return images, counts, row - first
-    raise PipeError(f"{folder}: there are no histograms of single images ({NAME})", "score again", folder=folder)
+    folder = place if isinstance(place, Path) else "DIR"
+    raise PipeError(f"{_named(place)}there are no histograms of single images ({NAME})", "score again", folder=folder)
+
+
+def _named(place: Path | tuple[ImageCounts, ...]) -> str:
+    return f"{place}: " if isinstance(place, Path) else ""
+
+
+def _in_memory(stores: tuple[ImageCounts, ...]) -> Iterator[tuple[int, tuple[str, ...], np.ndarray]]:
+    first = 0
+    for store in stores:
+        yield first, store.images, store.counts
+        first += len(store.counts)
 
 
 def _stores(folder: Path) -> Iterator[tuple[int, tuple[str, ...], zarr.Array]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,19 @@ from logitpipe.stages.score.figures.curves import BINS, POINTS, Sketch
 from logitpipe.stages.score.figures.rows import Row
 from logitpipe.stages.score.protocols import from_document
 
-OF_RUN = {"command": str, "finished": str, "versions": dict, "exact": bool, "protocol": dict, "stores": list}
-OF_STORE = {
+OF_RUN: Mapping[str, type | UnionType] = {
+    "command": str,
+    "finished": str,
+    "versions": dict,
+    "exact": bool,
+    "protocol": dict,
+    "stores": list,
+}
+OF_STORE: Mapping[str, type | UnionType] = {
     "store": str,
     "path": str,
     "facts": dict,
-    "weights_sha256": str,
+    "weights_sha256": str | None,
     "input_size": list,
     "precision": str,
     "software": dict,
@@ -133,7 +141,7 @@ def _check_sketch(row: Row, sketch: Sketch) -> None:
         raise ValueError(f"no curves of {row.method} that could be drawn")
 
 
-def _check(document: dict[str, Any], kinds: Mapping[str, type]) -> None:
+def _check(document: dict[str, Any], kinds: Mapping[str, type | UnionType]) -> None:
     for name, kind in kinds.items():
         if not isinstance(document[name], kind):
             raise TypeError(f"{name} {document[name]!r}")

@@ -19,12 +19,12 @@ class Run:
 
     Parameters
     ----------
-    folder : where its results are
+    folder : where its results are; None where they are in memory alone
     record : what was run, as `record.describe_run` wrote it down
     protocol : how its stores were scored
     """
 
-    folder: Path
+    folder: Path | None
     record: dict[str, Any]
     protocol: Protocol
 
@@ -170,7 +170,7 @@ def _labelled(entries: Sequence[Entry]) -> list[Entry]:
         lambda entry: entry.row.network,
         lambda entry: f"{entry.row.network} ({Path(entry.row.store).name})",
         lambda entry: f"{entry.row.network} ({entry.row.store})",
-        lambda entry: f"{entry.row.network} ({entry.row.store}, {entry.run.folder})",
+        lambda entry: f"{entry.row.network} ({entry.row.store}, {entry.run.folder or 'in memory'})",
     ]
     counts = [Counter(map(name, entries)) for name in names]
 

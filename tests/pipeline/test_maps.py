@@ -14,9 +14,10 @@ from stores import LABEL_SIZE, fill, make_schema, noise_values
 
 from logitpipe.cache import StoreWriter, open_store
 from logitpipe.cli import cli
-from logitpipe.commands.maps import STEM_LENGTH, colour_limits, file_name
+from logitpipe.commands.maps import STEM_LENGTH, file_name
 from logitpipe.pictures import colours
 from logitpipe.pictures.panels import FOOTER, LEAST_WIDTH, MARGIN, TITLE, panel_size, tick_labels
+from logitpipe.pictures.scored import colour_limits
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.passes.maps import plan_map, score_map

@@ -1,0 +1,41 @@
+"""Methods as they are given in Python: by name, or as functions."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from logitpipe.cache.errors import UsageError
+
+if TYPE_CHECKING:
+    from logitpipe.stages.score.methods import Method
+
+OneMethod = str | Callable[..., np.ndarray]
+"""A name (`msp`, `FILE.py:FUNCTION`), or a function as docs/extending.md describes it."""
+
+
+def as_methods(
+    given: OneMethod | Sequence[OneMethod],
+) -> "tuple[list[str] | None, dict[str, Method]]":
+    """Return the names of methods, and those that are functions by their names; no names where all are wanted.
+
+    Raises
+    ------
+    UsageError
+        Two functions have one name, or one asks for something that no network has.
+    """
+    from logitpipe.stages.score.methods.own import own_method
+
+    each = [given] if isinstance(given, str) or callable(given) else list(given)
+    names = [name.strip() for text in each if isinstance(text, str) for name in text.split(",")]
+    functions: dict[str, Method] = {}
+    for function in each:
+        if isinstance(function, str):
+            continue
+        name = getattr(function, "__name__", type(function).__name__)
+        if name in functions:
+            raise UsageError(
+                f"two functions are called {name!r}, and results could not tell them apart", option="methods"
+            )
+        functions[name] = own_method(name, function)
+    return (None if names == ["all"] and not functions else names), functions

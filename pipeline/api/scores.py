@@ -1,0 +1,116 @@
+"""Scores in Python: what `pipe score` computes, as an object."""
+
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Literal
+
+from logitpipe.api.methods import OneMethod, as_methods
+from logitpipe.api.notebook import followed
+from logitpipe.api.protocol import as_protocol, codes_by_dataset
+from logitpipe.api.results import Results, joined
+from logitpipe.api.stores import LogitStore, as_place_of
+from logitpipe.cache.errors import UsageError
+from logitpipe.stages.cores import available_cores
+
+if TYPE_CHECKING:
+    from logitpipe.stages.score.protocols import Protocol
+
+OneStore = str | PathLike[str] | LogitStore
+
+
+def score(
+    stores: OneStore | Sequence[OneStore],
+    methods: OneMethod | Sequence[OneMethod] = "all",
+    temperatures: float | Sequence[float] = 1.0,
+    protocol: "str | Protocol" = "standard",
+    *,
+    label_codes: str | Mapping[str, str] | None = None,
+    thresholds: Sequence[float] = (),
+    resolve: Literal["summary", "all", "none"] = "summary",
+    exact: bool = False,
+    workers: int | None = None,
+    allow_incomplete: bool = False,
+    also: str | Sequence[str] = (),
+    label_space: str = "own",
+    class_codes: str | None = None,
+    progress: bool | None = None,
+) -> Results:
+    """Score stores with every method at every temperature.
+
+    Parameters
+    ----------
+    stores : one or several, opened or by path or URL
+    methods : names, FILE.py:FUNCTION, or functions (docs/extending.md), which several threads call at once
+    temperatures : one or several, such as `lp.sweep(0.1, 2, 0.1)`
+    protocol : name, or what `lp.protocol` gives
+    label_codes : what the codes of the masks mean, as `normal=0,anomaly=1,void=255`; by data set, if they differ
+    thresholds : scores at which the IoU is computed
+    resolve : which rows have every digit of three decimals of a per cent made certain: T = 1 and the best temperature
+        of each method, all, or none
+    exact : whether scikit-learn computes the figures from every single score
+    workers : threads; None: one for each core. One of them, where a function must not run twice at a time
+    allow_incomplete : whether to score what there is of a store that lacks images
+    also : figures of benchmarks to compute as well: `components`, `closed-set`, `open-set` (docs/metrics.md)
+    label_space, class_codes : classes of the closed set, and which codes of the masks stand for them
+    progress : True, on stderr; False, not at all; None, below the cell of a notebook, and not at all in a script
+
+    Raises
+    ------
+    PipeError
+        A store is missing, incomplete or damaged, or what is asked for cannot be computed from it.
+
+    Examples
+    --------
+    >>> import logitpipe as lp
+    >>> results = lp.score(["enet.zarr", "erfnet.zarr"], ["msp", "entropy"], lp.sweep(0.5, 2, 0.5))
+    """
+    settings = {name: _plain(value) for name, value in locals().items() if name not in ("stores", "progress")}
+    from logitpipe.runs.also import compute, refuse, require_families
+    from logitpipe.runs.scoring import count_missing, describe_run, image_counts, plan_stores, score_store
+    from logitpipe.runs.temperatures import require_temperatures
+
+    each = [stores] if isinstance(stores, str | PathLike | LogitStore) else list(stores)
+    places, families = [as_place_of(store) for store in each], require_families(_listed(also))
+    if not places:
+        raise UsageError("at least one store is expected", option="stores")
+    names, functions = as_methods(methods)
+    swept = require_temperatures([temperatures] if isinstance(temperatures, int | float) else temperatures)
+    threads, chosen = workers or available_cores(), as_protocol(protocol)
+    with followed(progress):
+        plans = plan_stores(places, names, swept, chosen, codes_by_dataset(label_codes), thresholds, functions)
+        count_missing(plans, allow_incomplete)
+        refuse(families, plans, label_space, class_codes)
+        scored = [score_store(store, plan, threads, exact, True, resolve) for store, plan in plans]
+        of_stores = [
+            (store, plan, [one.row for one in part]) for (store, plan), part in zip(plans, scored, strict=True)
+        ]
+        more = compute(families, of_stores, label_space, class_codes, threads)
+    rows = [row for _, _, part in of_stores for row in part]
+    images = [image_counts(store, part) for (store, _), part in zip(plans, scored, strict=True)]
+    words = f"lp.score({[str(place) for place in places]}, {', '.join(f'{k}={v!r}' for k, v in settings.items())})"
+    called = {"command": "lp.score", "settings": {k: {"value": v, "from": "call"} for k, v in settings.items()}}
+    return joined(
+        rows,
+        [one.sketch for part in scored for one in part if one.sketch],
+        describe_run(words, exact, plans, called),
+        chosen,
+        [one for one in images if one],
+        more.records(),
+    )
+
+
+def _listed(names: str | Sequence[str]) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else list(names)
+
+
+def _plain(value: object) -> object:
+    """Return an argument as JSON can hold it: functions and protocols by their names."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, Sequence):
+        return [_plain(each) for each in value]
+    if isinstance(value, Callable):  # type: ignore[arg-type]
+        return getattr(value, "__name__", type(value).__name__)
+    return str(getattr(value, "name", value))
