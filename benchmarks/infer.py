@@ -56,15 +56,15 @@ Forward = Callable[[], tuple[Tensor, ...]]
 """One forward pass; its outputs, batch first."""
 
 
-def made_data(folder: Path) -> DataSet:
-    """Write smooth pictures of 720x1280 with their masks."""
+def made_data(folder: Path, images: int = IMAGES, size: tuple[int, int] = (720, 1280)) -> DataSet:
+    """Write smooth pictures of some size with their masks."""
     for kind in ("images", "labels_masks"):
         (folder / "Made" / kind).mkdir(parents=True)
-    for image in range(IMAGES):
+    for image in range(images):
         coarse = np.random.default_rng(image).integers(0, 256, (23, 40, 3), np.uint8)
-        picture = Image.fromarray(coarse).resize((1280, 720), Image.Resampling.BICUBIC)
+        picture = Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC)
         picture.save(folder / "Made" / "images" / f"{image}.png")
-        Image.fromarray(np.zeros((720, 1280), np.uint8)).save(folder / "Made" / "labels_masks" / f"{image}.png")
+        Image.fromarray(np.zeros(size, np.uint8)).save(folder / "Made" / "labels_masks" / f"{image}.png")
     return read_dataset(folder, "Made", None)
 
 

@@ -14,11 +14,12 @@ class Sheet:
 
     Parameters
     ----------
-    name : of the benchmark, and of its files in `results`
+    name : of the benchmark, and of its files
+    folder : where these go
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, folder: Path = RESULTS) -> None:
+        self.name, self.folder = name, folder
         self.facts = machine_facts()
         self.tables: list[dict[str, object]] = []
 
@@ -28,13 +29,13 @@ class Sheet:
         print(_markdown(title, header, lines), flush=True)
 
     def save(self) -> None:
-        """Write `results/NAME.json` and `results/NAME.md`."""
-        RESULTS.mkdir(exist_ok=True)
+        """Write `NAME.json` and `NAME.md`."""
+        self.folder.mkdir(exist_ok=True)
         document = {"benchmark": self.name, "machine": self.facts, "tables": self.tables}
-        (RESULTS / f"{self.name}.json").write_text(json.dumps(document, indent=1) + "\n")
+        (self.folder / f"{self.name}.json").write_text(json.dumps(document, indent=1) + "\n")
         facts = "\n".join(f"- {name}: {value}" for name, value in self.facts.items())
         tables = "\n".join(_markdown(t["title"], t["header"], t["lines"]) for t in self.tables)  # type: ignore[arg-type]
-        (RESULTS / f"{self.name}.md").write_text(f"# {self.name}\n\n{facts}\n{tables}")
+        (self.folder / f"{self.name}.md").write_text(f"# {self.name}\n\n{facts}\n{tables}")
 
 
 def _markdown(title: object, header: Sequence[str], lines: Sequence[Sequence[object]]) -> str:

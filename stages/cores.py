@@ -1,9 +1,11 @@
 """Number of cores that this process may use; a container or a batch job may have fewer than the machine."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import ceil
 from pathlib import Path, PurePosixPath
+
+from logitpipe.stages.ranks import rank, ranks_on_node
 
 
 def available_cores(system: Path = Path("/")) -> int:
@@ -19,6 +21,15 @@ def available_cores(system: Path = Path("/")) -> int:
     # `os.cpu_count` counts the machine's cores, also those that this process is not allowed to run on.
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([bound, *(ceil(quota) for quota in _quotas(system))]))
+
+
+def cores_of_rank(environment: Mapping[str, str] = os.environ) -> int:
+    """Return how many of the cores are this process's where several ranks of one run share a machine, at least 1."""
+    cores, told = available_cores(), environment.get("SLURM_CPUS_PER_TASK", "")
+    if rank(environment) and told.isdecimal():
+        return max(1, min(cores, int(told)))
+    # torchrun binds nobody to cores: each rank sees all of the machine.
+    return max(1, cores // ranks_on_node(environment))
 
 
 def _quotas(system: Path) -> Iterator[float]:

@@ -65,13 +65,19 @@ def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: 
 
 
 def behind(items: Iterable[Item], count: int) -> Iterator[Item]:
-    """Delay line: yield an item after `count` later ones were drawn."""
+    """Delay line: yield an item after `count` later ones were drawn.
+
+    What the source of the items raises is raised after all items before, so that none of them is lost.
+    """
     waiting: deque[Item] = deque()
-    for item in items:
+    failures: list[Exception] = []
+    for item in _until_failure(items, failures):
         waiting.append(item)
         if len(waiting) > count:
             yield waiting.popleft()
     yield from waiting
+    for failure in failures:
+        raise failure
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -73,7 +73,7 @@ def run(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
     for name, network in FAKES.items():
         monkeypatch.setitem(NETWORKS, name, network)
-    for variable in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS"):
+    for variable in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS"):
         monkeypatch.delenv(variable, raising=False)
     torch.save({"gain": GAIN}, tmp_path / "weights.pth")
 

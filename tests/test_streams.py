@@ -64,6 +64,19 @@ def test_work_on_what_came_before_a_failing_source_is_handed_on_first(depth):
     assert results == [0, -1, -2, -3, -4]
 
 
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_what_waits_behind_a_failing_source_is_handed_on_first(count):
+    def source() -> Iterator[int]:
+        yield from range(5)
+        raise ZeroDivisionError
+
+    results = []
+    with pytest.raises(ZeroDivisionError):
+        for item in behind(source(), count):
+            results.append(item)  # noqa: PERF402 - a list would lose what came before the failure
+    assert results == [0, 1, 2, 3, 4]
+
+
 @given(st.lists(st.integers()), st.integers(1, 4))
 def test_work_in_parallel_keeps_the_order(items, workers):
     assert in_parallel(lambda item: -item, items, workers) == [-item for item in items]

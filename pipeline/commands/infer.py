@@ -1,7 +1,6 @@
 """`pipe infer`: a network over data sets, its logits into stores."""
 
 import ast
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,13 +15,11 @@ from logitpipe.console.settings import details
 from logitpipe.runs.inference import fill_stores
 from logitpipe.stages.infer.networks import NETWORKS, find_load
 from logitpipe.stages.infer.networks.seam import Source
-from logitpipe.stages.memory import keep_freed_memory
+from logitpipe.stages.memory import heaps_beside, keep_freed_memory
+from logitpipe.stages.ranks import rank
 
 if TYPE_CHECKING:
     from logitpipe.stages.infer.model import Amp
-
-SHARD_VARIABLES = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
-"""Which of how many processes this one is: as torchrun says it, and as srun does."""
 
 
 def parse_size(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int] | None:
@@ -35,15 +32,12 @@ def parse_size(_context: click.Context, _option: click.Parameter, text: str | No
 
 
 def parse_shard(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int]:
-    """Read `I/N`; without the flag, the variables of torchrun or Slurm, and without these the whole."""
+    """Read `I/N`; without the flag, the variables of torchrun or srun, and without these the whole."""
     where = ""
     if text is None:
         text = "0/1"
-        for variables in SHARD_VARIABLES:
-            values = [os.environ.get(name) for name in variables]
-            if all(values):
-                text, where = "/".join(map(str, values)), f" in the variables {' and '.join(variables)}"
-                break
+        if found := rank():
+            text, where = f"{found[0]}/{found[1]}", f" in the variables {found[2]}"
     match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
     if not (match and int(match[1]) < int(match[2])):
         raise click.BadParameter(f"expected I/N with 0 <= I < N, such as 0/4, and found {text!r}{where}")
@@ -122,16 +116,16 @@ def parse_values(_context: click.Context, _option: click.Parameter, texts: tuple
 @click.option("--precision", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
 @click.option(
     "--amp",
-    type=click.Choice(["none", "bf16"]),
+    type=click.Choice(["none", "tf32", "bf16"]),
     default="none",
     show_default=True,
-    help="Mixed precision: bf16 is faster where the device computes in bfloat16, and gives other logits.",
+    help="Lower precision, which is faster and gives other logits: tf32 on CUDA, bf16 where bfloat16 is computed.",
 )
 @click.option(
     "--shard",
     callback=parse_shard,
     metavar="I/N",
-    help="Every N-th image from the I-th  [default: RANK/WORLD_SIZE or SLURM_PROCID/SLURM_NTASKS]",
+    help="Every N-th image from the I-th  [default: the rank that torchrun or srun gives]",
 )
 @click.option("--layout", metavar="NAME", help="How the files lie, where that is not clear; see `pipe list layouts`.")
 @click.option("--images", "globs", multiple=True, metavar="GLOB", help="Take only pictures so called; repeatable.")
@@ -199,7 +193,7 @@ def infer(
     _refuse_overwrite(overwrite, shard, repair)
     from logitpipe.stages.infer.data.selection import Selection
 
-    keep_freed_memory()
+    keep_freed_memory(heaps_beside(device))
     fill_stores(
         source,
         data_root,

@@ -15,6 +15,7 @@ from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.settings import details, resolved
 from logitpipe.results.record import WORDS
 from logitpipe.runs.also import FAMILIES, SPACES, compute, refuse, require_families
+from logitpipe.runs.cluster import walk_by
 from logitpipe.runs.scoring import count_missing, describe_run, image_counts, plan_stores, score_store
 from logitpipe.runs.temperatures import require_temperatures, sweep
 from logitpipe.stages.cores import available_cores
@@ -129,6 +130,11 @@ class_codes_option = click.option(
     show_default="number of cores",
     help="Threads that score.",
 )
+@click.option(
+    "--dask",
+    metavar="ADDRESS|FILE.json|local:N",
+    help="Score by the workers of a Dask cluster, at its address or scheduler file, or by N processes here.",
+)
 @click.option("--allow-incomplete", is_flag=True, help="Score what a store has, and exit with 3.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results as files.")
 @overwrite_option
@@ -161,6 +167,7 @@ def score(
     resolve: "Resolve",
     exact: bool,
     workers: int,
+    dask: str | None,
     allow_incomplete: bool,
     out: Path | None,
     overwrite: bool,
@@ -176,6 +183,8 @@ def score(
     printed_as = choose_format(ctx, format_name, as_json)
     details(ctx)
     _refuse_what_is_no_number(thresholds)
+    if exact and dask:
+        raise click.UsageError("--exact holds every score in one machine's memory; leave --dask or --exact out")
     shown = _metrics(metrics)
     protocol = _protocol(protocol_name, choices)
     wanted = None if methods == "all" else [name.strip() for name in methods.split(",")]
@@ -189,12 +198,13 @@ def score(
     refuse(also, plans, label_space, class_codes)
     if out:
         _prepare(out, overwrite)
-    scored = [score_store(store, plan, workers, exact, bool(out), resolve) for store, plan in plans]
-    rows = [each.row for part in scored for each in part]
-    of_stores = [
-        (store, plan, [each.row for each in part]) for (store, plan), part in zip(plans, scored, strict=True)
-    ]
-    more = compute(also, of_stores, label_space, class_codes, workers)
+    with walk_by(dask) as walker:
+        scored = [score_store(store, plan, workers, exact, bool(out), resolve, walker) for store, plan in plans]
+        rows = [each.row for part in scored for each in part]
+        of_stores = [
+            (store, plan, [each.row for each in part]) for (store, plan), part in zip(plans, scored, strict=True)
+        ]
+        more = compute(also, of_stores, label_space, class_codes, workers, walker)
     try:
         if out:
             from logitpipe.results.writing import write_results

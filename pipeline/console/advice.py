@@ -75,6 +75,13 @@ ADVICE: Mapping[str, str] = {
     "fit": "fit them with `pipe fit` on a store of this network",
     "fit-temperature": "fit them at this temperature too, with `pipe fit --temperatures`",
     "make-fit": "`pipe fit` makes them",
+    "device-failed": "call the same command again; with CUDA_LAUNCH_BLOCKING=1 it says where, and --device cpu does "
+    "without",
+    "amp-device": "take --amp none, or bf16",
+    "same-version": "install the same release of logitpipe, numpy and numba on every machine",
+    "shared-place": "give the store's path as all machines see it, or its URL",
+    "start-cluster": "start a scheduler and workers, or take --dask local:N",
+    "cluster-memory": "give each worker more memory, or each process fewer threads",
 }
 """Remedy -> words that follow the error, in which an error's `details` stand in braces."""
 

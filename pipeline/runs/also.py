@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from logitpipe.stages.score.passes.closed_set import ClosedSetRow
     from logitpipe.stages.score.passes.components import ComponentRow
     from logitpipe.stages.score.passes.open_set import OpenSetRow
+    from logitpipe.stages.score.passes.walk import Walk
     from logitpipe.stages.score.plan import Plan
     from logitpipe.tables.table import Table
 
@@ -112,28 +113,41 @@ def compute(
     label_space: str,
     codes: str | None,
     workers: int,
+    walker: "Walk | None" = None,
 ) -> Also:
     """Return the families of figures that are asked for, of all stores.
 
     Parameters
     ----------
     scored : each store with its plan and the rows of its sweep
+    walker : who does the walks (see `cluster.walk_by`); None for threads here
     """
-    components = [row for each in scored for row in _components(*each, workers)] if "components" in families else None
+    from logitpipe.stages.score.passes.walk import walk
+
+    walker = walker or walk
+    components = (
+        [row for each in scored for row in _components(*each, workers, walker)] if "components" in families else None
+    )
     closed_set = (
-        [row for store, plan, _ in scored for row in _closed_set(store, plan, label_space, codes, workers)]
+        [row for store, plan, _ in scored for row in _closed_set(store, plan, label_space, codes, workers, walker)]
         if "closed-set" in families
         else None
     )
     open_set = (
-        [row for store, plan, rows in scored for row in _open_set(store, plan, rows, label_space, codes, workers)]
+        [
+            row
+            for store, plan, rows in scored
+            for row in _open_set(store, plan, rows, label_space, codes, workers, walker)
+        ]
         if "open-set" in families
         else None
     )
     return Also(components, closed_set, open_set)
 
 
-def _components(store: "Store", plan: "Plan", rows: "Sequence[Row]", workers: int) -> "list[ComponentRow]":
+def _components(
+    store: "Store", plan: "Plan", rows: "Sequence[Row]", workers: int, walker: "Walk"
+) -> "list[ComponentRow]":
     from logitpipe.stages.score.passes.components import component_rows, component_walks
 
     images = store.completed()
@@ -141,11 +155,11 @@ def _components(store: "Store", plan: "Plan", rows: "Sequence[Row]", workers: in
     with Progress(
         f"components of {store.schema.network} on {store.schema.dataset}", readings, unit="readings"
     ) as bar:
-        return component_rows(store, plan, images, rows, workers, bar.advance)
+        return component_rows(store, plan, images, rows, workers, bar.advance, walker)
 
 
 def _closed_set(
-    store: "Store", plan: "Plan", label_space: str, codes: str | None, workers: int
+    store: "Store", plan: "Plan", label_space: str, codes: str | None, workers: int, walker: "Walk"
 ) -> "list[ClosedSetRow]":
     from logitpipe.stages.score.label_spaces import label_space as space_named
     from logitpipe.stages.score.passes.closed_set import closed_set_rows
@@ -153,11 +167,19 @@ def _closed_set(
     images, schema = store.completed(), store.schema
     space, known = space_named(label_space, schema), class_codes(codes, store)
     with Progress(f"closed set of {schema.network} on {schema.dataset}", len(images), unit="images") as bar:
-        return closed_set_rows(store, plan.protocol, space, known, plan.temperatures, images, workers, bar.advance)
+        return closed_set_rows(
+            store, plan.protocol, space, known, plan.temperatures, images, workers, bar.advance, walker
+        )
 
 
 def _open_set(
-    store: "Store", plan: "Plan", rows: "Sequence[Row]", label_space: str, codes: str | None, workers: int
+    store: "Store",
+    plan: "Plan",
+    rows: "Sequence[Row]",
+    label_space: str,
+    codes: str | None,
+    workers: int,
+    walker: "Walk",
 ) -> "list[OpenSetRow]":
     from logitpipe.stages.score.label_spaces import label_space as space_named
     from logitpipe.stages.score.passes.open_set import open_set_readings, open_set_rows
@@ -168,4 +190,4 @@ def _open_set(
         note(f"{store.path}: the masks of {schema.dataset} name no classes, so that open-mIoU is left out")
     readings = open_set_readings(plan, known) * len(images)
     with Progress(f"open set of {schema.network} on {schema.dataset}", readings, unit="readings") as bar:
-        return open_set_rows(store, plan, space, known, images, rows, workers, bar.advance)
+        return open_set_rows(store, plan, space, known, images, rows, workers, bar.advance, walker)

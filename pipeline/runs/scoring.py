@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from logitpipe.stages.score.figures.rows import Row
     from logitpipe.stages.score.methods import Method
     from logitpipe.stages.score.passes.sweep import Resolve
+    from logitpipe.stages.score.passes.walk import Walk
     from logitpipe.stages.score.plan import Plan
     from logitpipe.stages.score.protocols import Protocol
     from logitpipe.stages.score.statistics.histograms import Scored
@@ -98,11 +99,23 @@ def count_missing(plans: "Sequence[tuple[Store, Plan]]", allow_incomplete: bool)
 
 
 def score_store(
-    store: "Store", plan: "Plan", workers: int, exact: bool, into_files: bool, resolve: "Resolve"
+    store: "Store",
+    plan: "Plan",
+    workers: int,
+    exact: bool,
+    into_files: bool,
+    resolve: "Resolve",
+    walker: "Walk | None" = None,
 ) -> "list[Scored]":
-    """Return the figures of each pair and, where they go into files, its curves and histograms of single images."""
+    """Return the figures of each pair and, where they go into files, its curves and histograms of single images.
+
+    Parameters
+    ----------
+    walker : who does the walks (see `cluster.walk_by`); None for threads here
+    """
     from logitpipe.cache.reading.store import stored_bytes
     from logitpipe.stages.score.passes.sweep import compile_kernels, sweep, walks
+    from logitpipe.stages.score.passes.walk import walk
 
     images, name = store.completed(), f"{store.schema.network} on {store.schema.dataset}"
     # A server is not asked for sizes that nobody reads.
@@ -118,7 +131,16 @@ def score_store(
         note(f"{store.path}: no histograms of single images are kept, as {len(images)} images are too many for that")
     with Progress(f"scoring {name}", len(walks(plan)) * len(images)) as progress:
         scored = sweep(
-            store, plan, images, workers, progress.advance, into_files, resolve, per_image, progress.extend
+            store,
+            plan,
+            images,
+            workers,
+            progress.advance,
+            into_files,
+            resolve,
+            per_image,
+            progress.extend,
+            walker or walk,
         )
     if lacking := unlabelled(store):
         caution(

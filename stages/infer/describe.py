@@ -81,7 +81,7 @@ def _common(model: Model, dataset: DataSet, precision: Precision) -> dict[str, A
         "precision": precision,
         "images": tuple(sample.name for sample in dataset.samples),
         "label_shape": (max(1, height), max(1, width)),  # no picture may have a mask
-        "software": software(model.device),
+        "software": software(model),
     }
 
 
@@ -102,9 +102,10 @@ def _fitting(model: Model, dataset: DataSet) -> Iterator[None]:
         ) from error
 
 
-def software(device: torch.device) -> dict[str, str]:
-    """Return the versions of what computes the logits, and the device it computes on."""
-    return {
+def software(model: Model) -> dict[str, str]:
+    """Return what decides the last bits of the logits: versions, the device, and how it was told to compute."""
+    device = model.device
+    found = {
         "logitpipe": version("logitpipe"),
         "python": platform.python_version(),
         "torch": str(torch.__version__),
@@ -112,3 +113,16 @@ def software(device: torch.device) -> dict[str, str]:
         "pillow": PIL.__version__,
         "device": device_name(device),
     }
+    if device.type == "cpu":
+        return found | {"instructions": torch.backends.cpu.get_cpu_capability()}
+    if device.type == "cuda":
+        cudnn = torch.backends.cudnn
+        capability = ".".join(map(str, torch.cuda.get_device_capability(device)))
+        return found | {
+            "cuda": str(torch.version.cuda),
+            "cudnn": str(cudnn.version()),
+            "compute_capability": capability,
+            "tf32": "on" if model.amp == "tf32" else "off",
+            "cudnn_algorithms": "deterministic" if cudnn.deterministic and not cudnn.benchmark else "any",
+        }
+    return found

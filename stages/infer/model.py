@@ -8,6 +8,7 @@ from torch import Tensor
 
 from logitpipe.cache.errors import PipeError, UsageError
 from logitpipe.cache.format.schema import Kind
+from logitpipe.stages.infer.device.device import allow_tf32
 from logitpipe.stages.infer.networks import find_load
 from logitpipe.stages.infer.networks.base import SegmentationNetwork, check_input_size
 from logitpipe.stages.infer.networks.seam import Network, Source, fixed_size
@@ -16,8 +17,11 @@ OUTPUTS: dict[Kind, tuple[str, ...]] = {"pixel": ("logits",), "mask": ("mask_log
 """What the networks of each kind give, in this order, as the store's arrays are called."""
 
 
-Amp = Literal["none", "bf16"]
-"""Mixed precision: what computes in float32, or what torch's autocast lets compute in bfloat16."""
+Amp = Literal["none", "tf32", "bf16"]
+"""What computes in float32; or products in TF32, on CUDA; or what torch's autocast lets compute in bfloat16."""
+
+TF32_CAPABILITY = (8, 0)
+"""Compute capability of the first GPUs that have TF32 (Ampere)."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,9 @@ class Model:
 
         Raises PipeError for outputs of other shapes than the store was made for.
         """
+        if self.device.type == "cuda":
+            # For each pass anew: one picture is computed both ways to see what TF32 changes.
+            allow_tf32(self.amp == "tf32")
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp == "bf16"):
             outputs = self.module(images)
         named = dict(zip(OUTPUTS[self.kind], [outputs] if self.kind == "pixel" else outputs, strict=True))
@@ -86,8 +93,11 @@ def load_model(source: Source, device: torch.device, amp: Amp = "none") -> Model
     Raises
     ------
     PipeError
-        The files cannot be read, or weights, network, flags and input size do not fit each other.
+        The files cannot be read, or weights, network, flags and input size do not fit each other; or the device does
+        not compute in such a precision.
     """
+    if amp == "tf32" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < TF32_CAPABILITY):
+        raise PipeError(f"TF32 is computed by CUDA devices from Ampere on, and {device} is none", "amp-device")
     network = find_load(source.name)(source)
     size = source.input_size or fixed_size(network.resize)
     if size is None:

@@ -13,7 +13,8 @@ from logitpipe.cache.format.geometry import Geometry
 from logitpipe.cache.writing.commit import StoreWriter
 from logitpipe.stages.infer.data.datasets import DataSet
 from logitpipe.stages.infer.data.preprocess import Prepared, prepare
-from logitpipe.stages.infer.device.device import background_threads, side_by_side
+from logitpipe.stages.infer.device.device import background_threads, queue_depth, side_by_side
+from logitpipe.stages.infer.device.failures import device_errors
 from logitpipe.stages.infer.device.planes import all_finite, planes
 from logitpipe.stages.infer.device.transfer import Transfer
 from logitpipe.stages.infer.model import Model
@@ -71,8 +72,7 @@ def infer_images(
         except OSError as error:
             raise unwritable(writer, computed.image, images, error) from error
 
-    # A whole batch must be decoded before the network can start, and each thread has one more image at work.
-    depth = batch_size + threads
+    depth = queue_depth(model.device, batch_size, schema.image_bytes())
     with (
         # Outermost: the images stay claimed until the last encoder has finished.
         writer.claimed(images),
@@ -151,17 +151,19 @@ def launch(
     Raises
     ------
     PipeError
-        The device has too little memory; or, from what is returned: a logit is NaN or infinite, or becomes so in
-        `precision`.
+        The device has too little memory or fails; also from what is returned, as a device says late what it failed
+        in: or a logit is NaN or infinite, or becomes so in `precision`.
     """
-    try:
+    # All of it: the conversion, the reordering and the page-locked memory can be what no room is left for.
+    with device_errors(model.device, names):
         outputs = model.logits(_to_device(pixels, model.device))
-    except torch.OutOfMemoryError as error:
-        raise PipeError(
-            f"{model.device} has too little memory for {len(names)} images at once", "smaller-batch"
-        ) from error
-    arriving = {name: _begin(transfer, name, output, precision, names) for name, output in outputs.items()}
-    return lambda: {name: arrive() for name, arrive in arriving.items()}
+        arriving = {name: _begin(transfer, name, output, precision, names) for name, output in outputs.items()}
+
+    def arrived() -> dict[str, np.ndarray]:
+        with device_errors(model.device, names):
+            return {name: arrive() for name, arrive in arriving.items()}
+
+    return arrived
 
 
 def _to_device(pixels: Sequence[np.ndarray], device: torch.device) -> Tensor:
@@ -173,7 +175,8 @@ def _to_device(pixels: Sequence[np.ndarray], device: torch.device) -> Tensor:
     if device.type == "cuda":
         # A copy from pageable memory is never asynchronous on CUDA, whatever `non_blocking` says.
         batch = batch.pin_memory()
-    return batch.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+    # Elsewhere an asynchronous copy would read `batch` after it is gone: on MPS that gives wrong logits, silently.
+    return batch.to(device, non_blocking=device.type == "cuda").permute(0, 3, 1, 2).float().div_(255)
 
 
 def _begin(

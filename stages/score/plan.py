@@ -1,7 +1,7 @@
 """What a run over a store computes: its pairs of method and temperature, and where each is counted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from types import MappingProxyType
 
@@ -51,6 +51,10 @@ class Plan:
     pairs: tuple[Pair, ...]
     thresholds: tuple[float, ...] = ()
     own: tuple[tuple[str, Method], ...] = ()
+
+    def __getstate__(self) -> dict[str, object]:
+        """Pickle the fields alone: what follows from them is made of lambdas, and is compared by identity."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @cached_property
     def methods(self) -> dict[str, Method]:

@@ -3,21 +3,26 @@
 import json
 import re
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import content, fails
+from conftest import content, fails, refused
 from documented import read_version_2
 from fake_networks import GAIN, Pixelwise, Queries, fake
+from golden_rule import BUILD, WEIGHTS, golden_images
 from PIL import Image
 from torch import Tensor
 
 from logitpipe.cache import open_store
 from logitpipe.cli import cli
 from logitpipe.stages.infer import amp as infer_amp
+from logitpipe.stages.infer.device.device import allow_tf32
+from logitpipe.stages.infer.model import Model, load_model
 from logitpipe.stages.infer.networks import NETWORKS
+from logitpipe.stages.infer.networks.seam import Source
 
 AMP = ("--amp", "bf16")
 GAINS = torch.cat([GAIN[1:-1], torch.tensor([9.0, 9.04])])
@@ -109,7 +114,47 @@ def test_without_it_nothing_tells_of_it(run, tmp_path):
 
 
 def test_what_is_asked_for_must_be_known(run):
-    fails(run("--amp", "fp8"), "pipe: Invalid value for '--amp': 'fp8' is not one of 'none', 'bf16'.", 2)
+    fails(run("--amp", "fp8"), "pipe: Invalid value for '--amp': 'fp8' is not one of 'none', 'tf32', 'bf16'.", 2)
+
+
+def test_tf32_is_refused_where_nothing_computes_it(run, monkeypatch):
+    line = "pipe: TF32 is computed by CUDA devices from Ampere on, and cpu is none; take --amp none, or bf16"
+    fails(run("--amp", "tf32", "--device", "cpu"), line)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (7, 5))
+    with refused("TF32 is computed by CUDA devices from Ampere on, and cuda:0 is none; take --amp none, or bf16"):
+        load_model(Source("enet"), torch.device("cuda", 0), "tf32")
+
+
+def test_each_pass_is_told_whether_tf32_is_allowed():
+    """One picture is computed both ways before a run, so that what was set at its beginning does not last."""
+    seen = []
+
+    class Module(torch.nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+            return images
+
+        def output_shapes(self, size: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
+            return ((3, *size),)
+
+    network = SimpleNamespace(module=Module(), kind="pixel", name="fake")
+    try:
+        for amp in ("none", "tf32", "none"):
+            Model(network, (4, 6), torch.device("cuda", 0), amp).logits(torch.zeros(1, 3, 4, 6))
+    finally:
+        allow_tf32(False)
+    assert seen == [(False, False), (True, True), (False, False)]
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_the_heads_compute_in_float32(name):
+    """In bfloat16 logits near each other are one number, so that most pixels would share their score."""
+    network, images = BUILD[name](WEIGHTS[name](), (32, 64)), golden_images(32, 64)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        outputs = network(images)
+    for z in outputs if isinstance(outputs, tuple) else (outputs,):
+        assert z.dtype == torch.float32
+        assert (z != z.bfloat16()).float().mean() > 0.9
 
 
 @pytest.mark.parametrize(("first", "then"), [(AMP, ()), ((), AMP)])

@@ -82,15 +82,24 @@ def test_the_shard_comes_from_the_environment_where_no_flag_gives_it(run, tmp_pa
     assert open_store(tmp_path / "store").completed() == [0, 1, 2, 3, 4]
 
 
-def test_the_shard_comes_from_slurm_where_nobody_else_tells_it(run, tmp_path, monkeypatch):
+def test_the_shard_comes_from_a_step_of_slurm_where_nobody_else_tells_it(run, tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_PROCID", "2")
-    monkeypatch.setenv("SLURM_NTASKS", "3")
+    monkeypatch.setenv("SLURM_STEP_ID", "0")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "3")
     run()
     assert open_store(tmp_path / "store").completed() == [2]
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     run()
     assert open_store(tmp_path / "store").completed() == [1, 2, 3]
+
+
+def test_a_batch_script_of_slurm_is_one_process_and_fills_all_of_the_store(run, tmp_path, monkeypatch):
+    """sbatch sets the variables of rank 0 of its job although it starts the script once; only srun makes ranks."""
+    for name, value in {"SLURM_PROCID": "0", "SLURM_NTASKS": "4", "SLURM_LOCALID": "0"}.items():
+        monkeypatch.setenv(name, value)
+    run()
+    assert open_store(tmp_path / "store").completed() == [0, 1, 2, 3, 4]
 
 
 def test_the_same_command_again_does_nothing(run, tmp_path):

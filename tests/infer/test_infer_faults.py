@@ -76,6 +76,8 @@ def test_the_best_device_is_taken(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto").type == "mps"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _device: None)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # put back after the test
     assert choose_device("auto").type == "cuda"
     assert default_batch_size(torch.device("cuda")) > default_batch_size(torch.device("cpu")) == 1
 

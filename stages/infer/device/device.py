@@ -1,16 +1,20 @@
 """Where the network runs."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from logitpipe.cache.errors import PipeError, UsageError
-from logitpipe.stages.cores import available_cores
+from logitpipe.stages.cores import cores_of_rank
+from logitpipe.stages.ranks import rank_on_node
 
 BATCH_ON_ACCELERATOR = 4
 MOST_BACKGROUND_THREADS = 8
 """Most threads that decode or encode on the same cores as the network, which needs these most of the time."""
+QUEUE_BYTES = 512 << 20
+"""Memory for the images that are decoded and wait for the network, or are computed and wait for an encoder."""
 MOST_PASSES = 4
 """Forward passes side by side on a CPU: each has memory of its own for what flows through the network."""
 
@@ -18,7 +22,9 @@ MOST_PASSES = 4
 def choose_device(name: str) -> torch.device:
     """Return the device called `name`; "auto" takes CUDA, then Apple's MPS, then the CPU.
 
-    CUDA is told to compute float32 as float32, not as TF32, so that its logits agree with a CPU's.
+    Of several ranks on a machine each takes a GPU of its own, as far as there are any. CUDA is told to compute
+    float32 as float32, not as TF32, so that its logits agree with a CPU's, and to choose its algorithms by rule and
+    not by a race, so that a run gives the logits of the run before.
 
     Raises
     ------
@@ -27,9 +33,22 @@ def choose_device(name: str) -> torch.device:
     """
     device = _best() if name == "auto" else _named(name)
     if device.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
+        if device.index is None:
+            # Without a number every rank would take the first GPU. Ranks beyond the GPUs share them.
+            device = torch.device("cuda", rank_on_node() % max(1, torch.cuda.device_count()))
+        # Read once, when cuBLAS is first used: products of equal inputs are then added in one order.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        # Page-locked memory and streams belong to the current device, which else is the first one.
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+        allow_tf32(False)
     return device
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Let CUDA compute products and convolutions of float32 in TF32, which keeps 10 bits of a factor's 23."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def device_name(device: torch.device) -> str:
@@ -43,9 +62,25 @@ def default_batch_size(device: torch.device) -> int:
 
 
 def background_threads(device: torch.device) -> int:
-    """Return how many threads decode, and how many encode, beside the network: one for each core."""
-    cores = available_cores()
+    """Return how many threads decode, and how many encode, beside the network: one for each core of this rank."""
+    cores = cores_of_rank()
     return cores if device.type != "cpu" else min(MOST_BACKGROUND_THREADS, cores)
+
+
+def queue_depth(device: torch.device, batch_size: int, image_bytes: int) -> int:
+    """Return how many images may wait before the network, and as many behind it.
+
+    A whole batch must be decoded before the network can start, and each thread has one more image at work; beyond
+    that only as many as memory allows. On CUDA computed images wait in page-locked memory, which torch hands out
+    again once they are committed; so the bound is also one of that memory.
+
+    Parameters
+    ----------
+    batch_size : images in one forward pass
+    image_bytes : decoded size of an image in the store
+    """
+    wanted = batch_size + background_threads(device)
+    return max(batch_size + 1, min(wanted, QUEUE_BYTES // max(1, image_bytes)))
 
 
 @contextmanager
@@ -56,8 +91,8 @@ def side_by_side(device: torch.device) -> Iterator[int]:
     that have a core or a few for themselves do not wait for one another.
     """
     before = torch.get_num_threads()
-    # Torch counts the machine's cores; in a container fewer may be granted.
-    cores = min(before, available_cores())
+    # Torch counts the machine's cores; in a container, or beside other ranks, fewer may be granted.
+    cores = min(before, cores_of_rank())
     passes = min(cores, MOST_PASSES) if device.type == "cpu" else 1
     torch.set_num_threads(cores // passes)
     try:

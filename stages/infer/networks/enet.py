@@ -11,7 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from logitpipe.stages.infer.networks.base import SegmentationNetwork, build_pixel_network, load_pixel_network
+from logitpipe.stages.infer.networks.base import (
+    SegmentationNetwork,
+    build_pixel_network,
+    in_float32,
+    load_pixel_network,
+)
 from logitpipe.stages.infer.networks.seam import Network, Source
 
 Activation = type[nn.PReLU] | type[nn.ReLU]
@@ -169,7 +174,7 @@ class ENet(SegmentationNetwork):
         x = self._run(self.stage2 + self.stage3, x)
         x = self._run(self.stage4, self.upsample4_0(x, quarter))
         x = self._run(self.stage5, self.upsample5_0(x, half))
-        return self.transposed_conv(x)
+        return in_float32(self.transposed_conv, x)
 
 
 def build(state: Mapping[str, Tensor]) -> ENet:

@@ -10,7 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from logitpipe.stages.infer.networks.base import SegmentationNetwork, build_pixel_network, load_pixel_network
+from logitpipe.stages.infer.networks.base import (
+    SegmentationNetwork,
+    build_pixel_network,
+    in_float32,
+    load_pixel_network,
+)
 from logitpipe.stages.infer.networks.seam import Network, Source
 
 # Not torch's default; a trained checkpoint is only right with the value it was trained with.
@@ -104,7 +109,7 @@ class Decoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits at full size."""
-        return self.output_conv(self.layers(x))
+        return in_float32(self.output_conv, self.layers(x))
 
 
 class ERFNet(SegmentationNetwork):

@@ -6,7 +6,7 @@ evenly by mass, a third evenly by the logarithm of the rank, on which precision 
 positive rate passes 95 %.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +44,49 @@ def _joined(shift: int, bins: np.ndarray, p: np.ndarray, n: np.ndarray) -> Joine
         for counts in (p, n)
     ]
     return Joined(shift, bins[starts].astype(np.int32), *sums)
+
+
+def to_arrays(by_image: Mapping[int, Sequence[Joined]], pairs: int) -> dict[str, np.ndarray]:
+    """Return the histograms of images, one for each of so many pairs, as a few arrays.
+
+    Returns
+    -------
+    of_images : int64 (images,), their indices
+    image_shifts, image_sizes : int64 (images, pairs), how far bins were joined, and how many are filled
+    image_steps, image_anomalous, image_normal : int32 (n,), from each bin down to the next, and their pixels
+    """
+    every = [joined for row in by_image.values() for joined in row]
+    shape = len(by_image), pairs
+    columns = {
+        "image_steps": [-np.diff(each.bins, prepend=0) for each in every],
+        "image_anomalous": [each.p for each in every],
+        "image_normal": [each.n for each in every],
+    }
+    return {
+        "of_images": np.array(list(by_image), np.int64),
+        "image_shifts": np.array([each.shift for each in every], np.int64).reshape(shape),
+        "image_sizes": np.array([each.bins.size for each in every], np.int64).reshape(shape),
+        **{name: np.concatenate([*parts, np.empty(0, np.int32)]).astype(np.int32) for name, parts in columns.items()},
+    }
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray]) -> dict[int, list[Joined]]:
+    """Return the histograms that `to_arrays` wrote down; a ValueError where the arrays do not fit each other."""
+    sizes = arrays["image_sizes"]
+    cuts = np.cumsum(sizes.reshape(-1))
+    if any(arrays[name].size != sizes.sum() for name in ("image_steps", "image_anomalous", "image_normal")):
+        raise ValueError(f"histograms of {sizes.sum()} bins were expected, other numbers were found")
+    parts = zip(
+        arrays["image_shifts"].reshape(-1).tolist(),
+        *(np.split(arrays[name], cuts[:-1]) for name in ("image_steps", "image_anomalous", "image_normal")),
+        strict=True,
+    )
+    every = (
+        iter([Joined(shift, -np.cumsum(steps, dtype=np.int32), p, n) for shift, steps, p, n in parts])
+        if cuts.size
+        else iter(())
+    )
+    return {image: [next(every) for _ in range(sizes.shape[1])] for image in arrays["of_images"].tolist()}
 
 
 def image_counts(images: Sequence[Joined]) -> np.ndarray:

@@ -119,7 +119,7 @@ def _folder() -> tuple[Path | None, str]:
     calls has changed in another file. And of two processors that share a home, each needs an index of its own: numba
     locks none, and one would find the other's code under its own name.
     """
-    digest = hashlib.sha256(f"{numba.__version__} {_processor()}".encode())
+    digest = hashlib.sha256(f"{numba.__version__} {processor()}".encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     folder: Path | None = None
@@ -150,7 +150,7 @@ def _remove_unused(mine: Path) -> None:
             continue
 
 
-def _processor() -> str:
+def processor() -> str:
     """Return the name and the features of the processor that numba compiles for."""
     name = _SETTINGS["CPU_NAME"] or llvmlite.binding.get_host_cpu_name()
     features = _SETTINGS["CPU_FEATURES"]

@@ -10,7 +10,7 @@ from logitpipe.stages.score.dataset_name import dataset_name
 from logitpipe.stages.score.figures.closed_set import ClosedSetFigures
 from logitpipe.stages.score.label_spaces import NO_CLASS, LabelSpace
 from logitpipe.stages.score.labels import resize_nearest
-from logitpipe.stages.score.passes.walk import walk
+from logitpipe.stages.score.passes.walk import Walk, walk
 from logitpipe.stages.score.protocols import Protocol
 from logitpipe.stages.score.statistics.class_counts import ClassCounts
 
@@ -90,6 +90,7 @@ def closed_set_rows(
     images: Sequence[int],
     workers: int,
     advance: Callable[[], None],
+    walker: Walk = walk,
 ) -> list[ClosedSetRow]:
     """Return the figures at each temperature.
 
@@ -99,6 +100,7 @@ def closed_set_rows(
     images : indices, all of them committed
     workers : threads
     advance : called once for each image, in this thread
+    walker : who does the walk
 
     Raises
     ------
@@ -109,7 +111,7 @@ def closed_set_rows(
     """
     table, (channels, groups) = class_table(store, space, codes), space.channels(store.schema)
     statistic = ClassCounts(channels, groups, len(space.classes), tuple(temperatures))
-    total = walk(ClassTruth(store, protocol, table), images, statistic, workers, advance)
+    total = walker(ClassTruth(store, protocol, table), images, statistic, workers, advance)
     found, schema = statistic.finish(total), store.schema
     least = min((each.nll for each in found if each.nll is not None), default=None)
     return [

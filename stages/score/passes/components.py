@@ -9,7 +9,7 @@ from logitpipe.cache import Store
 from logitpipe.stages.score.figures.components import OBJECT_SIZES, ComponentFigures, sizes_of
 from logitpipe.stages.score.figures.rows import Row, identity
 from logitpipe.stages.score.ground_truth import GroundTruth
-from logitpipe.stages.score.passes.walk import walk
+from logitpipe.stages.score.passes.walk import Walk, walk
 from logitpipe.stages.score.plan import Plan
 from logitpipe.stages.score.statistics.components import Components
 from logitpipe.stages.score.statistics.percentile_curve import IMAGE_BYTES, PercentileCurve
@@ -56,7 +56,13 @@ def component_walks(plan: Plan, images: int) -> list[Plan]:
 
 
 def component_rows(
-    store: Store, plan: Plan, images: Sequence[int], rows: Sequence[Row], workers: int, advance: Callable[[], None]
+    store: Store,
+    plan: Plan,
+    images: Sequence[int],
+    rows: Sequence[Row],
+    workers: int,
+    advance: Callable[[], None],
+    walker: Walk = walk,
 ) -> list[ComponentRow]:
     """Return the component figures of every pair, threshold and size of objects.
 
@@ -66,6 +72,7 @@ def component_rows(
     rows : of the sweep, in the order of the plan's pairs
     workers : threads
     advance : called `len(component_walks(plan, len(images))) + 1` times for each image, in this thread
+    walker : who does the walks
 
     Raises
     ------
@@ -77,7 +84,7 @@ def component_rows(
         threshold
         for part in component_walks(plan, len(images))
         for statistic in [PercentileCurve(part, len(images))]
-        for threshold in statistic.finish(walk(truth, images, statistic, workers, advance))
+        for threshold in statistic.finish(walker(truth, images, statistic, workers, advance))
     ]
     rules: list[dict[tuple[str, float | None], np.float32]] = []
     for i, (row, best) in enumerate(zip(rows, official, strict=True)):
@@ -92,7 +99,7 @@ def component_rows(
         return []
     sizes = {"all": sizes_of(store.schema.dataset)} | OBJECT_SIZES
     components = Components(plan, np.array([list(limits.values()) for limits in rules]), list(sizes.values()))
-    total = walk(truth, images, components, workers, advance)
+    total = walker(truth, images, components, workers, advance)
     return [
         ComponentRow(**identity(row), rule=rule, threshold=threshold, sizes=name, images=row.images, figures=figures)
         for row, limits, of_pair in zip(rows, rules, components.finish(total), strict=True)

@@ -13,7 +13,7 @@ from logitpipe.stages.score.kernels.counting import ANOMALY, NORMAL
 from logitpipe.stages.score.label_spaces import NO_CLASS, LabelSpace
 from logitpipe.stages.score.passes.closed_set import ClassTruth
 from logitpipe.stages.score.passes.sweep import walks
-from logitpipe.stages.score.passes.walk import walk
+from logitpipe.stages.score.passes.walk import Walk, walk
 from logitpipe.stages.score.plan import Pair, Plan
 from logitpipe.stages.score.statistics.open_set import OpenSet, Points
 
@@ -87,6 +87,7 @@ def open_set_rows(
     rows: Sequence[Row],
     workers: int,
     advance: Callable[[], None],
+    walker: Walk = walk,
 ) -> list[OpenSetRow]:
     """Return the figures of every pair and rule; nothing of a store without anomalous or without normal pixels.
 
@@ -97,6 +98,7 @@ def open_set_rows(
     rows : of the sweep, in the order of the plan's pairs
     workers : threads
     advance : called `open_set_readings` times for each image, in this thread
+    walker : who does the walks
 
     Raises
     ------
@@ -108,7 +110,7 @@ def open_set_rows(
     for part in walks(plan):
         statistic = Points(store, part)
         by_pair |= dict(
-            zip(part.pairs, statistic.finish(walk(truth, images, statistic, workers, advance)), strict=True)
+            zip(part.pairs, statistic.finish(walker(truth, images, statistic, workers, advance)), strict=True)
         )
     points = [by_pair[pair] for pair in plan.pairs]
     # No finite score reaches infinity: where no threshold exists, nothing is called unknown.
@@ -121,7 +123,7 @@ def open_set_rows(
         of_classes = OpenSet(plan, limits, channels, groups, len(space.classes))
         known = ClassTruth(store, plan.protocol, space.table(codes))
         opened = OpenTruth(truth, known, len(space.classes))
-        figures = of_classes.finish(walk(opened, images, of_classes, workers, advance))
+        figures = of_classes.finish(walker(opened, images, of_classes, workers, advance))
     return [
         OpenSetRow(
             **identity(row),

@@ -11,7 +11,7 @@ from logitpipe.cache import Store
 from logitpipe.stages.score.figures.rows import Row, has_open_digit, with_figures
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kinds import KINDS
-from logitpipe.stages.score.passes.walk import walk
+from logitpipe.stages.score.passes.walk import Walk, walk
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Pair, Plan
 from logitpipe.stages.score.statistics.histograms import PAIR_BYTES, Histograms, Scored, Tally
@@ -38,6 +38,7 @@ def sweep(
     resolve: Resolve = "none",
     per_image: bool = False,
     extend: Callable[[int], None] = lambda _more: None,
+    walker: Walk = walk,
 ) -> list[Scored]:
     """Compute the figures of every pair of a plan over some images of a store.
 
@@ -51,6 +52,7 @@ def sweep(
     resolve : which pairs are walked over again where a digit is open, until all are certain
     per_image : whether histograms of single images are wanted
     extend : called with the number of images that each such walk will read besides, before it begins
+    walker : who does the walks
 
     Returns
     -------
@@ -67,14 +69,14 @@ def sweep(
     found: dict[Pair, Scored] = {}
     for part in parts:
         statistic = Histograms(store, part, workers, sketched, partial(_to_resolve, resolve), per_image)
-        scored = statistic.finish(walk(truth, images, statistic, workers, advance))
+        scored = statistic.finish(walker(truth, images, statistic, workers, advance))
         found |= dict(zip(part.pairs, scored, strict=True))
         if resolve == "all":
-            found |= _resolved(truth, plan, found, images, workers, advance, extend)
+            found |= _resolved(truth, plan, found, images, workers, advance, extend, walker)
     if resolve == "summary":
         best = _to_resolve(resolve, [found[pair].row for pair in plan.pairs])
         chosen = {pair: found[pair] for i, pair in enumerate(plan.pairs) if i in best}
-        found |= _resolved(truth, plan, chosen, images, workers, advance, extend)
+        found |= _resolved(truth, plan, chosen, images, workers, advance, extend, walker)
     return [found[pair]._replace(curve=None) for pair in plan.pairs]
 
 
@@ -103,6 +105,7 @@ def _resolved(
     workers: int,
     advance: Callable[[], None],
     extend: Callable[[int], None],
+    walker: Walk,
 ) -> dict[Pair, Scored]:
     """Return those of the pairs that have a digit open, with the figures of all scores in order."""
     opened = {pair: scored.curve for pair, scored in found.items() if scored.curve and has_open_digit(scored.row)}
@@ -113,7 +116,7 @@ def _resolved(
     for group in _grouped(parts):
         statistic = Ordered(replace(plan, pairs=tuple(pair for pair, _ in group)), [part for _, part in group])
         extend(len(images))
-        scores = statistic.finish(walk(truth, images, statistic, workers, advance))
+        scores = statistic.finish(walker(truth, images, statistic, workers, advance))
         jobs = [partial(descents[pair].go_on, part, *scores[i]) for i, (pair, part) in enumerate(group)]
         in_parallel(lambda job: job(), jobs, workers)
     return {

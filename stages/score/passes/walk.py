@@ -7,7 +7,7 @@ sweep (sweep.py) looks closer where its first pass has left the order of scores 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Generic
+from typing import Generic, Protocol
 
 from threadpoolctl import threadpool_limits
 
@@ -19,6 +19,20 @@ from logitpipe.stages.streams import ahead, thread_pool
 
 TOTALS_BYTES = 512 << 20
 """Memory for all totals of a walk together, in bytes; at least one total is made."""
+
+
+class Walk(Protocol):
+    """How a walk is done: by threads of this process, as `walk` does, or by a cluster (cluster/walk.py)."""
+
+    def __call__(
+        self,
+        truth: Truth,
+        images: Sequence[int],
+        statistic: Statistic[Sum],
+        workers: int,
+        advance: Callable[[], None],
+    ) -> Sum:
+        """See `walk`."""
 
 
 def walk(

@@ -10,6 +10,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from logitpipe.cache import PipeError, Store
+from logitpipe.stages.score.figures import image_counts as of_images
 from logitpipe.stages.score.figures import metrics
 from logitpipe.stages.score.figures.curves import Sketch, sketch
 from logitpipe.stages.score.figures.image_counts import MOST_JOINED, Joined, image_counts
@@ -105,6 +106,7 @@ class Tally:
         anomalous, normal : uint32 or, where a count needs it, uint64 (n,)
         above, images, pixels : as they are
         valued, values : indices of images and float64 (images, pairs, n), see `values`
+        of_images ... : the histograms of single images, see `image_counts.to_arrays`
         """
         curves = [self.curve(pair) for pair in range(len(self.plan.pairs))]
         steps = [
@@ -121,6 +123,7 @@ class Tally:
             "pixels": self.pixels,
             "valued": np.array(list(self.values), np.int64),
             "values": np.array(list(self.values.values()), np.float64),
+            **of_images.to_arrays(self.by_image, len(self.plan.pairs)),
         }
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -143,6 +146,7 @@ def _from_arrays(plan: Plan, arrays: Mapping[str, np.ndarray]) -> Tally:
     tally.above[...] = arrays["above"]
     tally.images, tally.pixels = int(arrays["images"]), arrays["pixels"].astype(np.int64)
     tally.values = dict(zip(arrays["valued"].tolist(), arrays["values"], strict=True))
+    tally.by_image = of_images.from_arrays(arrays)
     return tally
 
 

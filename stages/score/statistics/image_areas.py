@@ -64,7 +64,7 @@ class ImageAreas:
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Areas:
         """See `Statistic`."""
-        if arrays["areas"].shape[1:] != (len(self.plan.pairs),):
+        if arrays["images"].size and arrays["areas"].shape[1:] != (len(self.plan.pairs),):
             raise ValueError(
                 f"{len(self.plan.pairs)} areas of each image were expected, {arrays['areas'].shape} found"
             )

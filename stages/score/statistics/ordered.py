@@ -47,11 +47,20 @@ class Stretch:
         return int(self.curve.p[self.collected].sum()), int(self.curve.n[self.collected].sum())
 
     @cached_property
+    def first(self) -> int:
+        """The lowest bin."""
+        return int(self.curve.bins[-1])
+
+    @cached_property
     def wanted(self) -> np.ndarray:
         """The collected bins as the kernel looks them up: bool, from the lowest bin of the stretch on."""
-        wanted = np.zeros(int(self.curve.bins[0] - self.curve.bins[-1]) + 1, bool)
-        wanted[self.curve.bins - self.curve.bins[-1]] = self.collected
+        wanted = np.zeros(int(self.curve.bins[0]) - self.first + 1, bool)
+        wanted[self.curve.bins - self.first] = self.collected
         return wanted
+
+    def __getstate__(self) -> dict[str, object]:
+        """Pickle what a walk needs, without the curve: on another machine scores are collected, and no more."""
+        return {"bins": self.bins, "first": self.first, "wanted": self.wanted, "pixels": self.pixels}
 
 
 def stretches(curve: Curve, bins: Bins, most_bytes: int) -> list[Stretch]:
@@ -125,8 +134,7 @@ class Ordered:
             positives, negatives = np.empty((2, labels.size), np.float32)
             for pair, scores in picture.score_maps(self.plan, pairs):
                 part, flat = self.parts[pair], np.ascontiguousarray(scores).reshape(-1)
-                first = int(part.curve.bins[-1])
-                P, N = collect(flat, labels, part.bins.layout, first, part.wanted, positives, negatives)
+                P, N = collect(flat, labels, part.bins.layout, part.first, part.wanted, positives, negatives)
                 # Copied, as the buffers are written over for the next pair.
                 total.positives[pair].append(positives[:P].copy())
                 total.negatives[pair].append(negatives[:N].copy())

@@ -13,7 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from logitpipe.cache.errors import UsageError
-from logitpipe.stages.infer.networks.base import SegmentationNetwork, check_input_size, conventional_channels
+from logitpipe.stages.infer.networks.base import (
+    SegmentationNetwork,
+    check_input_size,
+    conventional_channels,
+    in_float32,
+)
 from logitpipe.stages.infer.networks.eomt.backbone import complete
 from logitpipe.stages.infer.networks.eomt.config import load_config, stated_size
 from logitpipe.stages.infer.networks.eomt.facts import read_facts
@@ -105,7 +110,7 @@ class EoMT(SegmentationNetwork):
         for block, masked in zip(blocks[first:], self.masked, strict=True):
             x = block(x, self._attention_mask(x) if masked else None, rotation)
         queries, patches = self._normed(x)
-        return self._mask_logits(queries, patches), self.class_head(queries)
+        return self._mask_logits(queries, patches), in_float32(self.class_head, queries)
 
     def output_shapes(self, _input_size: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
         """Shapes of mask logits and class logits of one image: each stage of `upscale` doubles the grid's sides."""
@@ -120,7 +125,7 @@ class EoMT(SegmentationNetwork):
 
     def _mask_logits(self, queries: Tensor, patches: Tensor) -> Tensor:
         features = self.upscale(patches.transpose(1, 2).unflatten(2, self.encoder.backbone.grid))
-        return torch.einsum("bqc,bchw->bqhw", self.mask_head(queries), features)
+        return in_float32(lambda q, f: torch.einsum("bqc,bchw->bqhw", self.mask_head(q), f), queries, features)
 
     def _attention_mask(self, x: Tensor) -> Tensor:
         """Where tokens may look, [B, 1, N', N'] bool: a query at all but the patches outside of its mask."""

@@ -1,0 +1,62 @@
+"""The way to a cluster: one that runs, or one that is started here for as long as it is needed."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from distributed import Client, LocalCluster
+
+from logitpipe.cache import PipeError, UsageError
+from logitpipe.stages.score.cluster.walk import ClusterWalk
+
+PATIENCE = 60
+"""Seconds to wait for a first worker, and for a scheduler to answer."""
+
+
+@contextmanager
+def cluster_walk(where: str) -> Iterator[ClusterWalk]:
+    """Connect to a cluster, and give the walk that it does.
+
+    Parameters
+    ----------
+    where : address of a Dask scheduler, such as tcp://node7:8786; the path of its scheduler file, *.json; or local:N,
+        for N processes of this machine
+
+    Raises
+    ------
+    UsageError
+        It is none of these.
+    PipeError
+        No scheduler answers, it has no workers, or one of them may not score.
+    """
+    # Dask logs what this package says in an error's one line, with tracebacks.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    kind, _, count = where.partition(":")
+    if kind == "local":
+        if not (count.isdecimal() and int(count)):
+            raise UsageError(f"local:N is the form, such as local:4, and {where!r} was found")
+        with (
+            LocalCluster(
+                n_workers=int(count), threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            yield ClusterWalk(client)
+        return
+    with _connected(where) as client:
+        yield ClusterWalk(client)
+
+
+@contextmanager
+def _connected(where: str) -> Iterator[Client]:
+    told = {"scheduler_file": where} if where.endswith(".json") else {"address": where}
+    try:
+        client = Client(**told, timeout=PATIENCE)
+    except (OSError, ValueError) as error:
+        raise PipeError(f"no Dask scheduler answers at {where} ({error})", "start-cluster") from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=PATIENCE)
+        except TimeoutError:
+            raise PipeError(f"the Dask scheduler at {where} has no worker", "start-cluster") from None
+        yield client
