@@ -122,7 +122,9 @@ class_codes_option = click.option(
     show_default=True,
     help="Pairs whose digits are made certain: T = 1 and the best temperature of each method, all, or none.",
 )
-@click.option("--exact/--no-exact", help="Let scikit-learn compute the figures from every single score.")
+@click.option(
+    "--exact/--no-exact", help="Compute the figures from every single score, sorted on disk: slow, a check."
+)
 @click.option(
     "--workers",
     type=click.IntRange(1, MOST_WORKERS),

@@ -24,6 +24,8 @@ ADVICE: Mapping[str, str] = {
     "file-name": "name the method with --name, or choose images with --images",
     "some-images": "choose images with --images, and export the others into another folder",
     "infer": "run the same `pipe infer` again to add them",
+    "exact-room": "name a folder with more room in the variable TMPDIR, or leave --exact out: --resolve all leaves "
+    "no digit open either",
     "label-space": "name another label space with --label-space",
     "class-codes": "say which code stands for which class with --class-codes",
     "save-merged": "merge or dequantise them, and save the state dict of the plain network",
@@ -90,7 +92,7 @@ DAMAGED_ADVICE = "`pipe verify` tells all damage, and the same `pipe infer` with
 
 LESS_MEMORY: Mapping[str, str] = {
     "infer": "a smaller --batch-size or --input-size needs less",
-    "score": "fewer --workers need less, and --exact needs the most",
+    "score": "fewer --workers need less",
 }
 """Command -> what makes it need less memory."""
 

@@ -42,7 +42,7 @@ def notes_section(results: Results) -> Html:
 def _of_run(run: Run) -> Html:
     record = run.record
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    exact = "by scikit-learn from every single score" if record["exact"] else "from integer histograms of all scores"
+    exact = "from every single score in order" if record["exact"] else "from integer histograms of all scores"
     fields = {name: value for name, value in to_document(run.protocol).items() if name != "name"}
     fields["label_codes"] = fields["label_codes"] or "those that the store names, or else the standard ones"
     return joined(

@@ -149,7 +149,7 @@ def score_store(
         )
     if not exact:
         return scored
-    from logitpipe.stages.score.passes.exact import exact_rows  # scikit-learn, which is slow to import
+    from logitpipe.stages.score.passes.exact import exact_rows
 
     rows, passes = [each.row for each in scored], len({pair.temperature for pair in plan.pairs})
     with Progress(f"scoring {name} exactly", passes * len(images), unit="readings") as progress:
@@ -191,7 +191,7 @@ def describe_run(
     Parameters
     ----------
     words : the call as it was typed
-    exact : whether scikit-learn computed the figures
+    exact : whether the figures are those of every single score, sorted on disk
     called : the command or function, and its settings
     """
     from importlib.metadata import version

@@ -54,5 +54,3 @@ def test_what_cannot_be_computed_is_refused(tmp_path):
     store = fill(tmp_path / "s.zarr", make_schema("mask"))
     line = "pipe: Invalid value: a temperature is a number from 0.001 to 1000, and 0 is not"
     fails(pipe("delta", store, "--temperature", 0), line, 2)
-    line = "pipe: --methods: 'energy' cannot be computed from these mask stores; leave it out"
-    fails(pipe("delta", store, "--methods", "energy"), line, 2)

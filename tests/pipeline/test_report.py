@@ -193,7 +193,7 @@ def test_without_figures_the_page_says_why(tmp_path, protocol, codes):
 def test_exact_figures_and_missing_images_are_named_so(tmp_path):
     store = fill(tmp_path / "store", make_schema("pixel"), images=[0, 2])
     text = "".join(report(scored(tmp_path, store, "--exact", "--allow-incomplete")).texts)
-    assert "by scikit-learn from every single score" in text
+    assert "from every single score in order" in text
     assert "Tiny, 2 images; missing: 1 (b.png)" in text
 
 

@@ -65,8 +65,8 @@ PLACES = {
         (RuntimeError("the roof is on fire"), 1, None),
         (SystemError("CPUDispatcher returned a result with an exception set"), 1, None),
         (MemoryError("Unable to allocate 9 GiB"), 1, "pipe: there is too little memory (Unable to allocate 9 GiB); "
-         "fewer --workers need less, and --exact needs the most"),
-        (MemoryError(), 1, "pipe: there is too little memory; fewer --workers need less, and --exact needs the most"),
+         "fewer --workers need less"),
+        (MemoryError(), 1, "pipe: there is too little memory; fewer --workers need less"),
         (OSError(5, "Input/output error"), 1, "pipe: Input/output error"),
         (KeyboardInterrupt(), 130, "pipe: interrupted; the same command again begins anew"),
     ],
