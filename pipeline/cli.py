@@ -23,6 +23,7 @@ from logitpipe.commands.infer import infer
 from logitpipe.commands.labels import labels
 from logitpipe.commands.list import list_names
 from logitpipe.commands.maps import maps
+from logitpipe.commands.match import match
 from logitpipe.commands.pack import pack
 from logitpipe.commands.report import report
 from logitpipe.commands.score import score
@@ -126,6 +127,7 @@ cli.add_command(verify)
 cli.add_command(list_names)
 cli.add_command(labels)
 cli.add_command(maps)
+cli.add_command(match)
 cli.add_command(pack)
 cli.add_command(report)
 cli.add_command(table)

@@ -104,6 +104,31 @@ def with_choices(protocol: Protocol, choices: Mapping[str, str]) -> Protocol:
     return protocol
 
 
+def alternatives(dataset: str) -> dict[str, tuple[str, ...]]:
+    """Return the values, as text, that are worth a try for each field: words, yes and no, and what is in use.
+
+    What the codes of the masks mean is not among them: that is no choice.
+
+    Parameters
+    ----------
+    dataset : the data set of which void may count as anomaly
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for each in fields(Protocol):
+        if each.name in _WORDS:
+            found[each.name] = get_args(_WORDS[each.name])
+        elif isinstance(each.default, bool):
+            found[each.name] = tuple(_YES_NO)
+    in_use = {",".join(sorted(protocol.min_max)) or "none": None for protocol in PROTOCOLS.values()}
+    sizes = {str(protocol.thin_above or "none"): None for protocol in PROTOCOLS.values()}
+    return found | {
+        "void_as_anomaly_on": ("none", dataset),
+        "min_max": tuple(in_use),
+        "thin_above": tuple(sizes),
+        "sum_epsilon": ("0", "1e-8", "1e-6"),
+    }
+
+
 def to_document(protocol: Protocol) -> dict[str, Any]:
     """Return a protocol with all its fields as JSON has it; `from_document` reads it back."""
     plain = asdict(protocol)

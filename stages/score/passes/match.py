@@ -1,0 +1,261 @@
+"""Which method, temperature and protocol gives some figures: all of them are tried.
+
+Two rounds. In the first one every choice is computed on a part of the pixels, a regular grid; the nearest go on to
+the second, on all pixels. Choices that change no score and no label share a walk: figures are read off the same
+counts.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from itertools import groupby
+
+import numpy as np
+
+from logitpipe.cache import Store
+from logitpipe.stages.score.figures.rows import DECIMALS, Row, printed
+from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.passes.sweep import sweep, walks
+from logitpipe.stages.score.passes.walk import walk
+from logitpipe.stages.score.plan import Pair, Plan
+from logitpipe.stages.score.protocols import Protocol, alternatives, with_choices
+from logitpipe.stages.score.statistics.histograms import Histograms, make_rows
+from logitpipe.stages.streams import in_parallel
+
+PIXELS = 1_000_000
+"""Most pixels of all images together that the first round looks at."""
+
+SHORTLIST = 48
+"""Choices that are computed on all pixels."""
+
+LABEL_FIELDS = ("label_codes", "void_as_anomaly_on", "skip_without_anomaly", "pixel_size", "thin_above")
+"""Fields of a protocol of which nothing but labels and evaluation size depends."""
+
+READING_FIELDS = ("fpr", "auprc", "pooling")
+"""Fields that say how figures are read off counts."""
+
+METHOD_FIELDS = ("void_channel", "min_max", "ties", "normalise_first", "sum_epsilon", "drop_last_class")
+"""Fields that concern some methods only: `_score_key` says which."""
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A way to compute figures: a pair of a plan under the plan's protocol."""
+
+    plan: Plan
+    pair: Pair
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol."""
+        return self.plan.protocol
+
+
+@dataclass(frozen=True)
+class Match:
+    """A choice, and its figures over all pixels.
+
+    Parameters
+    ----------
+    choice : the one with the fewest changes to a named protocol
+    row : its figures
+    distance : how far they are from those that were asked for, in per cent
+    alike : names of the protocols under which the same figures are printed
+    """
+
+    choice: Choice
+    row: Row
+    distance: float
+    alike: tuple[str, ...] = ()
+
+
+class GridTruth:
+    """Labels of a regular grid of the pixels (see `ground_truth.Truth`).
+
+    With an odd step that divides height and width, the grid lies where resampling to a size that is smaller by that
+    step samples an image: scores are those of the very pixels.
+    """
+
+    def __init__(self, truth: GroundTruth, step: int) -> None:
+        self.store, self.truth, self.step = truth.store, truth, step
+
+    def labels(self, image: int) -> np.ndarray | None:
+        """Return uint8 (H // step, W // step), or None for an image that is not scored."""
+        labels = self.truth.labels(image)
+        if labels is None or min(labels.shape) < self.step:
+            return labels
+        return np.ascontiguousarray(labels[self.step // 2 :: self.step, self.step // 2 :: self.step])
+
+
+def variations(named: Sequence[Protocol], dataset: str) -> list[Protocol]:
+    """Return protocols, and each of them with any one of its fields set anew; the named ones come first."""
+    changed = [
+        with_choices(protocol, {name.replace("_", "-"): text})
+        for protocol in named
+        for name, texts in alternatives(dataset).items()
+        for text in texts
+    ]
+    distinct: dict[Protocol, Protocol] = {}
+    for protocol in (*named, *changed):
+        # The same fields under another name are the same protocol: the first name has the fewest changes.
+        distinct.setdefault(replace(protocol, name=""), protocol)
+    return list(distinct.values())
+
+
+def distance(row: Row, target: Mapping[str, float]) -> float:
+    """Return the root of the sum of squared differences, in per cent; infinite where there are no figures."""
+    found = [getattr(row, name) for name in target]
+    if any(figure is None for figure in found):
+        return float("inf")
+    gaps = [100 * (figure - wanted) for figure, wanted in zip(found, target.values(), strict=True)]
+    return float(np.sqrt(np.square(gaps).sum()))
+
+
+class Search:
+    """All distinct choices of some plans, and the walks that they need.
+
+    Parameters
+    ----------
+    store : whose figures are looked for
+    plans : of the same store under different protocols, the simplest first
+    images : indices, all of them committed
+    workers : threads
+    """
+
+    def __init__(self, store: Store, plans: Sequence[Plan], images: Sequence[int], workers: int) -> None:
+        self.store, self.images, self.workers = store, images, workers
+        self.pixels, self._digests = 0, dict[tuple[object, ...], str]()
+        # Key of the scores and labels of a choice -> the readings that are looked for, by the first plan with each.
+        self.choices: dict[tuple[object, ...], dict[object, Choice]] = {}
+        for plan in plans:
+            for pair in plan.pairs:
+                readings = self.choices.setdefault(self._key(plan, pair), {})
+                readings.setdefault(plan.protocol.reading, Choice(plan, pair))
+
+    @property
+    def step(self) -> int:
+        """The step of the first round's grid, odd; 1 where all pixels are few enough."""
+        step = 1
+        while self.pixels > PIXELS * step**2:
+            step += 2
+        return step
+
+    @cached_property
+    def parts(self) -> list[tuple[Plan, list[dict[object, Choice]]]]:
+        """What one walk counts: a plan, and the choices that are read off the counts of each of its pairs."""
+        owners: dict[int, list[tuple[Choice, dict[object, Choice]]]] = {}
+        for readings in self.choices.values():
+            first = next(iter(readings.values()))
+            owners.setdefault(id(first.plan), []).append((first, readings))
+        found = []
+        for owned in owners.values():
+            of_pair = {first.pair: readings for first, readings in owned}
+            plan = replace(owned[0][0].plan, pairs=tuple(of_pair))
+            found += [(part, [of_pair[pair] for pair in part.pairs]) for part in walks(plan)]
+        return found
+
+    def coarse(self, advance: Callable[[], None]) -> Iterator[tuple[Choice, Row]]:
+        """Yield every choice with its figures on the grid; `advance` is called once for each image of each part."""
+        for plan, choices in self.parts:
+            truth = GridTruth(GroundTruth(self.store, plan.protocol, self.images), self.step)
+            tally = walk(truth, self.images, Histograms(self.store, plan, self.workers), self.workers, advance)
+            for reading in dict.fromkeys(reading for of_pair in choices for reading in of_pair):
+                pairs = [i for i, of_pair in enumerate(choices) if reading in of_pair]
+                under = choices[pairs[0]][reading].protocol
+                rows = make_rows(self.store, replace(plan, protocol=under), tally, self.workers)
+                yield from ((choices[i][reading], rows[i]) for i in pairs)
+
+    def exact(
+        self, choices: Sequence[Choice], advance: Callable[[], None], extend: Callable[[int], None]
+    ) -> list[Row]:
+        """Return the figures of some choices over all pixels, their digits certain; `extend` is that of `sweep`."""
+        found: dict[Choice, Row] = {}
+        by_protocol = sorted(choices, key=lambda choice: choice.protocol.name)
+        for _, group in groupby(by_protocol, key=lambda choice: choice.protocol.name):
+            together = list(group)
+            plan = replace(together[0].plan, pairs=tuple(choice.pair for choice in together))
+            extend(len(walks(plan)) * len(self.images))
+            scored = sweep(self.store, plan, self.images, self.workers, advance, resolve="all", extend=extend)
+            found |= dict(zip(together, (each.row for each in scored), strict=True))
+        return [found[choice] for choice in choices]
+
+    def _key(self, plan: Plan, pair: Pair) -> tuple[object, ...]:
+        """Return what the scores and labels of a choice depend on; equal keys mean equal counts."""
+        protocol, known = plan.protocol, {"name", *LABEL_FIELDS, *READING_FIELDS, *METHOD_FIELDS}
+        # A field that this module does not know counts as one that changes everything: slower, and never wrong.
+        others = tuple(getattr(protocol, each.name) for each in fields(Protocol) if each.name not in known)
+        # Means over images need figures of each, which counts of all pixels do not have.
+        by_image = protocol.pooling == "images" and protocol.reading
+        return pair, self._digest(plan), *_score_key(plan, pair), by_image, *others
+
+    def _digest(self, plan: Plan) -> str:
+        """Return a digest of all labels under a protocol, evaluation sizes included."""
+        chosen = tuple(getattr(plan.protocol, name) for name in LABEL_FIELDS)
+        if chosen not in self._digests:
+            truth = GroundTruth(self.store, plan.protocol, self.images)
+            parts = in_parallel(lambda image: _of_labels(truth.labels(image)), self.images, self.workers)
+            self._digests[chosen] = hashlib.sha256(b"".join(digest for digest, _ in parts)).hexdigest()
+            self.pixels = max(self.pixels, sum(pixels for _, pixels in parts))
+        return self._digests[chosen]
+
+
+def match(
+    search: Search,
+    target: Mapping[str, float],
+    limit: int,
+    advance: Callable[[], None],
+    extend: Callable[[int], None],
+) -> list[Match]:
+    """Return the choices whose figures are nearest to some, the nearest first.
+
+    Parameters
+    ----------
+    target : fractions by the name of a figure: auprc, fpr95, auroc
+    limit : how many are wanted
+    advance : called once for each image that is read, in this thread
+    extend : called with the number of images that are going to be read
+    """
+    extend(len(search.parts) * len(search.images))
+    coarse = sorted(search.coarse(advance), key=lambda each: distance(each[1], target))
+    chosen = [choice for choice, row in coarse if np.isfinite(distance(row, target))][: max(SHORTLIST, limit)]
+    rows = search.exact(chosen, advance, extend)
+    matches = [Match(choice, row, distance(row, target)) for choice, row in zip(chosen, rows, strict=True)]
+    return _without_repetition(sorted(matches, key=nearness), target)[:limit]
+
+
+def nearness(match: Match) -> tuple[float, int, str]:
+    """Return what matches are ordered by: the distance as it is printed, and then how simple the protocol is."""
+    name = match.choice.protocol.name
+    return round(match.distance, DECIMALS), name.count("+"), name
+
+
+def _without_repetition(matches: Sequence[Match], target: Mapping[str, float]) -> list[Match]:
+    """Return matches in their order; those of a pair that print the same figures become one."""
+    found: dict[tuple[object, ...], list[Match]] = {}
+    for each in matches:
+        figures = (printed(getattr(each.row, name)) for name in target)
+        found.setdefault((each.choice.pair, *figures), []).append(each)
+    return [
+        replace(first, alike=tuple(each.choice.protocol.name for each in rest)) for first, *rest in found.values()
+    ]
+
+
+def _of_labels(labels: np.ndarray | None) -> tuple[bytes, int]:
+    if labels is None:
+        return b"skipped", 0
+    return hashlib.sha256(str(labels.shape).encode() + labels.tobytes()).digest(), labels.size
+
+
+def _score_key(plan: Plan, pair: Pair) -> tuple[object, ...]:
+    """Return what the fields that concern some methods come to for a pair."""
+    protocol, method = plan.protocol, pair.method
+    # The two methods of `methods.scripted`; plans have them in the place of those built in.
+    scripts = (protocol.normalise_first, protocol.sum_epsilon, protocol.drop_last_class)
+    is_scripted = plan.schema.kind == "mask" and method in ("msp", "entropy")
+    return (
+        plan.classes(method),
+        plan.min_max(method),
+        plan.float32_ties(method),
+        scripts if is_scripted else None,
+    )
