@@ -20,7 +20,7 @@ MOST_LINES = 200
 
 def session(name: str) -> tuple[list[str], str]:
     """The commands of a session of the README or its pages and the text that follows it."""
-    block = re.search(rf"<!-- {name}:.*?```console\n(.*?)```\n\n```text\n(.*?)```", README + WORKING_PAGE, re.DOTALL)
+    block = re.search(rf"<!-- {name}:.*?```console\n(.*?)```\n\n```text\n(.*?)```", README + WORKING_PAGE + METHODS_PAGE, re.DOTALL)
     assert block
     return [line.removeprefix("$ pipe ") for line in block[1].splitlines()], block[2]
 
@@ -37,7 +37,7 @@ def test_the_sessions_work_as_printed(real_data, tmp_path, monkeypatch):
     for name in ("RoadAnomaly21", "weights"):
         (tmp_path / name).symlink_to(real_data / name)
     monkeypatch.chdir(tmp_path)
-    for name, count in (("session", 3), ("summary", 1)):
+    for name, count in (("session", 3), ("summary", 1), ("match", 1)):
         commands, printed = session(name)
         assert len(commands) == count
         for command in commands:
