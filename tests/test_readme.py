@@ -20,7 +20,8 @@ MOST_LINES = 200
 
 def session(name: str) -> tuple[list[str], str]:
     """The commands of a session of the README or its pages and the text that follows it."""
-    block = re.search(rf"<!-- {name}:.*?```console\n(.*?)```\n\n```text\n(.*?)```", README + WORKING_PAGE + METHODS_PAGE, re.DOTALL)
+    pages = README + WORKING_PAGE + METHODS_PAGE
+    block = re.search(rf"<!-- {name}:.*?```console\n(.*?)```\n\n```text\n(.*?)```", pages, re.DOTALL)
     assert block
     return [line.removeprefix("$ pipe ") for line in block[1].splitlines()], block[2]
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from conftest import fails
 from pages import call
-from real_stores import infer
 from stores import fill, make_schema
 
 
@@ -42,16 +41,3 @@ def test_without_numbers_there_is_nothing_to_look_for(store):
     line = "pipe: say what was printed, with --auprc, --fpr95 or --auroc"
     fails(call("match", store), line, code=2)
     assert call("match", store, "--auprc", "101").exit_code == 2
-
-
-@pytest.mark.slow
-def test_published_figures_are_found(real_data, tmp_path):
-    weights = real_data / "weights" / "enet_cityscapes_void.pth"
-    infer(real_data, "enet", weights, tmp_path / "enet.zarr", "--dataset", "RoadAnomaly21")
-    numbers = ["--auprc", "12.348", "--fpr95", "84.774"]
-    result = call(
-        "match", tmp_path / "enet.zarr", *numbers, "--methods", "msp,void", "--temperatures", "0.5,1,2", "--json"
-    )
-    first, *_ = json.loads(result.stdout)
-    assert (first["method"], first["temperature"], first["protocol"]) == ("void", 1, "course")
-    assert first["distance"] < 0.002
