@@ -1,4 +1,4 @@
-"""Lists of classes that networks are trained on, in the order of their channels."""
+"""Lists of classes: what networks are trained on, which of these are held to be the same, which code each has."""
 
 from typing import NamedTuple
 
@@ -62,3 +62,36 @@ CLASS_LISTS: dict[str, tuple[str, ...]] = {
     "coco": COCO,
 }
 """Name of a list, as `--classes` takes it -> names of its classes in the order of the channels."""
+
+COCO_TO_CITYSCAPES: dict[str, str] = {
+    **{name: name for name in ("person", "bicycle", "car", "motorcycle", "bus", "train", "truck", "traffic light")},
+    "stop sign": "traffic sign",
+    "road": "road",
+    "pavement-merged": "sidewalk",
+    "building-other-merged": "building",
+    "house": "building",
+    **{f"wall-{of}": "wall" for of in ("brick", "stone", "tile", "wood", "other-merged")},
+    "fence-merged": "fence",
+    "tree-merged": "vegetation",
+    "grass-merged": "terrain",
+    "dirt-merged": "terrain",
+    "sky-other-merged": "sky",
+}
+"""COCO panoptic's classes as Cityscapes has them; it knows no pole and no rider, and of traffic signs one."""
+
+MACRO_CLASSES: dict[str, tuple[str, ...]] = {
+    "flat": ("road", "sidewalk"),
+    "construction": ("building", "wall", "fence"),
+    "object": ("pole", "traffic light", "traffic sign"),
+    "nature": ("vegetation", "terrain"),
+    "sky": ("sky",),
+    "human": ("person", "rider"),
+    "vehicle": ("car", "truck", "bus", "train", "motorcycle", "bicycle"),
+}
+"""Cityscapes' categories (Cordts et al. 2016, table 1)."""
+
+CLASS_CODES: dict[str, dict[str, int]] = {
+    "train-ids": {each.name: code for code, each in enumerate(CITYSCAPES)},
+    "label-ids": {each.name: each.code for each in CITYSCAPES},
+}
+"""How masks of Cityscapes name its classes."""

@@ -8,6 +8,7 @@ import click
 
 from logitpipe.cache.errors import PipeError
 from logitpipe.console.messages import note
+from logitpipe.console.text import listed
 from logitpipe.results.record import WORDS
 
 NETWORKS = ("erfnet", "eomt")
@@ -28,8 +29,8 @@ def demo(ctx: click.Context, out: Path) -> None:
     """See it work: infer and score two trained networks on 40 drawn scenes.
 
     Draws the scenes, then runs `pipe infer` for ERFNet and for a small EoMT, `pipe score` with all methods at 20
-    temperatures, and `pipe report`, printing each command before it runs. The same command again goes on where the
-    last one stopped.
+    temperatures, and `pipe report`, printing each command before it runs. On scenes without anomalies it shows how
+    well both networks know their classes. The same command again goes on where the last one stopped.
     """
     commands = demo_commands(out)
     _prepare(out, commands)
@@ -45,32 +46,44 @@ def demo(ctx: click.Context, out: Path) -> None:
 
 def demo_commands(out: Path) -> list[list[str]]:
     """Return the words of the commands of a demo in the folder `out`, in their order."""
+    from logitpipe.demo.dataset import CLOSED, NAME
+
     stores = {network: str(out / "stores" / f"{network}.zarr") for network in NETWORKS}
+    streets = {network: out / "stores" / f"{network}-streets" for network in NETWORKS}
+    of_streets = [str(folder / f"{name}.zarr") for folder in streets.values() for name in CLOSED]
+    results, classes = str(out / "results"), str(out / "results-classes")
+    sweep = ["--temperatures", "0.1:2:0.1"]
     return [
-        *(_infer(network, out, store) for network, store in stores.items()),
+        *(_infer(network, out, store, NAME) for network, store in stores.items()),
+        ["score", *stores.values(), *sweep, "--summary", "--out", results, "--overwrite"],
+        *(_infer(network, out, str(folder), *CLOSED) for network, folder in streets.items()),
         [
             "score",
-            *stores.values(),
-            "--temperatures",
-            "0.1:2:0.1",
+            *of_streets,
+            "--methods",
+            "msp",
+            *sweep,
             "--summary",
+            "--also",
+            "closed-set",
             "--out",
-            str(out / "results"),
+            classes,
             "--overwrite",
         ],
-        ["report", str(out / "results"), "--overwrite"],
+        ["report", results, classes, "--overwrite"],
     ]
 
 
-def _infer(network: str, out: Path, store: str) -> list[str]:
+def _infer(network: str, out: Path, store: str, *datasets: str) -> list[str]:
     weights, data = out / "weights" / f"{network}.safetensors", out / "data"
     source = ["--network", network, "--weights", str(weights), "--input-size", "256x512"]
-    return ["infer", *source, "--dataset", "DemoScenes", "--data-root", str(data), "--out", store]
+    named = [word for dataset in datasets for word in ("--dataset", dataset)]
+    return ["infer", *source, *named, "--data-root", str(data), "--out", store]
 
 
 def _prepare(out: Path, commands: list[list[str]]) -> None:
     """Put scenes and weights into the folder, after a note that marks it."""
-    from logitpipe.demo.dataset import COUNT, WEIGHTS, write_scenes
+    from logitpipe.demo.dataset import CLOSED, COUNT, WEIGHTS, write_scenes, write_streets
 
     try:
         # The mark comes first, so that a demo that was interrupted is recognised and goes on.
@@ -79,9 +92,10 @@ def _prepare(out: Path, commands: list[list[str]]) -> None:
         for network in NETWORKS:
             shutil.copy(WEIGHTS / f"{network}.safetensors", out / "weights")
         folder = write_scenes(out / "data")
+        write_streets(out / "data")
     except OSError as error:
         raise PipeError(f"--out {out}: the demo cannot be written ({error.strerror}); name another folder") from error
-    note(f"{COUNT} scenes in {folder}")
+    note(f"{COUNT} scenes in {folder}, and beside them {listed(CLOSED)}")
 
 
 def _claim(out: Path, commands: list[list[str]]) -> None:

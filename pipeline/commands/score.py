@@ -193,10 +193,6 @@ def score(
     plans = plan_stores(stores, wanted, temperatures, protocol, label_codes, thresholds)
     missing = count_missing(plans, allow_incomplete)
     # Whatever can be refused is refused before the first image is read: scoring may take hours.
-    if also and printed_as == "csv":
-        raise click.UsageError(
-            "--format csv prints one table; with --also take json, or --out, which has a file of each"
-        )
     refuse(also, plans, label_space, class_codes)
     if out:
         _prepare(out, overwrite)

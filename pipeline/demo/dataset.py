@@ -9,6 +9,14 @@ from logitpipe.demo.scenes.scene import draw_scene
 
 NAME = "DemoScenes"
 COUNT = 40
+
+CLOSED = ("DemoFit", "DemoStreets")
+"""Streets without anomalies, whose masks name 19 classes: to choose a temperature on, and to judge it on."""
+
+CLOSED_COUNT = 12
+CLOSED_SEED = 1_000_000_000
+"""Of the first of these scenes; no training sees scenes from here on."""
+
 WEIGHTS = Path(__file__).parent / "weights"
 """Holds NETWORK.safetensors, trained on scenes without an anomaly; its README.md says how."""
 
@@ -29,6 +37,26 @@ def write_scenes(root: Path) -> Path:
             _write(image, scene.image)
             _write(mask, scene.anomaly)
     return folder
+
+
+def write_streets(root: Path) -> list[Path]:
+    """Write the data sets of CLOSED below `root`, as Cityscapes' archives unpack, and return their folders.
+
+    Masks hold Cityscapes' train ids, 255 is void. Files that are there already stay; OSError where they cannot be
+    written.
+    """
+    folders = [root / name for name in CLOSED]
+    for first, folder in zip((CLOSED_SEED, CLOSED_SEED + CLOSED_COUNT), folders, strict=True):
+        for number in range(CLOSED_COUNT):
+            stem = f"drawn_{number:06}_000000"
+            image = folder / "leftImg8bit/val/drawn" / f"{stem}_leftImg8bit.png"
+            mask = folder / "gtFine/val/drawn" / f"{stem}_gtFine_labelTrainIds.png"
+            if not (image.exists() and mask.exists()):
+                scene = draw_scene(first + number, anomalies=False)
+                for file, pixels in ((image, scene.image), (mask, scene.classes)):
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    _write(file, pixels)
+    return folders
 
 
 def _write(path: Path, pixels: np.ndarray) -> None:

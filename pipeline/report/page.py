@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from importlib.resources import files
 
+from logitpipe.report.benchmarks import benchmarks_section
 from logitpipe.report.dataset import dataset_section
 from logitpipe.report.facts import notes_section, run_section
 from logitpipe.report.markup import Html, tag
@@ -33,13 +34,22 @@ def page(results: Results, galleries: Mapping[str, Html]) -> str:
         dataset_section(f"data-{i}", name, entries, results, galleries)
         for i, (name, entries) in enumerate(results.datasets.items())
     ]
-    main = tag("main", overview_section(results), *sections, run_section(results), notes_section(results))
+    main = tag(
+        "main",
+        overview_section(results),
+        *sections,
+        benchmarks_section(results),
+        run_section(results),
+        notes_section(results),
+    )
     return f"<!DOCTYPE html>\n{tag('html', head, tag('body', _header(title, results), main), lang='en')}\n"
 
 
 def _header(title: str, results: Results) -> Html:
     links = [tag("a", "Overview", href="#overview")]
     links += [tag("a", name, href=f"#data-{i}") for i, name in enumerate(results.datasets)]
+    if any(run.benchmarks for run in results.runs):
+        links.append(tag("a", "The benchmarks' own figures", href="#benchmarks"))
     links += [tag("a", "What was run", href="#run"), tag("a", "How to read this", href="#notes")]
     return tag(
         "header",

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from logitpipe.results.benchmarks import Benchmarks
 from logitpipe.results.columns import method_label
 from logitpipe.results.per_image import Place
 from logitpipe.stages.score.figures.curves import Sketch
@@ -22,11 +23,13 @@ class Run:
     folder : where its results are; None where they are in memory alone
     record : what was run, as `record.describe_run` wrote it down
     protocol : how its stores were scored
+    benchmarks : what `--also` has added to it
     """
 
     folder: Path | None
     record: dict[str, Any]
     protocol: Protocol
+    benchmarks: Benchmarks = field(default_factory=Benchmarks)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from logitpipe.cache.errors import UsageError
-from logitpipe.console.messages import note
+from logitpipe.cache.errors import PipeError, UsageError
+from logitpipe.console.messages import caution, note
 from logitpipe.console.progress import Progress
 
 if TYPE_CHECKING:
@@ -52,15 +52,27 @@ class Also:
             found["open_set"] = [open_set_record(row) for row in self.open_set]
         return found
 
-    def tables(self) -> "list[Table]":
-        """Return the tables of all families, for printing."""
-        from logitpipe.tables.benchmarks import closed_set_tables, component_tables, open_set_tables
+    def tables(self, rows: "Sequence[Row]", summary: bool = False) -> "list[Table]":
+        """Return the tables of all families, for printing.
 
-        return [
-            *component_tables(self.components or ()),
-            *closed_set_tables(self.closed_set or ()),
-            *open_set_tables(self.open_set or ()),
-        ]
+        Parameters
+        ----------
+        rows : the figures of pixels of the same run
+        summary : whether to leave out temperatures but T = 1 and those of the best AuPRC and of the least NLL
+        """
+        from logitpipe.stages.score.figures.rows import identity
+        from logitpipe.tables.benchmarks import closed_set_tables, component_tables, open_set_tables
+        from logitpipe.tables.comparison import summarised
+        from logitpipe.tables.fitted import fitted_tables
+
+        components, closed, opened = self.components or (), self.closed_set or (), self.open_set or ()
+        fitted = fitted_tables(closed, rows)
+        if summary:
+            shown = [identity(row) for row in summarised(rows)]
+            components = [row for row in components if identity(row) in shown]
+            closed = [row for row in closed if row.temperature == 1 or row.least_nll]
+            opened = [row for row in opened if identity(row) in shown]
+        return [*component_tables(components), *closed_set_tables(closed), *fitted, *open_set_tables(opened)]
 
 
 def class_codes(text: str | None, store: "Store") -> Mapping[str, int]:
@@ -71,7 +83,7 @@ def class_codes(text: str | None, store: "Store") -> Mapping[str, int]:
     UsageError
         The text has another form.
     """
-    from logitpipe.stages.score.label_spaces import CLASS_CODES
+    from logitpipe.stages.classes import CLASS_CODES
 
     if text is None:
         # Stores of format version 1 have no such attribute, hence getattr.
@@ -91,20 +103,34 @@ def class_codes(text: str | None, store: "Store") -> Mapping[str, int]:
 def refuse(
     families: Sequence[str], plans: "Sequence[tuple[Store, Plan]]", label_space: str, codes: str | None
 ) -> None:
-    """Raise an error for figures that cannot be computed, before any image is scored.
+    """Say which figures cannot be computed, before any image is scored.
 
     Raises
     ------
     PipeError
-        The masks of a store name no classes of the label space, or its network has none of them.
+        The masks of no store name classes of the label space, or no network has them.
     """
-    if "closed-set" in families:
-        from logitpipe.stages.score.label_spaces import label_space as space_named
-        from logitpipe.stages.score.passes.closed_set import class_table
+    if "closed-set" not in families:
+        return
+    faults = [(store, fault) for store, _ in plans if (fault := _fault(store, label_space, codes))]
+    if len(faults) == len(plans):
+        raise faults[0][1]
+    for _, fault in faults:
+        caution(f"{fault}; its closed-set figures are left out")
 
-        # The table is built for its errors alone and thrown away; the real one is built when the figures are.
-        for store, _ in plans:
-            class_table(store, space_named(label_space, store.schema), class_codes(codes, store))
+
+def _fault(store: "Store", label_space: str, codes: str | None) -> PipeError | None:
+    """Return why a store has no closed-set figures, None where it has."""
+    from logitpipe.stages.score.label_spaces import label_space as space_named
+    from logitpipe.stages.score.passes.closed_set import class_table
+
+    # The table is built for its errors alone and thrown away; the real one is built when the figures are.
+    known = class_codes(codes, store)
+    try:
+        class_table(store, space_named(label_space, store.schema), known)
+    except PipeError as error:
+        return error
+    return None
 
 
 def compute(
@@ -129,7 +155,12 @@ def compute(
         [row for each in scored for row in _components(*each, workers, walker)] if "components" in families else None
     )
     closed_set = (
-        [row for store, plan, _ in scored for row in _closed_set(store, plan, label_space, codes, workers, walker)]
+        [
+            row
+            for store, plan, _ in scored
+            if not _fault(store, label_space, codes)
+            for row in _closed_set(store, plan, label_space, codes, workers, walker)
+        ]
         if "closed-set" in families
         else None
     )

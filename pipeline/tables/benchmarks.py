@@ -25,10 +25,8 @@ def component_tables(rows: Sequence[ComponentRow]) -> list[Table]:
 def closed_set_tables(rows: Sequence[ClosedSetRow]) -> list[Table]:
     """Return a table for each data set, protocol and label space; per cent but for NLL and Brier score."""
     places = dict.fromkeys((row.dataset, row.protocol, row.label_space) for row in rows)
-    return [
-        _closed_set([row for row in rows if (row.dataset, row.protocol, row.label_space) == place])
-        for place in places
-    ]
+    parts = [[row for row in rows if (row.dataset, row.protocol, row.label_space) == place] for place in places]
+    return [make(part) for part in parts for make in (_closed_set, _class_ious)]
 
 
 def open_set_tables(rows: Sequence[OpenSetRow]) -> list[Table]:
@@ -78,6 +76,31 @@ def _closed_set(rows: Sequence[ClosedSetRow]) -> Table:
         (Group("", ("mIoU", "accuracy", "NLL", "Brier", "ECE")),),
         tuple(lines),
         ("NLL in nats and Brier score are no per cent; of NLL the least of each store is marked",),
+    )
+
+
+def _class_ious(rows: Sequence[ClosedSetRow]) -> Table:
+    """Return the IoU of each class, networks side by side, at T = 1 or else at the first temperature."""
+    shown = {(row.network, row.store): row for row in reversed(rows)}
+    shown |= {(row.network, row.store): row for row in rows if row.temperature == 1}
+    found = list(reversed(shown.values()))
+    first, names = found[0], [row.network for row in found]
+    # Two stores of networks of one name are told apart by their places.
+    heads = [row.network if names.count(row.network) == 1 else f"{row.network} ({row.store})" for row in found]
+    ious = [dict(zip(row.classes, row.figures.iou, strict=True)) for row in found]
+    classes = dict.fromkeys(name for row in found for name in row.classes)
+    lines = [
+        (*_cells(name), *_cells(*(_per_cent(of[name]) if name in of else "" for of in ious))) for name in classes
+    ]
+    return Table(
+        printable(
+            f"IoU of each class: {first.dataset}, protocol {first.protocol}, label space {first.label_space}, "
+            f"T = {first.temperature:g}, per cent"
+        ),
+        ("class",),
+        (Group("", tuple(map(printable, heads))),),
+        tuple(lines),
+        ("none: a class that occurs neither in truth nor in prediction",) if "none" in str(lines) else (),
     )
 
 

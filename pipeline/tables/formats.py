@@ -43,15 +43,19 @@ def formatted(
 ) -> str:
     """Return rows as text in a format, ending in a line break; tables can be of a summary, data never is.
 
-    The benchmarks' own figures follow as tables of their own, or as further members of the JSON object.
+    The benchmarks' own figures follow as tables of their own, as further members of the JSON object or, in CSV, each
+    family behind an empty line with a line of names of its own.
     """
     if name == "json":
         return as_json(rows, also.records() if also else {})
     if name == "csv":
-        return as_csv(rows)
+        return "\n".join([as_csv(rows), *_more_csv(also)])
     from logitpipe.tables.thresholds import threshold_tables
 
-    tables = [*_tables(rows, summary, metrics), *threshold_tables(rows), *(also.tables() if also else [])]
+    more = also.tables(rows, summary) if also else []
+    # Of a store without anomalies there is nothing to say here, and the other tables do.
+    shown = [row for row in rows if row.auprc is not None] if more else rows
+    tables = [*(_tables(shown, summary, metrics) if shown else []), *threshold_tables(shown), *more]
     return "\n\n".join(map(TABLE_FORMATS[name], tables)) + "\n"
 
 
@@ -89,6 +93,12 @@ def as_csv(rows: "Sequence[Row]") -> str:
     from logitpipe.results import plain_rows
 
     return plain_rows.as_csv(rows)
+
+
+def _more_csv(also: "Also | None") -> list[str]:
+    from logitpipe.results.benchmarks import records_as_csv
+
+    return [records_as_csv(records) for records in also.records().values()] if also else []
 
 
 def as_json(rows: "Sequence[Row]", benchmarks: "Records") -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from logitpipe.cache import PipeError, Schema
-from logitpipe.stages.classes import CITYSCAPES, CLASS_LISTS
+from logitpipe.stages.classes import CLASS_LISTS, COCO_TO_CITYSCAPES, MACRO_CLASSES
 
 NO_CLASS = 255
 """Label of a pixel that is not counted."""
@@ -57,34 +57,6 @@ class LabelSpace:
         return table
 
 
-COCO_TO_CITYSCAPES: dict[str, str] = {
-    **{name: name for name in ("person", "bicycle", "car", "motorcycle", "bus", "train", "truck", "traffic light")},
-    "stop sign": "traffic sign",
-    "road": "road",
-    "pavement-merged": "sidewalk",
-    "building-other-merged": "building",
-    "house": "building",
-    **{f"wall-{of}": "wall" for of in ("brick", "stone", "tile", "wood", "other-merged")},
-    "fence-merged": "fence",
-    "tree-merged": "vegetation",
-    "grass-merged": "terrain",
-    "dirt-merged": "terrain",
-    "sky-other-merged": "sky",
-}
-"""COCO panoptic's classes as Cityscapes has them; it knows no pole and no rider, and of traffic signs one."""
-
-MACRO_CLASSES: dict[str, tuple[str, ...]] = {
-    "flat": ("road", "sidewalk"),
-    "construction": ("building", "wall", "fence"),
-    "object": ("pole", "traffic light", "traffic sign"),
-    "nature": ("vegetation", "terrain"),
-    "sky": ("sky",),
-    "human": ("person", "rider"),
-    "vehicle": ("car", "truck", "bus", "train", "motorcycle", "bicycle"),
-}
-"""Cityscapes' categories (Cordts et al. 2016, table 1)."""
-
-
 def _space(name: str, classes: Iterable[str], groups: Mapping[str, str]) -> LabelSpace:
     """Return a space of classes from Cityscapes' names for what goes into each; COCO's names follow."""
     order = tuple(classes)
@@ -102,12 +74,6 @@ LABEL_SPACES: dict[str, LabelSpace] = {
     "common": _space("common", _COMMON, {name: name for name in _COMMON}),
 }
 """Cityscapes' 19 classes, their 7 categories, and the 17 that COCO has too. Any store has a space "own" as well."""
-
-CLASS_CODES: dict[str, dict[str, int]] = {
-    "train-ids": {name: code for code, name in enumerate(_NAMES)},
-    "label-ids": {each.name: each.code for each in CITYSCAPES},
-}
-"""How masks of Cityscapes name its classes."""
 
 
 def label_space(name: str, schema: Schema) -> LabelSpace:

@@ -1,13 +1,29 @@
 """`pipe score --also`: the benchmarks' own figures in tables, JSON and files."""
 
 import csv
+import io
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import fails
+from pages import report
+from reference import upsample
+from scipy.special import softmax
+from stores import LABEL_SIZE, fill, make_schema
 
+from logitpipe.cache import open_store
 from logitpipe.cli import cli
+from logitpipe.results.benchmarks import (
+    closed_set_record,
+    component_record,
+    joined,
+    open_set_record,
+    read_benchmarks,
+)
+from logitpipe.stages.classes import CLASS_CODES, COCO, COCO_TO_CITYSCAPES, MACRO_CLASSES
 from logitpipe.stages.score.figures.components import PER_CENT
 
 CODES = "road=0,car=1,sky=2"
@@ -64,6 +80,109 @@ def test_json_is_one_object(mask_store):
     assert (row["label_space"], row["temperature"], row["pixels"]) == ("own", 1, document["results"][0]["pixels"])
 
 
+@pytest.mark.slow
+def test_csv_has_a_part_for_each_family(pixel_store):
+    """Behind an empty line, with names of its own; the first part is what stands there without them."""
+    flags = ("--also", "components,open-set", "--format", "csv")
+    first, components, open_set = score(pixel_store, *flags).stdout.split("\n\n")
+    assert f"{first}\n" == score(pixel_store, "--format", "csv").stdout
+    assert len(list(csv.DictReader(io.StringIO(components)))) == 2 * 6
+    assert {row["rule"] for row in csv.DictReader(io.StringIO(open_set))} == {"tpr95", "fpr5", "best-f1"}
+
+
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory):
+    """A store of a network that knows COCO's classes, over masks with Cityscapes' train ids."""
+    schema = replace(
+        make_schema("pixel", version=2),
+        classes=(*COCO, "void"),
+        logits_shape=(len(COCO) + 1, 8, 12),
+        void_class=len(COCO),
+        label_codes="normal=0-18,anomaly=19,void=255",
+        closed_set_codes=CLASS_CODES["train-ids"],
+    )
+    return fill(tmp_path_factory.mktemp("coco") / "coco.zarr", schema, codes=(*range(20), 255))
+
+
+def expected_accuracy(store, members: dict[str, int], groups: int) -> tuple[int, float]:
+    """Pixels that count, and the share whose class is the most likely; `members` are of both classes and codes."""
+    table = np.full(256, 255)
+    for name, code in CLASS_CODES["train-ids"].items():
+        table[code] = members.get(name, 255)
+    hits = pixels = 0
+    channels = [k for k, name in enumerate(COCO) if name in members]
+    for image in store.completed():
+        p = softmax(upsample(store.read("logits", image).astype(np.float64)[channels], LABEL_SIZE), axis=0)
+        of_class = np.zeros((groups, *LABEL_SIZE))
+        for plane, k in zip(p, channels, strict=True):
+            of_class[members[COCO[k]]] += plane
+        truth = table[store.labels(image)]
+        hits, pixels = hits + ((of_class.argmax(0) == truth) & (truth != 255)).sum(), pixels + (truth != 255).sum()
+    return pixels, hits / pixels
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", ["cityscapes", "macro", "common", "own"])
+def test_label_spaces_from_the_command_line(coco, space):
+    """COCO's network on Cityscapes' masks: what both have, in 19, in 7, in 17; `own` knows few codes."""
+    cityscapes = list(CLASS_CODES["train-ids"])
+    spaces = {
+        "cityscapes": [[name] for name in cityscapes],
+        "macro": list(MACRO_CLASSES.values()),
+        "common": [[name] for name in cityscapes if name in COCO_TO_CITYSCAPES.values()],
+        "own": [[name] for name in COCO],
+    }
+    ours = {name: k for k, names in enumerate(spaces[space]) for name in names}
+    theirs = {name: ours[other] for name, other in COCO_TO_CITYSCAPES.items() if other in ours}
+    (row,) = json.loads(score(coco, "--also", "closed-set", "--label-space", space, "--json").stdout)["closed_set"]
+    expected = expected_accuracy(open_store(coco), ours if space == "own" else ours | theirs, len(spaces[space]))
+    assert (row["pixels"], row["accuracy"]) == expected
+    assert sum(name.startswith("iou_") for name in row) == len(spaces[space])
+    assert sum(row[f"bin{i}_pixels"] for i in range(1, 16)) == row["pixels"]
+
+
+@pytest.mark.slow
+def test_what_is_written_is_read_and_reported(coco, pixel_store, tmp_path):
+    """All families in files, read back as they were, and on the page; one line tells of a store without classes."""
+    out, words = tmp_path / "out", ("--methods", "msp", "--also", "components,closed-set,open-set")
+    stores = (str(coco), str(pixel_store))
+    result = CliRunner().invoke(
+        cli, ["score", *stores, *words, "--label-space", "common", "--temperatures", "0.5,1,2", "--out", str(out)]
+    )
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.count("closed-set figures are left out") == 1
+    found = read_benchmarks(out)
+    for family, record in (
+        ("components", component_record),
+        ("closed_set", closed_set_record),
+        ("open_set", open_set_record),
+    ):
+        written = json.loads((out / f"{family}.json").read_text())[family]
+        assert [record(row) for row in getattr(found, family)] == written
+    assert joined([found, found]) == found
+    page = report(out)
+    text = " ".join(" ".join(page.texts).split())
+    for words in (
+        "Components: Tiny",
+        "Closed set: Tiny",
+        "IoU of each class",
+        "Open set: Tiny",
+        "Reliability of enet",
+    ):
+        assert words in text
+    assert "#benchmarks" in {attributes.get("href") for tag, attributes in page.elements if tag == "a"}
+
+
+@pytest.mark.parametrize("text", ['{"components": [{"siou": 7.5}]}', '{"components": [{}]}', "[]"])
+def test_damaged_files_of_benchmarks_are_named(pixel_store, tmp_path, text):
+    out = tmp_path / "out"
+    assert score(pixel_store, "--out", out, "--resolve", "none").exit_code == 0
+    (out / "components.json").write_text(text)
+    result = CliRunner().invoke(cli, ["report", str(out)])
+    assert result.exit_code == 1
+    assert f"{out}: these are not the results of one run" in result.stderr
+
+
 def test_what_is_not_asked_for_any_more_is_removed(pixel_store, tmp_path):
     """Files of replaced results would be of other rows."""
     out = tmp_path / "out"
@@ -85,7 +204,6 @@ def test_a_store_without_classes_says_so_in_one_line(pixel_store):
     ("flags", "message"),
     [
         (("--also", "panoptic"), "'panoptic' is none of components, closed-set, open-set"),
-        (("--also", "components", "--format", "csv"), "--format csv prints one table"),
         (
             ("--also", "closed-set", "--class-codes", "road"),
             "train-ids, label-ids or road=0,sidewalk=1,... is expected",

@@ -18,7 +18,7 @@ from logitpipe.cache import open_store
 from logitpipe.cli import cli
 from logitpipe.commands.demo import NETWORKS, NOTE, demo_commands
 from logitpipe.demo import dataset
-from logitpipe.demo.dataset import COUNT, WEIGHTS
+from logitpipe.demo.dataset import CLOSED, COUNT, WEIGHTS
 from logitpipe.demo.scenes.scene import draw_scene
 from logitpipe.stages.score.methods import METHODS
 
@@ -26,7 +26,7 @@ TEMPERATURES = 20
 LEAST_MEAN_IOU = {"erfnet": 0.6, "eomt": 0.5}
 AUPRC_OVER_SHARE = 5
 LARGEST_WEIGHTS = 12e6
-DATED = ("results/settings.json", "results/report.html")
+DATED = ("results/settings.json", "results-classes/settings.json", "results/report.html")
 
 
 def call(out: Path) -> Result:
@@ -49,6 +49,7 @@ def rows(finished) -> list[dict]:
 @pytest.fixture
 def two_scenes(monkeypatch):
     monkeypatch.setattr(dataset, "COUNT", 2)
+    monkeypatch.setattr(dataset, "CLOSED_COUNT", 1)
 
 
 @pytest.mark.slow
@@ -126,6 +127,23 @@ def test_the_networks_know_the_classes(finished, network, kind):
     iou = hits / (counts.sum(0) + counts.sum(1) - hits)
     print(f"{network}: mean IoU {iou.mean():.4f}")
     assert iou.mean() >= LEAST_MEAN_IOU[network]
+
+
+@pytest.mark.slow
+def test_the_closed_set_is_shown(finished):
+    """19 classes on scenes without anomalies; the fitted temperature beside the one that the test would choose."""
+    out, result = finished
+    rows = json.loads((out / "results-classes" / "closed_set.json").read_text())["closed_set"]
+    assert {(row["network"], row["dataset"]) for row in rows} == {(net, name) for net in NETWORKS for name in CLOSED}
+    for row in rows:
+        if row["temperature"] == 1:
+            assert sum(name.startswith("iou_") for name in row) == 19
+            assert row["miou"] >= LEAST_MEAN_IOU[row["network"]]
+    table = result.stdout.partition("Fitted temperatures: ")[2]
+    assert [line.split()[:3] for line in table.splitlines() if "NLL" in line][:4] == [
+        [net, *names] for net in NETWORKS for names in (CLOSED, CLOSED[::-1])
+    ]
+    assert 'id="benchmarks"' in (out / "results" / "report.html").read_text()
 
 
 @pytest.mark.slow

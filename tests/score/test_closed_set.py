@@ -7,11 +7,9 @@ from scipy.special import expit, log_softmax, softmax
 from scoring import describe, random_values, write_store
 
 from logitpipe.cache import PipeError
-from logitpipe.stages.classes import COCO
+from logitpipe.stages.classes import CLASS_CODES, COCO, COCO_TO_CITYSCAPES
 from logitpipe.stages.score.kernels.classes import BINS
 from logitpipe.stages.score.label_spaces import (
-    CLASS_CODES,
-    COCO_TO_CITYSCAPES,
     LABEL_SPACES,
     NO_CLASS,
     LabelSpace,

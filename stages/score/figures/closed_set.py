@@ -1,10 +1,25 @@
 """From counts of classes to closed-set figures: IoU, accuracy, NLL, Brier score and calibration error."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from logitpipe.stages.score.kernels.classes import CONFIDENCE, HITS, MEMBERS, UNIT
+
+
+class ReliabilityBin(NamedTuple):
+    """One bin of confidence: how sure a network is there, and how often it is right.
+
+    Parameters
+    ----------
+    pixels : that it holds
+    confidence, accuracy : mean confidence and share of hits; None where it holds no pixel
+    """
+
+    pixels: int
+    confidence: float | None
+    accuracy: float | None
 
 
 @dataclass(frozen=True)
@@ -21,6 +36,7 @@ class ClosedSetFigures:
         share of hits from the mean confidence, weighted by pixels
     iou : of each class; None for one that does not occur
     pixels : how many count
+    reliability : the bins that `ece` is computed from, by rising confidence
     """
 
     miou: float | None
@@ -30,6 +46,7 @@ class ClosedSetFigures:
     ece: float | None
     iou: tuple[float | None, ...]
     pixels: int
+    reliability: tuple[ReliabilityBin, ...]
 
 
 def class_ious(confusion: np.ndarray) -> tuple[float | None, ...]:
@@ -59,6 +76,17 @@ def calibration_error(bins: np.ndarray) -> float | None:
     return float(np.abs(bins[:, HITS] - bins[:, CONFIDENCE] * UNIT).sum() / pixels)
 
 
+def reliability(bins: np.ndarray) -> tuple[ReliabilityBin, ...]:
+    """Return the bins as a reliability diagram shows them; the parameter is as for `calibration_error`."""
+    found = []
+    for each in bins:
+        hits, pixels, confidence = int(each[HITS]), int(each[MEMBERS]), float(each[CONFIDENCE]) * UNIT
+        found.append(
+            ReliabilityBin(pixels, confidence / pixels, hits / pixels) if pixels else ReliabilityBin(0, None, None)
+        )
+    return tuple(found)
+
+
 def closed_set_figures(confusion: np.ndarray, nll: float, brier: float, bins: np.ndarray) -> ClosedSetFigures:
     """Return the figures of one temperature.
 
@@ -70,8 +98,15 @@ def closed_set_figures(confusion: np.ndarray, nll: float, brier: float, bins: np
     """
     pixels, ious = int(confusion.sum()), class_ious(confusion)
     if not pixels:
-        return ClosedSetFigures(None, None, None, None, None, ious, 0)
+        return ClosedSetFigures(None, None, None, None, None, ious, 0, reliability(bins))
     accuracy = int(np.trace(confusion)) / pixels
     return ClosedSetFigures(
-        mean_iou(ious), accuracy, nll / pixels, brier / pixels, calibration_error(bins), ious, pixels
+        mean_iou(ious),
+        accuracy,
+        nll / pixels,
+        brier / pixels,
+        calibration_error(bins),
+        ious,
+        pixels,
+        reliability(bins),
     )

@@ -1,6 +1,6 @@
 """Counts into rows of figures, one for each store, method and temperature."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,16 @@ from logitpipe.stages.score.figures.metrics import Figures
 from logitpipe.stages.score.plan import Plan
 
 
-@dataclass(frozen=True)
-class Row:
-    """The figures of one method at one temperature on one store, fractions from 0 to 1.
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What was scored, and how: the part of a row of any figures that tells it from others.
 
-    A figure that does not exist (no anomalous or no normal pixel) is None. `temperature` is None for a method
-    that temperature does not change. Thresholds, also those of `iou`, are in the unit that scores are pooled in: that
-    of the formula or, where the protocol brings scores to 0..1 in each image, that. `best_iou` is the best mean of
-    both classes' IoU.
-    `parameters` are those of the method, such as `gamma=0.1`; `map_temperature` divides the class map of a mask
-    network, `mask_temperature` its mask logits, and either is None for a method that has none.
+    Parameters
+    ----------
+    parameters : of the method, such as `gamma=0.1`
+    temperature : None for a method that temperature does not change
+    map_temperature, mask_temperature : divide the class map of a mask network and its mask logits; None for a method
+        that has none
     """
 
     store: str
@@ -29,7 +29,21 @@ class Row:
     dataset: str
     protocol: str
     method: str
+    parameters: str = ""
     temperature: float | None
+    map_temperature: float | None = None
+    mask_temperature: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Identity):
+    """The figures of one method at one temperature on one store, fractions from 0 to 1.
+
+    A figure that does not exist (no anomalous or no normal pixel) is None. Thresholds, also those of `iou`, are in
+    the unit that scores are pooled in: that of the formula or, where the protocol brings scores to 0..1 in each
+    image, that. `best_iou` is the best mean of both classes' IoU.
+    """
+
     auprc: float | None
     auprc_lower: float | None
     auprc_upper: float | None
@@ -49,29 +63,11 @@ class Row:
     images: int
     pixels: int
     positives: int
-    parameters: str = ""
-    map_temperature: float | None = None
-    mask_temperature: float | None = None
 
 
-IDENTITY = (
-    "store",
-    "network",
-    "kind",
-    "dataset",
-    "protocol",
-    "method",
-    "parameters",
-    "temperature",
-    "map_temperature",
-    "mask_temperature",
-)
-"""The fields of a row that say what was scored, and how."""
-
-
-def identity(row: Row) -> dict[str, Any]:
+def identity(row: Identity) -> dict[str, Any]:
     """Return what was scored, and how, for other figures of the same scores."""
-    return {name: getattr(row, name) for name in IDENTITY}
+    return {field.name: getattr(row, field.name) for field in fields(Identity)}
 
 
 BOUNDED = ("auprc", "fpr95", "auroc", "best_f1")

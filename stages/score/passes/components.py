@@ -7,7 +7,7 @@ import numpy as np
 
 from logitpipe.cache import Store
 from logitpipe.stages.score.figures.components import OBJECT_SIZES, ComponentFigures, sizes_of
-from logitpipe.stages.score.figures.rows import Row, identity
+from logitpipe.stages.score.figures.rows import Identity, Row, identity
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.passes.walk import Walk, walk
 from logitpipe.stages.score.plan import Plan
@@ -19,29 +19,18 @@ CURVE_BYTES = 256 << 20
 """Memory for the official curves of one walk, in bytes."""
 
 
-@dataclass(frozen=True)
-class ComponentRow:
+@dataclass(frozen=True, kw_only=True)
+class ComponentRow(Identity):
     """The component figures of one method at one temperature on one store, fractions from 0 to 1.
 
     Parameters
     ----------
-    store ... mask_temperature : as in `Row`
     rule : where the threshold comes from: "best-f1" of all scores of the store (a score that reaches it is
         anomalous), "official" (see `percentile_curve`), or "given"; a score above one of these two is anomalous
     threshold : in the unit that scores are pooled in; None is below all scores
     sizes : "all", or the objects that are looked at, a key of OBJECT_SIZES
     """
 
-    store: str
-    network: str
-    kind: str
-    dataset: str
-    protocol: str
-    method: str
-    parameters: str
-    temperature: float | None
-    map_temperature: float | None
-    mask_temperature: float | None
     rule: str
     threshold: float | None
     sizes: str

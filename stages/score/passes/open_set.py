@@ -7,7 +7,7 @@ import numpy as np
 
 from logitpipe.cache import Store
 from logitpipe.stages.score.figures.open_set import RULES, OpenSetFigures, OperatingPoints
-from logitpipe.stages.score.figures.rows import Row, identity
+from logitpipe.stages.score.figures.rows import Identity, Row, identity
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.counting import ANOMALY, NORMAL
 from logitpipe.stages.score.label_spaces import NO_CLASS, LabelSpace
@@ -18,13 +18,12 @@ from logitpipe.stages.score.plan import Pair, Plan
 from logitpipe.stages.score.statistics.open_set import OpenSet, Points
 
 
-@dataclass(frozen=True)
-class OpenSetRow:
+@dataclass(frozen=True, kw_only=True)
+class OpenSetRow(Identity):
     """The open-set figures of one method at one temperature and threshold on one store.
 
     Parameters
     ----------
-    store ... mask_temperature : as in `Row`
     tpr_at_5_fpr : TPR at the first FPR >= 0.05, whatever the threshold
     rule : one of RULES
     threshold : in the unit that scores are pooled in; a score that reaches it is unknown. None is below all scores
@@ -32,16 +31,6 @@ class OpenSetRow:
     figures : None where the masks name no classes
     """
 
-    store: str
-    network: str
-    kind: str
-    dataset: str
-    protocol: str
-    method: str
-    parameters: str
-    temperature: float | None
-    map_temperature: float | None
-    mask_temperature: float | None
     tpr_at_5_fpr: float
     rule: str
     threshold: float | None
