@@ -108,7 +108,7 @@ def joined(parts: Iterable[Benchmarks]) -> Benchmarks:
     )
 
 
-def read_benchmarks(folder: Path) -> Benchmarks:
+def read_rows(folder: Path) -> Benchmarks:
     """Read the families that a results folder has.
 
     Raises

@@ -13,7 +13,7 @@ import numpy as np
 
 from logitpipe.cache.errors import PipeError
 from logitpipe.results import arrays, version_1
-from logitpipe.results.benchmarks import read_benchmarks
+from logitpipe.results.benchmarks import read_rows
 from logitpipe.results.columns import FORMAT, from_record
 from logitpipe.results.series import Drawn, Results, Run, arranged
 from logitpipe.stages.score.figures.curves import BINS, POINTS, Sketch
@@ -87,7 +87,7 @@ def _read(folder: Path) -> tuple[Run, list[Drawn]]:
     for row, sketch in zip(rows, sketches, strict=True):
         _check_sketch(row, sketch)
     places = ((folder, i) for i in range(len(rows)))
-    run = Run(folder, record, from_document(record["protocol"]), read_benchmarks(folder))
+    run = Run(folder, record, from_document(record["protocol"]), read_rows(folder))
     return run, list(zip(rows, sketches, places, strict=True))
 
 

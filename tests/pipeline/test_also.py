@@ -21,7 +21,7 @@ from logitpipe.results.benchmarks import (
     component_record,
     joined,
     open_set_record,
-    read_benchmarks,
+    read_rows,
 )
 from logitpipe.stages.classes import CLASS_CODES, COCO, COCO_TO_CITYSCAPES, MACRO_CLASSES
 from logitpipe.stages.score.figures.components import PER_CENT
@@ -151,7 +151,7 @@ def test_what_is_written_is_read_and_reported(coco, pixel_store, tmp_path):
     )
     assert result.exit_code == 0, result.stderr
     assert result.stderr.count("closed-set figures are left out") == 1
-    found = read_benchmarks(out)
+    found = read_rows(out)
     for family, record in (
         ("components", component_record),
         ("closed_set", closed_set_record),
