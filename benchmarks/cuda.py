@@ -34,12 +34,13 @@ from logitpipe.stages.infer.data.datasets import DataSet
 from logitpipe.stages.infer.data.preprocess import prepare
 from logitpipe.stages.infer.describe import describe, software
 from logitpipe.stages.infer.device.device import background_threads, choose_device
+from logitpipe.stages.infer.forward import _to_device
 from logitpipe.stages.infer.model import TF32_CAPABILITY, Amp, Model, load_model
 from logitpipe.stages.infer.networks.enet import ENet
 from logitpipe.stages.infer.networks.eomt.network import EoMT
 from logitpipe.stages.infer.networks.erfnet import ERFNet
 from logitpipe.stages.infer.networks.seam import Source
-from logitpipe.stages.infer.run import _computed, _to_device, infer_images
+from logitpipe.stages.infer.run import _computed, infer_images
 from logitpipe.stages.memory import heaps_beside, keep_freed_memory
 from tests.golden_rule import BAR, golden_images, golden_weights
 

@@ -83,7 +83,7 @@ def plan_for(
 def all_ranks(plan: Plan, values: Values, size: tuple[int, int]) -> dict[int, np.ndarray]:
     """The ranks (H, W) of every pair of a plan, by its index."""
     kind = plan.schema.kind
-    maps = KINDS[kind].prepare(values).rank_maps(plan, range(len(plan.pairs)), size)
+    maps = KINDS[kind].prepare([values]).rank_maps(plan, range(len(plan.pairs)), size)
     return {pair: ranks.copy() for pair, ranks in maps}
 
 

@@ -20,7 +20,8 @@ from logitpipe.cache.format.schema import ArraySpec, Described, Kind, Precision,
 CHUNK_BYTES = 8 << 20
 """Decoded size that a chunk of logits should not exceed; twice that of version 1, as it compresses faster so."""
 
-SigmoidAt = Literal["masks", "window", "picture"]
+SigmoidAt = Literal["masks", "window", "picture"] | tuple[int, int]
+"""Where the sigmoid of mask logits is taken: at their own size; at that of a window; at the picture's; at (h, w)."""
 
 
 def chunk_rows(logits_shape: tuple[int, int, int], precision: Precision) -> int:
@@ -82,7 +83,7 @@ class Schema(Described):
     classes: tuple[str, ...]
     void_class: int | None
     outlier_class: int | None
-    sigmoid_at: SigmoidAt | tuple[int, int] | None
+    sigmoid_at: SigmoidAt | None
     preprocessing: Mapping[str, Any]
     precision: Precision
     windows: int
@@ -224,7 +225,7 @@ def _check_values(schema: Schema) -> None:
     if schema.limit is not None and schema.limit < 1:
         raise ValueError(f"limit {schema.limit}")
     if (schema.sigmoid_at is None) != (schema.kind == "pixel") or not (
-        schema.sigmoid_at in (None, *get_args(SigmoidAt)) or _is_size(schema.sigmoid_at, 2)
+        schema.sigmoid_at in (None, "masks", "window", "picture") or _is_size(schema.sigmoid_at, 2)
     ):
         raise ValueError(f"sigmoid at {schema.sigmoid_at!r} for a {schema.kind} network")
     if schema.chunk_hash != XXH3:

@@ -122,8 +122,9 @@ class Store:
             if not (0 < height <= most[0] and 0 < width <= most[1]):
                 fault = f"a mask of {height}x{width} does not fit the store's {most[0]}x{most[1]}"
                 raise self._damaged(image, fault, f"label_size/{CHUNKS}/{image}")
-            size, labels = self.schema.input_size, (height, width)
-            logits, preview = self.schema.logits_shape[1:], self.schema.preview_shape[:2]
+            logits, labels, preview = self.schema.logits_shape[1:], (height, width), self.schema.preview_shape[:2]
+            # The pixel networks of that version gave a logit for each pixel of their input.
+            size = logits if self.schema.kind == "pixel" else self.schema.input_size
             return Geometry(labels, size, size, logits, labels, preview, ((0, 0, *size),))
         # The kept sizes hold only while the record names the same chunks: an image that was replaced has other
         # ones.

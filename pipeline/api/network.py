@@ -23,6 +23,7 @@ def infer(
     dataset: str,
     data_root: str | PathLike[str],
     out: str | PathLike[str],
+    resize: str | None = None,
     input_size: tuple[int, int] | None = None,
     config: str | PathLike[str] | None = None,
     weights_key: str | None = None,
@@ -57,7 +58,9 @@ def infer(
     weights : checkpoint; None where the network brings its own
     dataset, data_root : name of the data set, and the folder that holds it (docs/data.md)
     out : the store: a path, or s3://BUCKET/...
-    input_size : height and width of the network's input; None: what its authors do
+    resize : how pictures come to the network's input, such as "windows:1024" or "short:512" (docs/networks.md); None:
+        what its authors do
+    input_size : height and width of the network's input, the same as `resize="HxW"`
     config, masked_attention, base_weights : of EoMT
     weights_key : which of several state dicts in the checkpoint
     classes, void_class, outlier_class : what the channels are
@@ -94,6 +97,8 @@ def infer(
         raise UsageError("one data set is expected, as one store comes of it", option="dataset")
     if overwrite and (repair or shard[1] > 1):
         raise UsageError("it would remove what other shards write, or what repair mends", option="overwrite")
+    if resize and input_size:
+        raise UsageError("it is another name for `resize`, which was given too", option="input_size")
     given = {
         "config": _path(config),
         "masked_attention": masked_attention,
@@ -103,7 +108,9 @@ def infer(
         "trust_model": trust_model,
     }
     own = {name: value for name, value in given.items() if value}
-    source = Source(network, _path(weights), input_size, weights_key, classes, void_class, outlier_class, own)
+    source = Source(
+        network, _path(weights), resize or input_size, weights_key, classes, void_class, outlier_class, own
+    )
     with torch_at_hand():
         from logitpipe.stages.infer.data.selection import Selection
     with followed(progress):

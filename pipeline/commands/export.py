@@ -24,6 +24,7 @@ from logitpipe.exports.formats import EXPORTS, SMIYC_NAMES, Format, Named, Range
 if TYPE_CHECKING:
     from logitpipe.stages.score.picture import Picture
     from logitpipe.stages.score.plan import Plan
+    from logitpipe.stages.score.protocols import Protocol
 
 SAFE = re.compile(r"\w[\w.+-]*( [\w.+-]+)*")
 """Names of files that no system reads as anything else: no separators, no leading dot, no spaces at the ends."""
@@ -102,18 +103,18 @@ def export(
 class EveryPixel:
     """Ground truth (see `ground_truth.Truth`) with label 0 everywhere: pictures without a mask are exported too."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, protocol: "Protocol") -> None:
+        self.store, self.protocol = store, protocol
 
     def labels(self, image: int) -> np.ndarray:
         """Return zeros, uint8 (H, W)."""
         return np.zeros(self.store.image(image).picture, np.uint8)
 
 
-def _pictures(store: Store, images: Sequence[int], what: str) -> "Iterator[Picture]":
+def _pictures(store: Store, plan: "Plan", images: Sequence[int], what: str) -> "Iterator[Picture]":
     from logitpipe.stages.score.picture import read_picture
 
-    truth = EveryPixel(store)
+    truth = EveryPixel(store, plan.protocol)
     with Progress(f"{what} {store.schema.network} on {store.schema.dataset}", len(images)) as progress:
         for image in images:
             if picture := read_picture(store, truth, image):
@@ -124,7 +125,7 @@ def _pictures(store: Store, images: Sequence[int], what: str) -> "Iterator[Pictu
 def _range(store: Store, plan: "Plan", images: Sequence[int]) -> Range:
     """Return the lowest and the highest score of all images."""
     low, high = np.inf, -np.inf
-    for picture in _pictures(store, images, "looking at"):
+    for picture in _pictures(store, plan, images, "looking at"):
         scores = picture.formula_map(plan, 0)
         low, high = min(low, float(scores.min())), max(high, float(scores.max()))
     return Range(low, high)
@@ -136,7 +137,7 @@ def _write(store: Store, plan: "Plan", form: Format, named: Sequence[Named], of:
 
     channels, groups = LABEL_SPACES["cityscapes"].channels(store.schema) if form.classes else (None, None)
     by_index = {each.index: each for each in named}
-    for picture in _pictures(store, list(by_index), "exporting"):
+    for picture in _pictures(store, plan, list(by_index), "exporting"):
         classes = None
         if channels is not None and groups is not None:
             classes = predicted_classes(picture, channels, groups, plan.temperatures[0])

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from logitpipe.cache.errors import UsageError
 from logitpipe.cache.files.places import Place
 from logitpipe.cache.format.schema import Precision
 from logitpipe.commands.completion import complete_datasets, complete_networks
 from logitpipe.console.options import STORE, max_pixels_option
 from logitpipe.console.settings import details
 from logitpipe.runs.inference import fill_stores
+from logitpipe.stages.infer.data.geometry import Resize
 from logitpipe.stages.infer.networks import NETWORKS, find_load
 from logitpipe.stages.infer.networks.seam import Source
 from logitpipe.stages.memory import heaps_beside, keep_freed_memory
@@ -29,6 +31,16 @@ def parse_size(_context: click.Context, _option: click.Parameter, text: str | No
     if not (match := re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text, re.ASCII)):
         raise click.BadParameter(f"expected HEIGHTxWIDTH, such as 512x1024, and found {text!r}")
     return int(match[1]), int(match[2])
+
+
+def parse_rule(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    """Refuse what is no rule of resizing."""
+    if text is not None:
+        try:
+            Resize.parse(text)
+        except UsageError as error:
+            raise click.BadParameter(str(error)) from error
+    return text
 
 
 def parse_shard(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int]:
@@ -108,7 +120,14 @@ def parse_values(_context: click.Context, _option: click.Parameter, texts: tuple
 @click.option(
     "--base-weights", type=click.Path(path_type=Path), help="Backbone to which an EoMT checkpoint is differences."
 )
-@click.option("--input-size", callback=parse_size, metavar="HxW", help="Input of the network, if not its default.")
+@click.option(
+    "--resize",
+    metavar="RULE",
+    callback=parse_rule,
+    help="How pictures come to the network's input: HxW, windows:N, short:N, long:N, pad:N, native, slide:HxW:SHxSW "
+    " [default: as its authors do]",
+)
+@click.option("--input-size", callback=parse_size, metavar="HxW", help="Another name for --resize HxW.")
 @click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]|mps", help="Where to compute."
 )
@@ -158,6 +177,7 @@ def infer(
     config: Path | None,
     masked_attention: str | None,
     base_weights: Path | None,
+    resize: str | None,
     input_size: tuple[int, int] | None,
     device: str,
     batch_size: int | None,
@@ -189,7 +209,9 @@ def infer(
         "trust_model": trust_model,
     }
     own = {name: value for name, value in given.items() if value}
-    source = Source(network, weights, input_size, weights_key, classes, void_class, outlier_class, own)
+    if resize and input_size:
+        raise click.UsageError("--input-size is another name for --resize HxW; give only one of them")
+    source = Source(network, weights, resize or input_size, weights_key, classes, void_class, outlier_class, own)
     _refuse_overwrite(overwrite, shard, repair)
     from logitpipe.stages.infer.data.selection import Selection
 

@@ -13,8 +13,11 @@ ADVICE: Mapping[str, str] = {
     "leave-out": "leave it out",
     "declare-classes": "name the channels with --classes cityscapes|coco|FILE, and say with --void-class and "
     "--outlier-class (first, last, NAME or none) which of them are no classes",
-    "give-input-size": "give --input-size HxW",
-    "give-size-eomt": "give --input-size HxW, or the training's yaml or the network's config.json with --config",
+    "give-input-size": "give --resize HxW, or another rule",
+    "fixed-size": "give --resize HxW, windows:N or pad:N",
+    "same-sizes": "leave the files as they are, choose another --out, or start anew with --overwrite",
+    "sigmoid-at": "score with --set sigmoid-at=masks",
+    "give-size-eomt": "give --resize windows:N or HxW, or with --config the training's yaml or config.json",
     "base-weights": "give the backbone's own weights, of the same architecture, with --base-weights",
     "give-masked-attention": "give the training's yaml, or the network's config.json, with --config, and "
     "--masked-attention on or off",
@@ -60,10 +63,10 @@ ADVICE: Mapping[str, str] = {
     "go-on-kept": "the same command, without --overwrite, goes on where it stopped",
     "label-codes": "say what they mean with --label-codes normal=...,anomaly=...,void=...",
     "make-room": "make room, or choose another --out; then {then}",
-    "other-input-size": "change --input-size",
+    "other-input-size": "change --resize",
     "set-right": "set that right, or choose another --out; then {then}",
     "smaller-batch": "choose a smaller --batch-size",
-    "smaller-pictures": "choose a smaller --input-size, or take the largest pictures out",
+    "smaller-pictures": "choose a smaller --resize, or take the largest pictures out",
     "state-img-size": "state the training's img_size, [H, W], in the file that --config names",
     "store-float32": "use --precision float32, with another --out or --overwrite",
     "list-layouts": "`pipe list layouts` draws them; name one with --layout",
@@ -91,7 +94,7 @@ DAMAGED_ADVICE = "`pipe verify` tells all damage, and the same `pipe infer` with
 """What follows damage that a command other than `pipe infer` came upon."""
 
 LESS_MEMORY: Mapping[str, str] = {
-    "infer": "a smaller --batch-size or --input-size needs less",
+    "infer": "a smaller --batch-size or --resize needs less",
     "score": "fewer --workers need less",
 }
 """Command -> what makes it need less memory."""

@@ -157,14 +157,14 @@ def _open_writers(
         schema, earlier = describe(model, dataset, precision), describe_earlier(model, dataset, precision)
         if repair:  # metadata that is gone can be written anew if all of it is known
             software = with_change(schema, model, dataset).software
-            schema, earlier = replace(schema, software=software), replace(earlier, software=software)
+            schema, earlier = replace(schema, software=software), earlier and replace(earlier, software=software)
             writers.append(open_mended(path, schema, earlier))
         else:
             writers.append(_open_writer(path, schema, overwrite, earlier))
     return writers
 
 
-def _open_writer(path: Place, schema: Schema, overwrite: bool, earlier: version1.Schema) -> StoreWriter:
+def _open_writer(path: Place, schema: Schema, overwrite: bool, earlier: version1.Schema | None) -> StoreWriter:
     try:
         return StoreWriter(path, schema, overwrite, lambda: warn_unlocked(path), earlier)
     except IntegrityError as error:

@@ -15,7 +15,7 @@ from logitpipe.stores.checking import check_images, damage_line
 from logitpipe.stores.room import warn_unlocked
 
 
-def open_mended(path: Place, schema: Schema, earlier: version1.Schema) -> StoreWriter:
+def open_mended(path: Place, schema: Schema, earlier: version1.Schema | None) -> StoreWriter:
     """Open a store for writing after its damaged metadata was written anew, where that can be.
 
     Raises
@@ -31,7 +31,7 @@ def open_mended(path: Place, schema: Schema, earlier: version1.Schema) -> StoreW
     if not isinstance(path, Path):
         raise UsageError(f"--repair mends stores in folders, and {path} is a URL; copy the store, and mend the copy")
     try:
-        _tell(path, mend_group(path, schema, earlier))
+        _tell(path, mend_group(path, schema, *([earlier] if earlier else [])))
         writer = StoreWriter(path, schema, on_unlocked=lambda: warn_unlocked(path), earlier=earlier)
         _tell(path, mend_arrays(path) if writer.store else [])
     except OSError as error:

@@ -10,8 +10,8 @@ from logitpipe.cache.format.schema import AMP_CHANGE
 from logitpipe.stages.infer.data.datasets import DataSet
 from logitpipe.stages.infer.data.preprocess import prepare
 from logitpipe.stages.infer.device.transfer import Transfer
+from logitpipe.stages.infer.forward import launch
 from logitpipe.stages.infer.model import Model
-from logitpipe.stages.infer.run import launch
 
 
 def with_change(schema: Schema, model: Model, dataset: DataSet) -> Schema:
@@ -27,10 +27,10 @@ def with_change(schema: Schema, model: Model, dataset: DataSet) -> Schema:
     if model.amp == "none":
         return schema
     sample = dataset.samples[0]
-    pixels = prepare(sample, model.input_size).pixels
+    prepared = prepare(sample, model.resize)
     # In float32 both, so that the rounding to the store's precision is not counted as autocast's.
     exact, rounded = (
-        launch(each, Transfer(model.device), [pixels], "float32", [sample.name])()
+        launch(each, Transfer(model.device), [prepared], "float32", [sample.name])[0]()
         for each in (replace(model, amp="none"), model)
     )
     change = f"{_change(exact, rounded)} of {sample.name!r}"
@@ -41,6 +41,6 @@ def _change(exact: Mapping[str, np.ndarray], rounded: Mapping[str, np.ndarray]) 
     """Say how far the logits of one picture are apart, by array, and where the argmax of its classes is another."""
     apart = {array: np.abs(exact[array] - rounded[array]) for array in exact}
     words = [f"{array} by up to {d.max():.3g} and {d.mean():.3g} on average" for array, d in apart.items()]
-    array, axis, what = ("logits", 1, "pixels") if "logits" in exact else ("class_logits", 2, "queries")
+    array, axis, what = ("logits", 0, "pixels") if "logits" in exact else ("class_logits", -1, "queries")
     changed = (exact[array].argmax(axis) != rounded[array].argmax(axis)).mean()
     return f"{', '.join(words)}, and the argmax in {100 * changed:.3g} % of the {what}"

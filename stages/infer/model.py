@@ -6,12 +6,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from logitpipe.cache.errors import PipeError, UsageError
+from logitpipe.cache.errors import PipeError
+from logitpipe.cache.format.geometry import Size
 from logitpipe.cache.format.schema import Kind
+from logitpipe.stages.infer.data.geometry import Resize
 from logitpipe.stages.infer.device.device import allow_tf32
 from logitpipe.stages.infer.networks import find_load
-from logitpipe.stages.infer.networks.base import SegmentationNetwork, check_input_size
-from logitpipe.stages.infer.networks.seam import Network, Source, fixed_size
+from logitpipe.stages.infer.networks.base import SegmentationNetwork
+from logitpipe.stages.infer.networks.seam import Network, Source
 
 OUTPUTS: dict[Kind, tuple[str, ...]] = {"pixel": ("logits",), "mask": ("mask_logits", "class_logits")}
 """What the networks of each kind give, in this order, as the store's arrays are called."""
@@ -31,13 +33,13 @@ class Model:
     Parameters
     ----------
     network : its module, in evaluation mode and on `device`, and what is known of it
-    input_size : height and width of its input
+    resize : how pictures come to its input
     device : where it runs
     amp : how it computes
     """
 
     network: Network
-    input_size: tuple[int, int]
+    resize: Resize
     device: torch.device
     amp: Amp = "none"
 
@@ -56,6 +58,22 @@ class Model:
         """The network itself."""
         return self.network.module
 
+    @property
+    def input_size(self) -> Size:
+        """Height and width of its input, or of a window of it; where that depends on the picture, one that may be."""
+        return self.resize.probe_size
+
+    @property
+    def merges_windows(self) -> bool:
+        """Whether the logits of a picture's windows become one: those of pixels do, those of queries cannot."""
+        return self.kind == "pixel" and self.resize.is_windowed
+
+    @property
+    def padding_colour(self) -> tuple[float, float, float]:
+        """What pictures are padded with, in 0..1: the mean colour, or black in squares, as EoMT's authors have it."""
+        r, g, b = (mean / self.network.preprocessing.range for mean in self.network.preprocessing.mean)
+        return (0.0, 0.0, 0.0) if self.resize.base == "pad" else (r, g, b)
+
     def logits(self, images: Tensor) -> dict[str, Tensor]:
         """Run the network on images [B, 3, H, W]; its outputs by the names of the store's arrays.
 
@@ -67,7 +85,8 @@ class Model:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp == "bf16"):
             outputs = self.module(images)
         named = dict(zip(OUTPUTS[self.kind], [outputs] if self.kind == "pixel" else outputs, strict=True))
-        for array, shape in self.output_shapes().items():
+        height, width = images.shape[2:]
+        for array, shape in self.output_shapes((height, width)).items():
             # The store's arrays were laid out from `output_shapes`; a network may say one thing and do another.
             if named[array].shape != (len(images), *shape):
                 raise PipeError(
@@ -76,9 +95,9 @@ class Model:
                 )
         return named
 
-    def output_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of one image's outputs by array."""
-        return dict(zip(OUTPUTS[self.kind], self.module.output_shapes(self.input_size), strict=True))
+    def output_shapes(self, input_size: Size) -> dict[str, tuple[int, ...]]:
+        """Shapes of one image's outputs by array, for an input of (H, W) pixels."""
+        return dict(zip(OUTPUTS[self.kind], self.module.output_shapes(input_size), strict=True))
 
 
 def load_model(source: Source, device: torch.device, amp: Amp = "none") -> Model:
@@ -99,13 +118,7 @@ def load_model(source: Source, device: torch.device, amp: Amp = "none") -> Model
     if amp == "tf32" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < TF32_CAPABILITY):
         raise PipeError(f"TF32 is computed by CUDA devices from Ampere on, and {device} is none", "amp-device")
     network = find_load(source.name)(source)
-    size = source.input_size or fixed_size(network.resize)
-    if size is None:
-        raise UsageError(
-            f"pictures come to {source.name} resized by the rule {network.resize}, and no size was given",
-            "give-input-size",
-        )
-    check_input_size(size, network.multiple)
+    resize = source.rule(network.resize, network.multiple)
     # Convolutions are faster with the channels innermost, which is also how pictures arrive.
     network.module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Model(network, size, device, amp)
+    return Model(network, resize, device, amp)

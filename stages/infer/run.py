@@ -5,18 +5,16 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from logitpipe.cache.errors import PipeError
 from logitpipe.cache.format.geometry import Geometry
 from logitpipe.cache.writing.commit import StoreWriter
 from logitpipe.stages.infer.data.datasets import DataSet
+from logitpipe.stages.infer.data.geometry import Frame
 from logitpipe.stages.infer.data.preprocess import Prepared, prepare
 from logitpipe.stages.infer.device.device import background_threads, queue_depth, side_by_side
-from logitpipe.stages.infer.device.failures import device_errors
-from logitpipe.stages.infer.device.planes import all_finite, planes
 from logitpipe.stages.infer.device.transfer import Transfer
+from logitpipe.stages.infer.forward import Arriving, launch
 from logitpipe.stages.infer.model import Model
 from logitpipe.stages.infer.resume import require_committed, unwritable
 from logitpipe.stages.streams import ahead, batched, behind, thread_pool
@@ -64,13 +62,20 @@ def infer_images(
     schema, threads = writer.schema, background_threads(model.device)
 
     def decoded(image: int) -> tuple[int, Prepared]:
-        return image, prepare(dataset.samples[image], schema.input_size, dataset.mask_rules)
+        return image, prepare(dataset.samples[image], model.resize, dataset.mask_rules)
 
     def commit(computed: Computed) -> None:
         try:
             writer.commit(computed.image, computed.values, computed.sources, computed.geometry)
         except OSError as error:
             raise unwritable(writer, computed.image, images, error) from error
+        except ValueError as error:
+            # Sizes were foreseen from the headers of the pictures and from what the network gave at the largest.
+            raise PipeError(
+                f"{writer.path}: image {schema.images[computed.image]!r} does not fit the store ({error}): the "
+                f"picture or the outputs of {model.name} have other sizes than when the run began",
+                "same-sizes",
+            ) from error
 
     depth = queue_depth(model.device, batch_size, schema.image_bytes())
     with (
@@ -99,21 +104,20 @@ def _computed(
 ) -> Iterator[Computed]:
     transfer = Transfer(model.device)
 
-    def launched(batch: Sequence[tuple[int, Prepared]]) -> tuple[Sequence[tuple[int, Prepared]], Arriving]:
+    def launched(batch: Sequence[tuple[int, Prepared]]) -> tuple[Sequence[tuple[int, Prepared]], list[Arriving]]:
         names = [writer.schema.images[image] for image, _ in batch]
-        return batch, launch(model, transfer, [sample.pixels for _, sample in batch], writer.schema.precision, names)
+        return batch, launch(model, transfer, [sample for _, sample in batch], writer.schema.precision, names)
 
-    for batch, logits_of in behind(ahead(networks, launched, batches, passes), transfer.batches_behind):
+    for batch, arriving in behind(ahead(networks, launched, batches, passes), transfer.batches_behind):
         # `behind` drew the next batch before this one's copies are waited for: on CUDA the device computes
         # meanwhile.
-        logits = logits_of()
-        for position, (image, sample) in enumerate(batch):
-            own = {name: values[position] for name, values in logits.items()}
+        for (image, sample), logits_of in zip(batch, arriving, strict=True):
+            logits = logits_of()
             yield Computed(
                 image,
-                own | {"labels": sample.labels, "preview": sample.preview},
+                logits | {"labels": sample.labels, "preview": sample.preview},
                 sample.sources,
-                _geometry(model, sample, own),
+                _geometry(model, sample, logits),
             )
 
 
@@ -121,92 +125,15 @@ def _geometry(model: Model, sample: Prepared, logits: Mapping[str, np.ndarray]) 
     height, width = logits["mask_logits" if model.kind == "mask" else "logits"].shape[-2:]
     rows, columns = sample.labels.shape
     preview_height, preview_width, _ = sample.preview.shape
-    return Geometry.squashed(
+    frame = sample.frame
+    if model.merges_windows:  # the logits are those of the resized picture now
+        frame = Frame(frame.resized, frame.resized, ((0, 0, *frame.resized),))
+    return Geometry(
         picture=sample.size,
-        padded=model.input_size,
+        resized=frame.resized,
+        padded=frame.padded,
         logits=(height, width),
         labels=(rows, columns),
         preview=(preview_height, preview_width),
-    )
-
-
-Arriving = Callable[[], dict[str, np.ndarray]]
-"""Waits for the logits of a batch and returns them by array name, as the store wants them."""
-
-
-@torch.inference_mode()
-def launch(
-    model: Model, transfer: Transfer, pixels: Sequence[np.ndarray], precision: str, names: Sequence[str]
-) -> Arriving:
-    """Run one batch, and begin to copy its logits to the host.
-
-    Parameters
-    ----------
-    model : the network
-    transfer : from its device
-    pixels : B pictures, uint8 (H, W, 3)
-    precision : dtype of the logits on disk; class logits of mask networks stay float32
-    names : of the pictures, for errors
-
-    Raises
-    ------
-    PipeError
-        The device has too little memory or fails; also from what is returned, as a device says late what it failed
-        in: or a logit is NaN or infinite, or becomes so in `precision`.
-    """
-    # All of it: the conversion, the reordering and the page-locked memory can be what no room is left for.
-    with device_errors(model.device, names):
-        outputs = model.logits(_to_device(pixels, model.device))
-        arriving = {name: _begin(transfer, name, output, precision, names) for name, output in outputs.items()}
-
-    def arrived() -> dict[str, np.ndarray]:
-        with device_errors(model.device, names):
-            return {name: arrive() for name, arrive in arriving.items()}
-
-    return arrived
-
-
-def _to_device(pixels: Sequence[np.ndarray], device: torch.device) -> Tensor:
-    """B pictures, uint8 (H, W, 3) -> float32 [B, 3, H, W] in 0..1, channels innermost.
-
-    They travel as bytes, a quarter of the size.
-    """
-    batch = torch.from_numpy(np.stack(pixels))
-    if device.type == "cuda":
-        # A copy from pageable memory is never asynchronous on CUDA, whatever `non_blocking` says.
-        batch = batch.pin_memory()
-    # Elsewhere an asynchronous copy would read `batch` after it is gone: on MPS that gives wrong logits, silently.
-    return batch.to(device, non_blocking=device.type == "cuda").permute(0, 3, 1, 2).float().div_(255)
-
-
-def _begin(
-    transfer: Transfer, array: str, output: Tensor, precision: str, names: Sequence[str]
-) -> Callable[[], np.ndarray]:
-    # Class logits are few, so half precision would save little.
-    dtype = torch.float32 if array == "class_logits" else getattr(torch, precision)
-    converted = planes(output.to(dtype))
-    # After the conversion: a logit beyond 65504 becomes infinite only in float16.
-    finite, values = transfer.begin(all_finite(converted)), transfer.begin(converted)
-
-    def arrive() -> np.ndarray:
-        for name, logits, good in zip(names, output, finite().tolist(), strict=True):
-            if not good:
-                raise _not_finite(name, logits)
-        return values().numpy()
-
-    return arrive
-
-
-def _not_finite(name: str, logits: Tensor) -> PipeError:
-    # On the network's own output: this tells a network that gives NaN from one whose logits do not fit float16.
-    broken = int((~logits.isfinite()).sum())
-    if broken:
-        return PipeError(
-            f"image {name!r}: {broken} of {logits.numel()} logits are NaN or infinite, so the network and its "
-            "weights do not belong together, or the weights are damaged; the image was not stored"
-        )
-    return PipeError(
-        f"image {name!r}: a logit of magnitude {logits.abs().max().item():g} does not fit float16, which ends at "
-        "65504; the image was not stored",
-        "store-float32",
+        windows=frame.windows,
     )

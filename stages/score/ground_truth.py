@@ -15,9 +15,10 @@ KEPT_OF_THINNED = 10
 
 
 class Truth(TypingProtocol):
-    """Source of the labels of a store's images."""
+    """Source of the labels of a store's images, under a protocol."""
 
     store: Store
+    protocol: Protocol
 
     def labels(self, image: int) -> np.ndarray | None:
         """Return uint8 (H, W) labels at the evaluation size, or None for an image that is not scored."""
@@ -56,7 +57,7 @@ class GroundTruth:
             return None
         # Before anomalies are looked for: a small one may vanish at the size of the network.
         if schema.kind == "pixel" and self.protocol.pixel_size == "network":
-            codes = resize_nearest(codes, schema.logits_shape[1:])
+            codes = resize_nearest(codes, self.store.image(image).resized)
         labels = classify(codes, self.table, f"{self.store.path}: image {schema.images[image]!r}")
         return None if self.protocol.skip_without_anomaly and not (labels == ANOMALY).any() else labels
 
@@ -83,4 +84,4 @@ class DrawnTruth(GroundTruth):
         if labels is not None or any(sizes.labels):
             return labels
         by_network = self.store.schema.kind == "pixel" and self.protocol.pixel_size == "network"
-        return np.full(sizes.logits if by_network else sizes.picture, IGNORED, np.uint8)
+        return np.full(sizes.resized if by_network else sizes.picture, IGNORED, np.uint8)

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from logitpipe.cache import IntegrityError, Store
+from logitpipe.cache import IntegrityError, Schema, Store
 from logitpipe.cache.files.places import Place
+from logitpipe.cache.format import version1
+from logitpipe.cache.format.version2 import SigmoidAt
 from logitpipe.stages.score.ground_truth import Truth
 from logitpipe.stages.score.kernels.counting import count, count_above
 from logitpipe.stages.score.kernels.counts import Counts
 from logitpipe.stages.score.kinds import KINDS, Logits
 from logitpipe.stages.score.plan import Plan
+from logitpipe.stages.score.protocols import Protocol
 
 
 @dataclass(frozen=True)
@@ -117,12 +120,23 @@ def read_picture(store: Store, truth: Truth, image: int) -> Picture | None:
     if labels is None:
         return None
     record, kind = store.record(image), KINDS[store.schema.kind]
-    values = {name: store.read(name, image, record) for name in kind.ARRAYS}
-    name = store.schema.images[image]
+    geometry, name = store.image(image, record), store.schema.images[image]
+    windows = [
+        {array: store.read(array, image, record, window) for array in kind.ARRAYS}
+        for window in range(len(geometry.windows))
+    ]
     try:
-        return Picture(store.path, image, name, kind.prepare(values), labels)
+        logits = kind.prepare(windows, geometry, sigmoid_at(store.schema, truth.protocol))
+        return Picture(store.path, image, name, logits, labels)
     except IntegrityError as error:
         raise error.at(store.path, name) from error
+
+
+def sigmoid_at(schema: Schema, protocol: Protocol) -> SigmoidAt:
+    """Return where a protocol takes the sigmoid of mask logits; stores of version 1 know the masks' size alone."""
+    if protocol.sigmoid_at == "masks" or isinstance(schema, version1.Schema):
+        return "masks"
+    return schema.sigmoid_at or "masks"
 
 
 def _is_own(plan: Plan, pair: int) -> bool:

@@ -1,12 +1,15 @@
 """The class that a network predicts for each pixel."""
 
+from collections.abc import Iterator
 from typing import cast
 
 import numpy as np
 
 from logitpipe.stages.score.kernels.classes import predict_logits
+from logitpipe.stages.score.kinds.canvas import Band
 from logitpipe.stages.score.kinds.mask import MaskLogits, softmax
-from logitpipe.stages.score.kinds.pixel import PixelLogits, axes
+from logitpipe.stages.score.kinds.pixel import PixelLogits
+from logitpipe.stages.score.kinds.queries import Block
 from logitpipe.stages.score.picture import Picture
 
 
@@ -18,17 +21,19 @@ def predicted_classes(picture: Picture, channels: np.ndarray, groups: np.ndarray
     channels, groups : of `LabelSpace.channels`: which channels take part, and the class of each
     T : temperature of the class logits; it changes what mask networks predict
     """
-    out = np.empty(picture.labels.shape, np.uint8)
+    height, width = picture.labels.shape
+    size, out = (height, width), np.empty((height, width), np.uint8)
     if isinstance(picture.logits, PixelLogits):
-        values = picture.logits.values
-        predict_logits(values, channels, groups, axes(values.shape[1:], out.shape), out)
+        for band in picture.logits.bands(size):
+            predict_logits(band.values, channels, groups, band.axes, out[band.rows])
         return out
-    scores = class_scores(cast("MaskLogits", picture.logits), channels, T)
-    predict_logits(scores, np.arange(channels.size), groups, axes(scores.shape[1:], out.shape), out)
+    for block in cast("MaskLogits", picture.logits).blocks(size):
+        for band in class_bands(block, channels, T):
+            predict_logits(band.values, np.arange(channels.size), groups, band.axes, out[band.rows])
     return out
 
 
-def class_scores(logits: MaskLogits, channels: np.ndarray, T: float) -> np.ndarray:
-    """Return S_k = sum over queries of softmax(c / T)_qk M_q for some classes: float32 (P, h, w)."""
-    P = softmax(logits.class_logits / T)[:, channels].astype(np.float32)
-    return np.ascontiguousarray((P.T @ logits.M.reshape(len(P), -1)).reshape(-1, *logits.M.shape[1:]))
+def class_bands(block: Block, channels: np.ndarray, T: float) -> Iterator[Band]:
+    """Yield S_k = sum over queries of softmax(c / T)_qk M_q for some classes: float32 (P, h, w)."""
+    P = [softmax(each.class_logits / T)[:, channels].astype(np.float32) for each in block.queries]
+    return block.bands([of_class.T @ each.M for of_class, each in zip(P, block.queries, strict=True)])

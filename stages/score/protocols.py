@@ -10,6 +10,7 @@ from logitpipe.stages.score.labels import LabelCodes
 from logitpipe.stages.score.methods import METHOD_NAMES
 
 Size = Literal["mask", "network"]
+SigmoidPlace = Literal["network", "masks"]
 Ties = Literal["none", "float32"]
 
 
@@ -23,8 +24,10 @@ class Protocol:
     label_codes : what the codes of a mask mean; None: what the store says, or else the standard codes
     void_as_anomaly_on : data sets on which void counts as anomaly
     skip_without_anomaly : leave out images that show no anomaly at the evaluation size
-    pixel_size : evaluation size of pixel stores, the mask's (logits are resampled) or the network's (the mask is)
+    pixel_size : evaluation size of pixel stores: the mask's, or that of the picture as it was resized for the network
+        (then the mask is resampled)
     void_channel : whether a pixel network's void channel takes part in softmax, maximum, entropy and energy
+    sigmoid_at : where the sigmoid of mask logits is taken: as the "network"'s authors do, or at the "masks"' own size
     normalise_first : mask `msp` and `entropy`: divide S by its sum before it is resampled, not after
     sum_epsilon : mask `msp` and `entropy`: what is added to the sum of S before S is divided by it
     drop_last_class : mask `msp` and `entropy`: the last known class takes part in the sum of S, and in nothing else
@@ -40,6 +43,7 @@ class Protocol:
     skip_without_anomaly: bool = False
     pixel_size: Size = "mask"
     void_channel: bool = False
+    sigmoid_at: SigmoidPlace = "network"
     normalise_first: bool = False
     sum_epsilon: float = 0.0
     drop_last_class: bool = False
@@ -58,13 +62,14 @@ class Protocol:
 
 PROTOCOLS: dict[str, Protocol] = {
     "standard": Protocol("standard"),
-    "course": Protocol("course", skip_without_anomaly=True, pixel_size="network", fpr="linear"),
+    "course": Protocol("course", skip_without_anomaly=True, pixel_size="network", sigmoid_at="masks", fpr="linear"),
     "legacy": Protocol(
         "legacy",
         void_as_anomaly_on=frozenset({"fs_static", "FS_LostFound_full"}),
         skip_without_anomaly=True,
         pixel_size="network",
         void_channel=True,
+        sigmoid_at="masks",
         normalise_first=True,
         min_max=frozenset({"maxlogit", "entropy", "rba-normalized"}),
         thin_above=20_000_000,
@@ -73,7 +78,14 @@ PROTOCOLS: dict[str, Protocol] = {
 }
 
 _YES_NO = {"yes": True, "no": False}
-_WORDS = {"pixel_size": Size, "ties": Ties, "fpr": Rule, "auprc": Area, "pooling": Pooling}
+_WORDS = {
+    "pixel_size": Size,
+    "sigmoid_at": SigmoidPlace,
+    "ties": Ties,
+    "fpr": Rule,
+    "auprc": Area,
+    "pooling": Pooling,
+}
 """Fields whose value is one of a few words."""
 
 

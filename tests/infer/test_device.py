@@ -18,7 +18,7 @@ from logitpipe.stages.infer.device.device import (
     side_by_side,
 )
 from logitpipe.stages.infer.device.failures import device_errors
-from logitpipe.stages.infer.run import _to_device
+from logitpipe.stages.infer.forward import _to_device
 
 CPU = torch.device("cpu")
 

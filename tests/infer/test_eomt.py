@@ -114,14 +114,47 @@ def test_the_size_is_that_of_the_training(tmp_path, grid, img_size, resize):
         with pytest.raises(PipeError, match="which is none of 2x6"):
             load(source)
         return
+    model = load_model(source, torch.device("cpu"))
+    assert str(model.resize) == resize
+    assert model.network.sigmoid_at == ("window" if resize.startswith("windows") else "masks")
+    assert model.network.module.encoder.backbone.grid == tuple(side // 16 for side in model.input_size)
+
+
+@pytest.mark.parametrize(
+    ("task", "classes", "resize"),
+    [
+        (None, 133, "pad:64"),
+        (None, 80, "pad:64"),
+        (None, 19, "windows:64"),
+        ("Panoptic", 19, "pad:64"),
+        ("Semantic", 133, "windows:64"),
+    ],
+)
+def test_panoptic_networks_are_padded(tmp_path, task, classes, resize):
+    torch.save(eomt_weights(grid=(4, 4), classes=classes), tmp_path / "eomt.pth")
+    (tmp_path / "classes.txt").write_text("\n".join(map(str, range(classes))))
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        json.dumps(
+            {
+                "model": {
+                    "class_path": f"training.MaskClassification{task}",
+                    "init_args": {"network": {"init_args": {}}},
+                }
+            }
+        )
+    )
+    source = Source("eomt", tmp_path / "eomt.pth", classes=str(tmp_path / "classes.txt"), own={"config": path})
     network = load(source)
     assert network.resize == resize
-    if resize.startswith("windows"):
-        assert network.module.encoder.backbone.grid == (4, 4)
-        with pytest.raises(UsageError, match="by the rule windows:64"):
-            load_model(source, torch.device("cpu"))
-    else:
-        assert load_model(source, torch.device("cpu")).input_size == tuple(int(side) for side in resize.split("x"))
+    assert network.sigmoid_at == ("picture" if resize.startswith("pad") else "window")
+
+
+@pytest.mark.parametrize("rule", ["native", "short:64", "long:64"])
+def test_inputs_of_many_sizes_are_refused(tmp_path, rule):
+    torch.save(eomt_weights(classes=19), tmp_path / "eomt.pth")
+    with pytest.raises(UsageError, match=f"one size, and the rule {rule} brings many"):
+        load(Source("eomt", tmp_path / "eomt.pth", rule))
 
 
 def test_probabilities_for_more_blocks_than_there_are():

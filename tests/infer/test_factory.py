@@ -193,7 +193,9 @@ def test_faults_end_in_one_line(own, tmp_path, name, flags, line):
 
 def test_a_size_must_be_said(own):
     fails(
-        own("Net", *NAMES, size=None), "pipe: nothing says which input size Net takes; give --input-size HxW", code=2
+        own("Net", *NAMES, size=None),
+        "pipe: nothing says which input size Net takes; give --resize HxW, or another rule",
+        code=2,
     )
     assert "must be multiples of 8 pixels; found 12x32" in own("Declared", size="12x32").stderr
 

@@ -10,6 +10,7 @@ from fake_networks import Pixelwise
 from PIL import Image
 
 from logitpipe.cache import StoreWriter, open_store
+from logitpipe.stages.infer import forward
 from logitpipe.stages.infer import run as infer_run
 from logitpipe.stages.infer.device.device import choose_device, default_batch_size
 from logitpipe.stages.infer.networks import NETWORKS
@@ -132,7 +133,7 @@ def fail_at(call: int, error: BaseException, function: Callable) -> Callable:
 
 PLACES = {
     "decoder": (infer_run, "prepare"),
-    "network": (infer_run, "_to_device"),
+    "network": (forward, "_to_device"),
     "writer": (StoreWriter, "commit"),
 }
 
@@ -164,7 +165,7 @@ def test_an_interruption_ends_in_its_exit_code_and_a_store_to_go_on_with(run, tm
 
 
 def test_too_little_memory_on_the_device_names_the_flag(run, monkeypatch):
-    monkeypatch.setattr(infer_run, "_to_device", fail_at(1, torch.OutOfMemoryError(), len))
+    monkeypatch.setattr(forward, "_to_device", fail_at(1, torch.OutOfMemoryError(), len))
     fails(
         run("--batch-size", "4"),
         "pipe: cpu has too little memory for 4 images at once; choose a smaller --batch-size",

@@ -134,5 +134,5 @@ def test_an_input_that_no_store_could_hold_is_one_line(run, tmp_path):
     fails(
         run("--input-size", "8192x8192", "--classes", str(tmp_path / "classes.txt")),
         "pipe: enet over Tiny: no store can hold these logits (an image would have 9445573632 bytes, more than "
-        "8589934592); choose a smaller --input-size, or take the largest pictures out",
+        "8589934592); choose a smaller --resize, or take the largest pictures out",
     )

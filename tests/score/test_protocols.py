@@ -261,6 +261,7 @@ CHOICES = {
     "void-as-anomaly-on": ("Tiny,fs_static", frozenset({"Tiny", "fs_static"})),
     "skip-without-anomaly": ("yes", True),
     "pixel-size": ("network", "network"),
+    "sigmoid-at": ("masks", "masks"),
     "void-channel": ("yes", True),
     "normalise-first": ("yes", True),
     "min-max": ("entropy,maxlogit", frozenset({"entropy", "maxlogit"})),
@@ -307,8 +308,8 @@ def test_none_empties_a_choice():
             "name",
             "mine",
             "--set name: no such field of a protocol; there are auprc, drop-last-class, fpr, label-codes, "
-            "min-max, normalise-first, pixel-size, pooling, skip-without-anomaly, sum-epsilon, thin-above, "
-            "ties, void-as-anomaly-on, void-channel",
+            "min-max, normalise-first, pixel-size, pooling, sigmoid-at, skip-without-anomaly, sum-epsilon, "
+            "thin-above, ties, void-as-anomaly-on, void-channel",
         ),
         (
             "min-max",

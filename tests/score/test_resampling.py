@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from reference import upsample
 
 from logitpipe.stages.score.kernels.resampling import make_rows, sample_row
-from logitpipe.stages.score.kinds.pixel import axes
+from logitpipe.stages.score.kinds.canvas import axes
 
 SIDE = st.integers(1, 40)
 SIZE = st.tuples(SIDE, SIDE)

@@ -40,6 +40,7 @@ class DataSet:
     limit : how many were taken, where that cut pictures off
     mask_rules : how mask files become codes
     remarks : what a user should know about the files, a sentence each
+    picture_sizes : every size, (height, width), that a picture has
     """
 
     name: str
@@ -52,6 +53,7 @@ class DataSet:
     limit: int | None = None
     mask_rules: MaskRules = field(default_factory=MaskRules)
     remarks: tuple[str, ...] = ()
+    picture_sizes: frozenset[tuple[int, int]] = frozenset()
 
     @property
     def unlabelled(self) -> int:
@@ -116,8 +118,8 @@ def read_dataset(
     _refuse_near_misses(place, wanted, listing, layout)
     limit = limit if limit is not None else selection.limit
     samples = wanted[:limit]
-    sizes, turned = _checked(place, samples, mask_resize)
-    heights, widths = zip(*sizes, strict=True) if sizes else ((0,), (0,))
+    sizes, labelled, turned = _checked(place, samples, mask_resize)
+    heights, widths = zip(*labelled, strict=True) if labelled else ((0,), (0,))
     return DataSet(
         canonical(name),
         tuple(samples),
@@ -129,6 +131,7 @@ def read_dataset(
         limit if len(samples) < len(wanted) else None,
         MaskRules(chosen.codes.labels, chosen.codes.palette, mask_resize),
         tuple(_remarks(samples, listing, turned)),
+        frozenset(sizes),
     )
 
 
@@ -206,8 +209,8 @@ def _file_stem(path: str) -> str:
 
 def _checked(
     place: Path, samples: Sequence[Sample], mask_resize: bool
-) -> tuple[list[tuple[int, int]], dict[str, int]]:
-    """Read every header once; return the sizes that masks will have, and the files that EXIF calls turned."""
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]], dict[str, int]]:
+    """Read every header once; return the sizes of pictures, those of masks, and the files that EXIF calls turned."""
     pictures = _headers([sample.image for sample in samples])
     labelled = [(sample, header) for sample, header in zip(samples, pictures, strict=True) if sample.mask]
     masks = _headers([sample.mask for sample, _ in labelled if sample.mask])
@@ -226,7 +229,7 @@ def _checked(
     turned = {sample.name: header.orientation for sample, header in zip(samples, pictures, strict=True)}
     turned |= {str(sample.mask): header.orientation for (sample, _), header in zip(labelled, masks, strict=True)}
     turned = {name: orientation for name, orientation in turned.items() if orientation != 1}
-    return [header.size for _, header in labelled], turned
+    return [header.size for header in pictures], [header.size for _, header in labelled], turned
 
 
 def _headers(paths: Sequence[Path]) -> list[Header]:

@@ -8,7 +8,9 @@ import numpy as np
 from PIL import Image
 
 from logitpipe.cache.errors import PipeError
+from logitpipe.cache.format.geometry import Size
 from logitpipe.stages.infer.data import masks
+from logitpipe.stages.infer.data.geometry import Frame, Resize
 from logitpipe.stages.infer.data.imagefile import decode, read_stamped
 from logitpipe.stages.infer.data.layouts.base import Sample
 from logitpipe.stages.infer.data.masks import AS_THEY_LIE, MaskRules
@@ -17,7 +19,7 @@ PREPROCESSING = {
     "colour": "RGB, 8 bits, divided by 255; an alpha channel is dropped, an EXIF orientation is not applied",
     "resize": "to input_size by PIL.Image.resize with BILINEAR, aspect ratio not kept",
 }
-"""How a picture becomes the network's input, for whoever reads the store."""
+"""How a picture becomes the network's input, for whoever reads a store of version 1."""
 
 DEEP_MODES = ("I", "F")
 
@@ -28,7 +30,8 @@ class Prepared:
 
     Parameters
     ----------
-    pixels : uint8 (H, W, 3), the picture at the network's input size
+    pixels : uint8 (H, W, 3), the picture as it is resized
+    frame : where it lies in the network's input
     preview : uint8 (ceil(H / 2), ceil(W / 2), 3), the same at half the size
     size : height and width of the picture itself
     labels : uint8 (height, width), raw codes of the mask at its own size; (0, 0) where there is no mask
@@ -36,15 +39,20 @@ class Prepared:
     """
 
     pixels: np.ndarray
+    frame: Frame
     preview: np.ndarray
     size: tuple[int, int]
     labels: np.ndarray
     sources: dict[str, str]
 
+    def crops(self) -> list[np.ndarray]:
+        """Return what lies on the picture of each window: uint8, at most as large as the network's input."""
+        return [self.pixels[top:bottom, left:right] for top, left, bottom, right in self.frame.windows]
+
 
 def prepare(
     sample: Sample,
-    input_size: tuple[int, int],
+    resize: Resize | Size,
     rules: MaskRules = AS_THEY_LIE,
 ) -> Prepared:
     """Read and decode a sample; each file is read once, and hashed as it was decoded.
@@ -52,7 +60,7 @@ def prepare(
     Parameters
     ----------
     sample : which files
-    input_size : height and width of the network's input
+    resize : how pictures come to the network's input; a height and a width are those to squash to
     rules : how the mask's file becomes codes
 
     Raises
@@ -70,8 +78,10 @@ def prepare(
         labels = masks.fitted(masks.codes(data, sample.mask, rules), picture.size[::-1], sample.mask, rules)
         sources |= {"mask_sha256": sha256(data), "mask_stamp": stamp, "mask_codes": code_counts(labels)}
     # PIL says (width, height); everything here says (height, width).
-    seen = picture.resize(input_size[::-1], Image.Resampling.BILINEAR)
-    return Prepared(np.asarray(seen), np.asarray(seen.reduce(2)), (picture.height, picture.width), labels, sources)
+    size = picture.height, picture.width
+    frame = (resize if isinstance(resize, Resize) else Resize.of(resize)).frame(size)
+    seen = picture.resize(frame.resized[::-1], Image.Resampling.BILINEAR)
+    return Prepared(np.asarray(seen), frame, np.asarray(seen.reduce(2)), size, labels, sources)
 
 
 def code_counts(labels: np.ndarray) -> str:

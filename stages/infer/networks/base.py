@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from logitpipe.cache.errors import UsageError
 from logitpipe.stages.classes import CLASS_LISTS
 from logitpipe.stages.infer.networks.channels import LAST, NONE, Channels, name_channels
 from logitpipe.stages.infer.networks.fold import fold_batch_norms
@@ -39,25 +38,7 @@ def in_float32(head: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         return head(*(x.float() for x in inputs))
 
 
-MOST_PIXELS = 1 << 26
-"""Of a network's input, 8192x8192: what is beyond no store could hold, and few machines compute."""
-
 PixelNetwork = TypeVar("PixelNetwork", bound=SegmentationNetwork)
-
-
-def check_input_size(size: tuple[int, int], multiple: int) -> None:
-    """Raise UsageError unless both sides of the (H, W) in pixels are positive multiples, within what can be held."""
-    if any(side < 1 or side % multiple for side in size):
-        raise UsageError(
-            f"Both sides of the network's input must be multiples of {multiple} pixels; "
-            f"found {size[0]}x{size[1]} (HxW)",
-            "other-input-size",
-        )
-    if size[0] * size[1] > MOST_PIXELS:
-        raise UsageError(
-            f"The network's input may have at most {MOST_PIXELS} pixels; found {size[0]}x{size[1]} (HxW)",
-            "other-input-size",
-        )
 
 
 def build_pixel_network(

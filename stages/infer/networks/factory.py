@@ -15,10 +15,10 @@ from typing import Any
 from torch import nn
 
 from logitpipe.cache.errors import PipeError, UsageError
-from logitpipe.stages.infer.networks.base import check_input_size
+from logitpipe.stages.infer.data.geometry import Resize
 from logitpipe.stages.infer.networks.channels import name_channels
 from logitpipe.stages.infer.networks.foreign import Declaration, Foreign, state_sha256, told
-from logitpipe.stages.infer.networks.seam import Network, Source, fixed_size
+from logitpipe.stages.infer.networks.seam import Network, Source
 from logitpipe.stages.infer.weights.checkpoints import passed_over, read_raw, without_prefixes
 from logitpipe.stages.infer.weights.fitting import fit
 from logitpipe.stages.infer.weights.weightfile import weights_sha256
@@ -83,12 +83,11 @@ def as_network(
     notes : as in `Network`
     """
     declaration = declaration.with_values(source.own.get("declare", {}), "a flag")
-    size = source.input_size or fixed_size(declaration.resize or "")
-    if size is None:
+    if (wanted := source.resize or declaration.resize) is None:
         raise UsageError(f"nothing says which input size {name} takes", "give-input-size")
-    check_input_size(size, declaration.multiple)
+    rule = Resize.of(wanted, declaration.multiple)
     network = Foreign(module, name, declaration.preprocessing, declaration.output, facts)
-    shapes = network.output_shapes(size)
+    shapes = network.output_shapes(rule.probe_size)
     count = shapes[0][0] if len(shapes) == 1 else shapes[1][1] - 1
     return Network(
         name=name,
@@ -104,7 +103,7 @@ def as_network(
         weights_sha256=digest,
         preprocessing=declaration.preprocessing,
         multiple=declaration.multiple,
-        resize=declaration.resize or f"{size[0]}x{size[1]}",
+        resize=str(rule),
         notes=notes,
     )
 

@@ -1,7 +1,6 @@
 """Networks that were not written for this project: any module becomes one of the seam."""
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -11,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from logitpipe.cache.errors import PipeError, UsageError
-from logitpipe.stages.infer.networks.base import MOST_PIXELS, SegmentationNetwork
+from logitpipe.stages.infer.data.geometry import MOST_PIXELS, Resize
+from logitpipe.stages.infer.networks.base import SegmentationNetwork
 from logitpipe.stages.infer.networks.outputs import logits_of
 from logitpipe.stages.infer.networks.seam import Preprocessing
 
-RESIZES = r"[1-9]\d*x[1-9]\d*|(windows|short|long):[1-9]\d*|native"
 MOST_WORDS = 300
 """Of what a foreign network says when it fails, in characters."""
 
@@ -52,10 +51,8 @@ class Declaration:
             raise UsageError(f"range and std of a network are positive, and {self.range!r} and {self.std!r} are not")
         if not (isinstance(self.multiple, int) and self.multiple > 0):
             raise UsageError(f"sides of a network's input are multiples of some pixels, not of {self.multiple!r}")
-        if self.resize is not None and not re.fullmatch(RESIZES, str(self.resize)):
-            raise UsageError(
-                f"a rule of resizing is HxW, windows:N, short:N, long:N or native, and {self.resize!r} is none"
-            )
+        if self.resize is not None:
+            Resize.parse(str(self.resize))
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -116,7 +113,10 @@ class Foreign(SegmentationNetwork):
             raise
         except Exception as error:
             raise PipeError(f"{self.name} fails on pictures of {_size(images)}: {told(error)}") from error
-        return logits_of(outputs, self.output, self.name)
+        logits = logits_of(outputs, self.output, self.name)
+        # What it first gives for a size is what it must give for that size from then on.
+        self.shapes.setdefault((images.shape[2], images.shape[3]), _shapes(logits))
+        return logits
 
     def output_shapes(self, input_size: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
         """Shapes of what `forward` gives for one image of (H, W) pixels; it is run once to see."""
@@ -124,10 +124,12 @@ class Foreign(SegmentationNetwork):
             if input_size[0] * input_size[1] > MOST_PIXELS:
                 raise UsageError(f"the network's input may have at most {MOST_PIXELS} pixels")
             with torch.inference_mode():
-                outputs = self(torch.zeros(1, 3, *input_size, device=self.mean.device))
-            each = outputs if isinstance(outputs, tuple) else (outputs,)
-            self.shapes[input_size] = tuple(tuple(output.shape[1:]) for output in each)
+                self(torch.zeros(1, 3, *input_size, device=self.mean.device))
         return self.shapes[input_size]
+
+
+def _shapes(outputs: Tensor | tuple[Tensor, Tensor]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(each.shape[1:]) for each in (outputs if isinstance(outputs, tuple) else (outputs,)))
 
 
 def _size(images: Tensor) -> str:

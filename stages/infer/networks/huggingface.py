@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from logitpipe.cache.errors import PipeError, UsageError
-from logitpipe.stages.infer.networks.base import check_input_size
+from logitpipe.cache.format.version2 import SigmoidAt
+from logitpipe.stages.infer.data.geometry import Resize
 from logitpipe.stages.infer.networks.channels import Channels, name_channels
 from logitpipe.stages.infer.networks.foreign import Declaration, Foreign, told
-from logitpipe.stages.infer.networks.seam import Network, Source, fixed_size
+from logitpipe.stages.infer.networks.seam import Network, Source
 from logitpipe.stages.infer.plainfile import why_unreadable
 from logitpipe.stages.infer.weights.checkpoints import read_raw, some
 from logitpipe.stages.infer.weights.weightfile import joint_sha256
@@ -30,8 +31,9 @@ HEADS = {
 }
 """End of an architecture's name -> its kind."""
 
-SIGMOID_AT = {"mask2former": "384x384", "eomt": "window", "eomt_dinov3": "window"}
-"""Type of a mask network -> where its authors take the sigmoid; the others do so at the masks' own resolution."""
+EOMT = ("eomt", "eomt_dinov3")
+MASK2FORMER_MASKS = (384, 384)
+"""Size to which the library resamples the mask logits of a Mask2Former before the sigmoid."""
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 MOST_JSON = 16 << 20
@@ -58,9 +60,8 @@ def load(source: Source) -> Network:
     model = _model(transformers, architecture, folder, files, source.weights_key)
     module = _Logits(model, kind, _task_tokens(transformers, model.config, folder))
     declaration = _declared(module.network.config, processing).with_values(source.own.get("declare", {}), "a flag")
-    size = source.input_size or fixed_size(declaration.resize or "")
-    if size:
-        check_input_size(size, declaration.multiple)
+    rule = source.rule(declaration.resize or "native", declaration.multiple)
+    model_type = str(config.get("model_type", ""))
     digest = hashlib.sha256((folder / "config.json").read_bytes()).hexdigest()
     facts = {"architecture": architecture, "config_sha256": digest}
     return Network(
@@ -71,8 +72,8 @@ def load(source: Source) -> Network:
         weights_sha256=joint_sha256(files),
         preprocessing=declaration.preprocessing,
         multiple=declaration.multiple,
-        resize=declaration.resize or "native",
-        sigmoid_at=SIGMOID_AT.get(config.get("model_type", ""), "masks"),
+        resize=str(rule),
+        sigmoid_at=_sigmoid_at(model_type, rule),
         notes=_notes(processing),
     )
 
@@ -209,6 +210,13 @@ def _declared(config: Any, processing: Mapping[str, Any]) -> Declaration:  # noq
     return Declaration().with_values(plain | {"multiple": multiple, "resize": _resize(processing)}, "its folder")
 
 
+def _sigmoid_at(model_type: str, rule: Resize) -> SigmoidAt:
+    """Return where a network's authors take the sigmoid: most of them at the masks' own resolution."""
+    if model_type in EOMT:
+        return "window" if rule.is_windowed else "picture" if rule.base == "pad" else "masks"
+    return MASK2FORMER_MASKS if model_type == "mask2former" else "masks"
+
+
 def _resize(processing: Mapping[str, Any]) -> str | None:
     """Read the rule of resizing, None where the folder has none."""
     size = processing.get("size")
@@ -223,9 +231,11 @@ def _resize(processing: Mapping[str, Any]) -> str | None:
     shortest, longest = size.get("shortest_edge"), size.get("longest_edge")
     if processing.get("do_split_image"):
         return f"windows:{shortest}"
-    if processing.get("do_pad") and shortest == longest:
-        return f"long:{longest}"
-    return f"short:{shortest}" if shortest else f"long:{longest}" if longest else None
+    if processing.get("do_pad") and shortest and shortest == longest:
+        return f"pad:{longest}"
+    if shortest:
+        return f"short:{shortest}:{longest}" if longest else f"short:{shortest}"
+    return f"long:{longest}" if longest else None
 
 
 def _channels(source: Source, config: Any) -> Channels:  # noqa: ANN401 (a PreTrainedConfig)

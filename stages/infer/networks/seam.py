@@ -4,14 +4,16 @@ Everything downstream (the loop, the store's schema, what is printed) sees a `Ne
 from. Nothing here loads torch.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from logitpipe.cache.errors import UsageError
+from logitpipe.cache.format.geometry import Size
 from logitpipe.cache.format.schema import Kind
+from logitpipe.cache.format.version2 import SigmoidAt
+from logitpipe.stages.infer.data.geometry import Resize
 from logitpipe.stages.infer.networks.channels import Channels
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ class Source:
     ----------
     name : as given: a key of `NETWORKS`, or whatever else names a network
     weights : checkpoint file or folder; None where the network brings its own
-    input_size : height and width of its input in pixels, None for what its authors do
+    resize : how pictures come to its input: a rule of `data.geometry`, or a height and a width to squash to; None for
+        what its authors do
     weights_key : which of several state dicts in the checkpoint
     classes, void_class, outlier_class : what its channels are, as `channels.name_channels` reads it
     own : flags that only some networks know, by name, such as ``config`` for EoMT; never with a value of None
@@ -34,12 +37,16 @@ class Source:
 
     name: str
     weights: Path | None = None
-    input_size: tuple[int, int] | None = None
+    resize: str | Size | None = None
     weights_key: str | None = None
     classes: str | None = None
     void_class: str | None = None
     outlier_class: str | None = None
     own: Mapping[str, Any] = field(default_factory=dict)
+
+    def rule(self, default: str, multiple: int) -> Resize:
+        """Return the rule that the user gives, or else the default; UsageError where it is none for this network."""
+        return Resize.of(self.resize or default, multiple)
 
     def checkpoint(self) -> Path:
         """Return the path of the weights; UsageError where none was given."""
@@ -79,9 +86,10 @@ class Network:
     weights_sha256 : digest of the weights
     preprocessing : what the module does to a picture's values first
     multiple : in pixels, which both sides of its input must be multiples of
-    resize : how its authors bring a picture to its input: ``HxW``, ``windows:N``, ``short:N``, ``long:N``, ``native``
-    sigmoid_at : where its authors take the sigmoid of mask logits: ``masks``, their own resolution; ``HxW``, to which
-        they are resampled first; ``window``, that of the input; ``picture``. Pixel networks have none
+    resize : how a picture comes to its input, as the user says or else as its authors do: a rule of `data.geometry`
+    input_size : height and width of its input where it takes no other, else None
+    sigmoid_at : where its authors take the sigmoid of mask logits: "masks", their own resolution; (h, w), to which
+        they are resampled first; "window", that of the input; "picture". Pixel networks have none
     notes : lines about it that whoever runs it must see
     """
 
@@ -93,11 +101,6 @@ class Network:
     preprocessing: Preprocessing
     multiple: int
     resize: str
-    sigmoid_at: str = "masks"
+    input_size: Size | None = None
+    sigmoid_at: SigmoidAt = "masks"
     notes: tuple[str, ...] = ()
-
-
-def fixed_size(resize: str) -> tuple[int, int] | None:
-    """Return the size (H, W) that a resize rule ``HxW`` names, None for every other rule."""
-    match = re.fullmatch(r"(\d+)x(\d+)", resize)
-    return (int(match[1]), int(match[2])) if match else None

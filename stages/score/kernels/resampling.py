@@ -41,13 +41,24 @@ def stretch_row(planes: Array, chosen: Array, y: int, columns: Axis, out: Array)
     row = np.empty(planes.shape[2], np.float32)
     for p in range(chosen.size):
         target = out[p]
-        if width == row.size:
+        if is_identity(columns, row.size):
             widen(planes[chosen[p], y], target[:width])
         else:
             widen(planes[chosen[p], y], row)
             for x in range(width):
                 a, b = row[first[x]], row[min(first[x] + 1, last)]
                 target[x] = a + weight[x] * (b - a)
+
+
+@kernel
+def is_identity(axis: Axis, source: int) -> bool:
+    """Return whether an axis takes each of so many source positions as it is.
+
+    As many targets are not enough: of a grid whose end is cut off there may be as many, and then the last target lies
+    before the last source position.
+    """
+    first = axis[0]
+    return first.size == source and first[source - 1] == source - 1
 
 
 @kernel
@@ -89,9 +100,10 @@ def sample_row(
     The other parameters are those of `hold_rows`.
     """
     rows, columns = axes
-    if columns[0].size == planes.shape[2] and rows[0].size == planes.shape[1]:
+    # Without blending, rows are read where they lie and not held first.
+    if rows[1][y] == 0 and is_identity(columns, planes.shape[2]):
         for p in range(chosen.size):
-            widen(planes[chosen[p], y], out[p, : columns[0].size])
+            widen(planes[chosen[p], rows[0][y]], out[p, : columns[0].size])
     else:
         hold_rows(planes, chosen, y, axes, held, stretched)
         above, below, weight = stretched[rows[0][y] % 2], stretched[(rows[0][y] + 1) % 2], rows[1][y]

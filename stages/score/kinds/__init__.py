@@ -5,6 +5,8 @@ from typing import ClassVar, Protocol, Self
 
 import numpy as np
 
+from logitpipe.cache.format.geometry import Geometry
+from logitpipe.cache.format.version2 import SigmoidAt
 from logitpipe.stages.score.kernels.counts import Counts
 from logitpipe.stages.score.kinds.mask import MaskLogits
 from logitpipe.stages.score.kinds.pixel import PixelLogits
@@ -18,8 +20,19 @@ class Logits(Protocol):
     """Names of the store's arrays that they are read from."""
 
     @classmethod
-    def prepare(cls, values: Mapping[str, np.ndarray]) -> Self:
+    def prepare(
+        cls,
+        windows: Sequence[Mapping[str, np.ndarray]],
+        geometry: Geometry | None = None,
+        sigmoid_at: SigmoidAt = "masks",
+    ) -> Self:
         """Take the arrays of one image, as they lie in the store.
+
+        Parameters
+        ----------
+        windows : arrays by name, of each window
+        geometry : of the image; None for one window without padding
+        sigmoid_at : where a mask network takes the sigmoid of its mask logits
 
         Raises
         ------

@@ -7,17 +7,20 @@ from typing import ClassVar, Self
 import numpy as np
 
 from logitpipe.cache import IntegrityError
+from logitpipe.cache.format.geometry import Geometry
+from logitpipe.cache.format.version2 import SigmoidAt
 from logitpipe.stages.score.kernels import pixel as kernels
 from logitpipe.stages.score.kernels.arithmetic import patterns
 from logitpipe.stages.score.kernels.counts import Counts
 from logitpipe.stages.score.kernels.pixel_ranks import ROWS
-from logitpipe.stages.score.kernels.resampling import Axis, axis_weights, sample_band
+from logitpipe.stages.score.kinds.canvas import Band, bands_of, sampled
+from logitpipe.stages.score.kinds.maps import Maps
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.methods.own import score_band
 from logitpipe.stages.score.plan import Pair, Plan
 
-BAND = 64
-"""Height, in rows, of the bands of an image that a method of one's own gets."""
+OWN_ROWS = 64
+"""Rows of an image that a method of one's own gets at once."""
 
 
 @dataclass(frozen=True)
@@ -43,73 +46,88 @@ class PixelLogits:
     Parameters
     ----------
     values : (C, h, w), float32 or the patterns of float16
+    geometry : of the image, see `canvas.bands_of`
     """
 
     ARRAYS: ClassVar[tuple[str, ...]] = ("logits",)
 
     values: np.ndarray
+    geometry: Geometry | None = None
 
     @classmethod
-    def prepare(cls, values: Mapping[str, np.ndarray]) -> Self:
+    def prepare(
+        cls,
+        windows: Sequence[Mapping[str, np.ndarray]],
+        geometry: Geometry | None = None,
+        _sigmoid_at: SigmoidAt = "masks",
+    ) -> Self:
         """See `Logits`; whether they are finite is found where they are scored."""
-        return cls(patterns(values["logits"]))
+        return cls(patterns(windows[0]["logits"]), geometry)
+
+    def bands(self, size: tuple[int, int]) -> Iterator[Band]:
+        """Yield the logits in bands of the evaluation size."""
+        return bands_of([self.values], self.geometry, size)
 
     def count(self, plan: Plan, pairs: Sequence[int], labels: np.ndarray, counts: Counts, above: np.ndarray) -> None:
         """Count pairs, all temperatures in one pass over the logits; see `Logits`."""
         # In one order for all groups, as slots and kernel address a temperature by its index.
         temperatures = list(dict.fromkeys(_temperature(plan, plan.pairs[i]) for i in pairs))
         layouts = row_layouts(plan, ROWS)
-        for group in groups(plan, pairs):
-            damaged = kernels.count_pixels(
-                self.values,
-                group.channels,
-                group.classes,
-                np.array(temperatures, np.float32),
-                axes(self.values.shape[1:], labels.shape),
-                labels,
-                _slots(plan, group, temperatures),
-                layouts,
-                counts,
-                plan.threshold_ranks,
-                above,
-            )
-            _refuse_damage(damaged)
+        height, width = labels.shape
+        for band in self.bands((height, width)):
+            for group in groups(plan, pairs):
+                damaged = kernels.count_pixels(
+                    band.values,
+                    group.channels,
+                    group.classes,
+                    np.array(temperatures, np.float32),
+                    band.axes,
+                    labels[band.rows],
+                    _slots(plan, group, temperatures),
+                    layouts,
+                    counts,
+                    plan.threshold_ranks,
+                    above,
+                )
+                _refuse_damage(damaged)
 
     def rank_maps(self, plan: Plan, pairs: Sequence[int], size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
         """See `Logits`."""
-        sizes = axes(self.values.shape[1:], size)
         for group in groups(plan, pairs):
             for T in dict.fromkeys(_temperature(plan, plan.pairs[i]) for i in group.pairs):
                 rows = {i: _row(plan, i) for i in group.pairs if _temperature(plan, plan.pairs[i]) == T}
-                wanted, ranks = np.isin(np.arange(ROWS), list(rows.values())), np.empty((ROWS, *size), np.float32)
-                damaged = kernels.rank_pixels(
-                    self.values, group.channels, group.classes, np.float32(T), sizes, wanted, ranks
-                )
-                _refuse_damage(damaged)
-                yield from ((i, ranks[row]) for i, row in rows.items())
+                maps = Maps(rows, ROWS, size)
+                for band in self.bands(size):
+                    with maps.rows(band.rows) as ranks:
+                        damaged = kernels.rank_pixels(
+                            band.values,
+                            group.channels,
+                            group.classes,
+                            np.float32(T),
+                            band.axes,
+                            maps.wanted,
+                            ranks,
+                        )
+                    _refuse_damage(damaged)
+                yield from maps.each()
 
     def own_map(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
         """See `Logits`."""
         scores, method = np.empty(size, np.float32), plan.methods[plan.pairs[pair].method]
-        for rows in bands(size[0]):
-            logits = sampled(self.values, plan.in_distribution, rows, size)
-            _refuse_damage(int((~np.isfinite(logits)).sum()))
-            given = {"logits": logits, "T": plan.pairs[pair].temperature}
-            # Damage is refused before: a function of one's own might hide a NaN.
-            scores[rows] = score_band(method, given, scores[rows].shape)
+        for band in self.bands(size):
+            for rows in own_rows(band.rows):
+                logits = sampled(band, plan.in_distribution, rows)
+                _refuse_damage(int((~np.isfinite(logits)).sum()))
+                given = {"logits": logits, "T": plan.pairs[pair].temperature}
+                # Damage is refused before: a function of one's own might hide a NaN.
+                scores[rows] = score_band(method, given, scores[rows].shape)
         return scores
 
 
-def bands(height: int) -> Iterator[slice]:
-    """Yield the rows of an image in bands, so that no function of one's own is given all of it at once."""
-    yield from (slice(start, min(start + BAND, height)) for start in range(0, height, BAND))
-
-
-def sampled(planes: np.ndarray, chosen: Sequence[int], rows: slice, size: tuple[int, int]) -> np.ndarray:
-    """Return some rows of chosen planes (P, h, w) at the evaluation size: float32 (len(chosen), rows, W)."""
-    out = np.empty((len(chosen), rows.stop - rows.start, size[1]), np.float32)
-    sample_band(planes, np.array(chosen, np.int64), rows.start, axes(planes.shape[1:], size), out)
-    return out
+def own_rows(rows: slice) -> Iterator[slice]:
+    """Divide rows of an image into parts, so that no function of one's own is given all of it at once."""
+    ends = range(rows.start, rows.stop, OWN_ROWS)
+    yield from (slice(start, min(start + OWN_ROWS, rows.stop)) for start in ends)
 
 
 def groups(plan: Plan, pairs: Sequence[int]) -> list[Group]:
@@ -132,11 +150,6 @@ def row_layouts(plan: Plan, rows: int) -> np.ndarray:
     for method in METHODS[plan.schema.kind].values():
         layouts[method.row] = method.scale.bins.layout
     return layouts
-
-
-def axes(source: tuple[int, ...], target: tuple[int, ...]) -> tuple[Axis, Axis]:
-    """Return how rows and columns of the store map to those of evaluation."""
-    return axis_weights(source[0], target[0]), axis_weights(source[1], target[1])
 
 
 def _slots(plan: Plan, group: Group, temperatures: list[float]) -> np.ndarray:

@@ -57,7 +57,7 @@ class ClassTruth:
         if codes.size == 0:
             return None
         if schema.kind == "pixel" and self.protocol.pixel_size == "network":
-            codes = resize_nearest(codes, schema.logits_shape[1:])
+            codes = resize_nearest(codes, self.store.image(image).resized)
         return self.table[codes]
 
 

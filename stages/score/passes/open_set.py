@@ -50,7 +50,8 @@ class OpenTruth:
     """
 
     def __init__(self, anomalies: GroundTruth, known: ClassTruth, unknown: int) -> None:
-        self.store, self.anomalies, self.known, self.unknown = anomalies.store, anomalies, known, unknown
+        self.store, self.protocol = anomalies.store, anomalies.protocol
+        self.anomalies, self.known, self.unknown = anomalies, known, unknown
 
     def labels(self, image: int) -> np.ndarray | None:
         """Return uint8 (H, W), NO_CLASS where a pixel does not count; None for an image that the protocol skips."""

@@ -8,11 +8,13 @@ from typing import Literal
 import numpy as np
 
 from logitpipe.cache import Store
+from logitpipe.cache.format import version1
+from logitpipe.cache.format.geometry import Geometry
 from logitpipe.stages.score.figures.rows import Row, has_open_digit, with_figures
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kinds import KINDS
 from logitpipe.stages.score.passes.walk import Walk, walk
-from logitpipe.stages.score.picture import Picture
+from logitpipe.stages.score.picture import Picture, sigmoid_at
 from logitpipe.stages.score.plan import Pair, Plan
 from logitpipe.stages.score.statistics.histograms import PAIR_BYTES, Histograms, Scored, Tally
 from logitpipe.stages.score.statistics.ordered import SCORE_BYTES, Descent, Ordered, Stretch, stretches
@@ -164,6 +166,11 @@ def compile_kernels(plan: Plan) -> None:
     # Code depends on types and numbers of dimensions alone, so that the smallest image compiles all of it.
     cut = {name: array[:, :2, :2] if array.ndim == 3 else array for name, array in values.items()}
     part = replace(plan, temperatures=(T,), pairs=tuple(p for p in plan.pairs if p.temperature in (None, T)))
-    logits = kind.prepare({name: np.ascontiguousarray(array) for name, array in cut.items()})
-    picture, tally = Picture("", 0, "", logits, np.zeros((2, 2), np.uint8)), Tally.zero(part)
-    picture.count(part, range(len(part.pairs)), tally.counts, tally.above)
+    windows = [{name: np.ascontiguousarray(array) for name, array in cut.items()}]
+    at, is_masks = sigmoid_at(plan.schema, plan.protocol), plan.schema.kind == "mask"
+    # Two windows, of which one exceeds the picture, go the long way round.
+    size, beside = (2, 2), Geometry((2, 3), (2, 3), (2, 2), (2, 2), (2, 2), (2, 2), ((0, 0, 2, 2), (0, 2, 2, 4)))
+    two = at == "window" or (is_masks and not isinstance(plan.schema, version1.Schema) and plan.schema.windows > 1)
+    for logits in [kind.prepare(windows), *([kind.prepare(windows * 2, beside, at)] if two else [])]:
+        picture, tally = Picture("", 0, "", logits, np.zeros(size, np.uint8)), Tally.zero(part)
+        picture.count(part, range(len(part.pairs)), tally.counts, tally.above)

@@ -10,9 +10,8 @@ from logitpipe.stages.score.figures.closed_set import ClosedSetFigures, closed_s
 from logitpipe.stages.score.kernels.classes import BINS, BRIER, NLL, NLL_UNIT, SUMS, UNIT, count_logits, count_scores
 from logitpipe.stages.score.kinds.mask import MaskLogits
 from logitpipe.stages.score.kinds.pixel import PixelLogits
-from logitpipe.stages.score.kinds.pixel import axes as axes_between
 from logitpipe.stages.score.picture import Picture
-from logitpipe.stages.score.prediction import class_scores
+from logitpipe.stages.score.prediction import class_bands
 from logitpipe.stages.streams import in_parallel
 
 _HALF = 32
@@ -121,19 +120,20 @@ def count_classes(
 ) -> None:
     """Add one image at some temperatures to arrays of these, as `kernels.classes` has them."""
     channels, groups, temperatures = statistic.channels, statistic.groups, statistic.temperatures[part]
-    every = np.arange(channels.size)
-    if isinstance(picture.logits, PixelLogits) or statistic.of_map:
-        # Softmax of S: S stands where the logits of a pixel network do.
-        values, chosen = (
-            (picture.logits.values, channels)
-            if isinstance(picture.logits, PixelLogits)
-            else (class_scores(cast("MaskLogits", picture.logits), channels, 1.0), every)
-        )
-        axes = axes_between(values.shape[1:], picture.labels.shape)
-        count_logits(values, chosen, groups, np.array(temperatures), axes, picture.labels, confusion, sums, bins)
+    every, labels, (height, width) = np.arange(channels.size), picture.labels, picture.labels.shape
+    if isinstance(picture.logits, PixelLogits):
+        for band in picture.logits.bands((height, width)):
+            of_band = band.axes, labels[band.rows]
+            count_logits(band.values, channels, groups, np.array(temperatures), *of_band, confusion, sums, bins)
         return
-    logits = cast("MaskLogits", picture.logits)
-    axes = axes_between(logits.M.shape[1:], picture.labels.shape)
-    for t, T in enumerate(temperatures):
-        scores = class_scores(logits, channels, T)
-        count_scores(scores, every, groups, axes, picture.labels, confusion[t], sums[t], bins[t])
+    for block in cast("MaskLogits", picture.logits).blocks((height, width)):
+        if statistic.of_map:
+            # Softmax of S: S stands where the logits of a pixel network do.
+            for band in class_bands(block, channels, 1.0):
+                of_band = band.axes, labels[band.rows]
+                count_logits(band.values, every, groups, np.array(temperatures), *of_band, confusion, sums, bins)
+            continue
+        for t, T in enumerate(temperatures):
+            for band in class_bands(block, channels, T):
+                of_band = band.axes, labels[band.rows]
+                count_scores(band.values, every, groups, *of_band, confusion[t], sums[t], bins[t])

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from logitpipe.stages.score.kernels.counting import NORMAL
-from logitpipe.stages.score.kernels.resampling import axis_weights, sample_band
+from logitpipe.stages.score.kinds.canvas import sampled
 from logitpipe.stages.score.kinds.pixel import PixelLogits
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Pair, Plan
@@ -154,15 +154,11 @@ class InDistribution:
 
     def _counted_logits(self, logits: PixelLogits, counted: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the logits of the known classes of the pixels that count, a band of rows at a time: (K, n)."""
-        values, (height, width) = logits.values, counted.shape
-        axes = axis_weights(values.shape[1], height), axis_weights(values.shape[2], width)
-        known = np.array(self.plan.in_distribution)
-        for start in range(0, height, BAND):
-            part = counted[start : start + BAND]
-            if part.any():
-                z = np.empty((known.size, *part.shape), np.float32)
-                sample_band(values, known, start, axes, z)
-                yield z[:, part]
+        for band in logits.bands((counted.shape[0], counted.shape[1])):
+            for start in range(band.rows.start, band.rows.stop, BAND):
+                rows = slice(start, min(start + BAND, band.rows.stop))
+                if counted[rows].any():
+                    yield sampled(band, self.plan.in_distribution, rows)[:, counted[rows]]
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> InDistributionTotal:
         """See `Statistic`."""

@@ -38,6 +38,13 @@ BACKBONES = {
 }
 
 
+TASKS = {"Semantic": False, "Panoptic": True, "Instance": True}
+"""Part of the name of a training's class -> whether it segments things one by one."""
+
+COCO_PANOPTIC, COCO_THINGS = 133, 80
+"""Classes of COCO, on which upstream trains no semantic network."""
+
+
 def load_config(path: Path | str) -> Mapping[str, Any]:
     """Parse a training's yaml file, as data only; PipeError where it is no readable mapping for an EoMT."""
     if reason := why_unreadable(Path(path), MOST_BYTES):
@@ -107,6 +114,14 @@ def stated_size(config: Mapping[str, Any] | None) -> tuple[int, int] | None:
     ):
         raise PipeError(f"img_size must be two whole numbers, [H, W]; the config has {shown(size)}", "check-config")
     return size[0], size[1]
+
+
+def is_panoptic(config: Mapping[str, Any] | None, classes: int) -> bool:
+    """Return whether a network segments single things: as the config has it, or else if its classes are COCO's."""
+    task = lookup(config, "model.class_path")
+    if isinstance(task, str) and (found := [name for name in TASKS if name in task]):
+        return TASKS[found[0]]
+    return classes in (COCO_PANOPTIC, COCO_THINGS)
 
 
 def check_config(config: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> None:

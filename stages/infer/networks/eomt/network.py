@@ -13,14 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from logitpipe.cache.errors import UsageError
-from logitpipe.stages.infer.networks.base import (
-    SegmentationNetwork,
-    check_input_size,
-    conventional_channels,
-    in_float32,
-)
+from logitpipe.stages.infer.data.geometry import Resize, check_input_size
+from logitpipe.stages.infer.networks.base import SegmentationNetwork, conventional_channels, in_float32
 from logitpipe.stages.infer.networks.eomt.backbone import complete
-from logitpipe.stages.infer.networks.eomt.config import load_config, stated_size
+from logitpipe.stages.infer.networks.eomt.config import is_panoptic, load_config, stated_size
 from logitpipe.stages.infer.networks.eomt.facts import read_facts
 from logitpipe.stages.infer.networks.eomt.keys import POSITIONS
 from logitpipe.stages.infer.networks.eomt.vit import NORM_EPS, ViT, embedding_grid, resize_position_embedding
@@ -184,10 +180,15 @@ def load(source: Source) -> Network:
     config = load_config(own["config"]) if "config" in own else None
     checkpoint = read_checkpoint(source.checkpoint(), source.weights_key)
     base = read_checkpoint(own["base_weights"]).tensors if "base_weights" in own else None
-    if size := source.input_size:
-        resize = f"{size[0]}x{size[1]}"
-    else:
-        resize, size = _trained_size(complete(checkpoint.tensors, base), config)
+    weights = complete(checkpoint.tensors, base)
+    patch_size = shape(weights, "encoder.backbone.patch_embed.proj.weight", rank=4)[2]
+    rule = Resize.of(source.resize or _authors_rule(weights, config, patch_size), patch_size)
+    if (size := rule.input_size) is None:
+        raise UsageError(
+            f"EoMT takes pictures of one size, and the rule {rule} brings many: its position embedding is of a fixed "
+            "grid of patches",
+            "fixed-size",
+        )
     masked_attention = own.get("masked_attention", "checkpoint")
     module = build(checkpoint.tensors, size, config, masked_attention, base)
     mean, std = (tuple(value.flatten().tolist()) for value in (module.encoder.pixel_mean, module.encoder.pixel_std))
@@ -200,8 +201,10 @@ def load(source: Source) -> Network:
         weights_sha256=joint_sha256(files),
         preprocessing=Preprocessing(mean, std),
         multiple=module.facts["patch_size"],
-        resize=resize,
-        sigmoid_at="window" if resize.startswith("windows") else "masks",
+        resize=str(rule),
+        input_size=size,
+        # As upstream evaluates semantic and panoptic networks; squashed pictures are this project's own way.
+        sigmoid_at="window" if rule.is_windowed else "picture" if rule.base == "pad" else "masks",
         notes=(*checkpoint.notes, *_attention_notes(checkpoint.tensors, masked_attention)),
     )
 
@@ -221,13 +224,15 @@ def _stated_grid(config: Mapping[str, Any] | None, patch_size: int) -> tuple[int
     return trained and (trained[0] // patch_size, trained[1] // patch_size)
 
 
-def _trained_size(weights: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> tuple[str, tuple[int, int]]:
-    """How the authors resize for a network of these weights, and the size of its input.
+def _authors_rule(weights: Mapping[str, Tensor], config: Mapping[str, Any] | None, patch_size: int) -> str:
+    """How the authors bring a picture to the input of a network of these weights.
 
-    That is windows of its size where that is square, as upstream trains and evaluates; else its own size, squashed.
+    Upstream trains on squares. It cuts pictures into windows for semantic segmentation, and pads them for panoptic
+    and instance segmentation: the config says which it is, or else the number of classes. A network of another shape
+    is none of upstream's, and its pictures are squashed.
+
     The config says the size, or the position embedding does; with a rotary one only the config can.
     """
-    patch_size = shape(weights, "encoder.backbone.patch_embed.proj.weight", rank=4)[2]
     if size := stated_size(config):
         h, w = size
     elif POSITIONS in weights:
@@ -235,4 +240,7 @@ def _trained_size(weights: Mapping[str, Tensor], config: Mapping[str, Any] | Non
         h, w = grid[0] * patch_size, grid[1] * patch_size
     else:
         raise UsageError("weights without a position embedding tell no size of the input", "give-size-eomt")
-    return f"windows:{h}" if h == w else f"{h}x{w}", (h, w)
+    if h != w:
+        return f"{h}x{w}"
+    classes = shape(weights, "class_head.weight", rank=2)[0] - 1
+    return f"{'pad' if is_panoptic(config, classes) else 'windows'}:{h}"

@@ -1,0 +1,117 @@
+"""Scores of images that were cut into windows, or padded, against float64 at full size."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from reference import formula, mix, upsample
+from scipy.special import expit, softmax
+from scoring import Values, plan_for
+
+from logitpipe.cache.format.geometry import Box, Geometry, Size
+from logitpipe.cache.format.version2 import SigmoidAt
+from logitpipe.stages.score.kinds import KINDS
+from logitpipe.stages.score.methods import METHODS
+
+QUERIES, CLASSES = 5, 4
+MAPS = ("rba-normalized", "eam", "void")
+"""Methods that are planes of their own: computed where M is, then resampled as S is."""
+
+
+def geometry(picture: Size, resized: Size, padded: Size, logits: Size, windows: Sequence[Box] = ()) -> Geometry:
+    """The geometry of an image whose mask is of the picture's size."""
+    return Geometry(picture, resized, padded, logits, picture, (1, 1), tuple(windows) or ((0, 0, *padded),))
+
+
+WIDE = geometry((18, 40), (24, 53), (24, 24), (6, 6), [(0, 0, 24, 24), (0, 14, 24, 38), (0, 29, 24, 53)])
+UPRIGHT = geometry((45, 20), (54, 24), (24, 24), (6, 6), [(0, 0, 24, 24), (15, 0, 39, 24), (30, 0, 54, 24)])
+TILES = geometry((30, 34), (30, 34), (16, 24), (8, 8), [(t, x, t + 16, x + 24) for t in (0, 14) for x in (0, 10)])
+SQUARE = geometry((20, 20), (24, 24), (24, 24), (6, 6))
+PADDED = geometry((23, 31), (23, 31), (32, 32), (8, 8))
+SHRUNK = geometry((33, 41), (20, 25), (24, 32), (6, 8))
+LARGE = {
+    # More rows than fit a band, so that bands have to meet.
+    "large": geometry((180, 320), (256, 455), (256, 256), (64, 64), [(0, 0, 256, 256), (0, 199, 256, 455)]),
+}
+IMAGES = {"wide": WIDE, "upright": UPRIGHT, "tiles": TILES, "square": SQUARE, "padded": PADDED, "shrunk": SHRUNK}
+
+
+def noise(image: Geometry, seed: int = 0) -> list[Values]:
+    """Mask logits and class logits of each window."""
+    rng = np.random.default_rng(seed)
+    return [
+        {
+            "mask_logits": (4 * rng.standard_normal((QUERIES, *image.logits)) - 1).astype(np.float16),
+            "class_logits": (3 * rng.standard_normal((QUERIES, CLASSES + 1))).astype(np.float32),
+        }
+        for _ in image.windows
+    ]
+
+
+def averaged(image: Geometry, planes: Sequence[np.ndarray]) -> np.ndarray:
+    """The average on the resized picture of planes that are of the windows' size."""
+    total, count = np.zeros((len(planes[0]), *image.resized)), np.zeros(image.resized)
+    for each, (top, left, bottom, right) in zip(planes, image.windows, strict=True):
+        part = total[:, top:bottom, left:right]
+        part += each[:, : part.shape[1], : part.shape[2]]
+        count[top:bottom, left:right] += 1
+    return total / count
+
+
+def expected(image: Geometry, windows: Sequence[Values], method: str, T: float, at: SigmoidAt) -> np.ndarray:
+    """The scores of a method, as upstream would compute them."""
+    parts = []
+    for each in windows:
+        logits, z = each["mask_logits"].astype(np.float64), each["class_logits"].astype(np.float64)
+        if at == "window":
+            logits = upsample(logits, image.padded)
+        elif at == "picture":
+            height, width = image.resized
+            logits = upsample(upsample(logits, image.padded)[:, :height, :width], image.picture)
+        elif at != "masks":
+            logits = upsample(logits, at)
+        P, M = softmax(z / T, axis=1), expit(logits)
+        if method in MAPS:
+            parts.append(formula("mask", method, P=P, M=M)[None])
+        else:
+            parts.append(mix((z if method == "maxlogit" else P)[:, :-1], M))
+    if at == "picture":
+        planes = parts[0]
+    elif len(parts) == 1 and image.padded == image.resized:
+        planes = upsample(parts[0], image.picture)
+    else:
+        planes = upsample(averaged(image, [upsample(each, image.padded) for each in parts]), image.picture)
+    return planes[0] if method in MAPS else formula("mask", method, S=planes, Z=planes)
+
+
+def scores(image: Geometry, windows: Sequence[Values], at: SigmoidAt, T: float) -> dict[str, np.ndarray]:
+    """The scores of every method."""
+    plan = plan_for(windows[0], temperatures=(T,))
+    maps = KINDS["mask"].prepare(windows, image, at).rank_maps(plan, range(len(plan.pairs)), image.picture)
+    return {plan.pairs[i].method: plan.formula(plan.pairs[i], ranks) for i, ranks in maps}
+
+
+@pytest.mark.parametrize("at", ["masks", "window", "picture", (10, 12)])
+@pytest.mark.parametrize("name", IMAGES)
+def test_scores_are_those_at_full_size(name: str, at: SigmoidAt) -> None:
+    """Windows are averaged as S, padding is cut off, and M is computed where it should be."""
+    image = IMAGES[name]
+    if at == "picture" and len(image.windows) > 1:
+        return
+    windows, T = noise(image), 0.7
+    found = scores(image, windows, at, T)
+    assert found.keys() == METHODS["mask"].keys()
+    for method, ours in found.items():
+        reference = expected(image, windows, method, T, at)
+        assert ours.shape == image.picture
+        assert np.abs(ours - reference).max() <= 1e-5 * max(1, np.abs(reference).max()), method
+
+
+def test_rows_of_a_large_image_meet() -> None:
+    """An image of more rows than one band has the same scores."""
+    image = LARGE["large"]
+    windows = noise(image)
+    for at in ("masks", "window"):
+        ours = scores(image, windows, at, 1.0)
+        for method in ("mask2anomaly", "rba-normalized"):
+            assert np.abs(ours[method] - expected(image, windows, method, 1.0, at)).max() < 1e-5
