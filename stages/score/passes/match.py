@@ -78,7 +78,7 @@ class GridTruth:
     """
 
     def __init__(self, truth: GroundTruth, step: int) -> None:
-        self.store, self.truth, self.step = truth.store, truth, step
+        self.store, self.protocol, self.truth, self.step = truth.store, truth.protocol, truth, step
 
     def labels(self, image: int) -> np.ndarray | None:
         """Return uint8 (H // step, W // step), or None for an image that is not scored."""
