@@ -34,15 +34,38 @@ def parse_temperature(_context: click.Context, _option: click.Parameter, tempera
     return require_temperature(temperature)
 
 
+def _parse_region(
+    _context: click.Context, option: click.Parameter, text: str | None
+) -> tuple[int, int, int, int] | None:
+    """Read a pixel, or the four sides of a box."""
+    if text is None:
+        return None
+    numbers = [int(part) if part.strip().isdecimal() else -1 for part in text.split(",")]
+    if len(numbers) != (2 if option.name == "point" else 4) or min(numbers) < 0:
+        raise click.BadParameter(f"expected {option.metavar}, whole numbers of pixels, and found {text!r}")
+    left, top, right, bottom = numbers if len(numbers) == 4 else numbers * 2
+    return left, top, right, bottom
+
+
 @click.command()
 @click.argument("path", metavar="STORE", type=STORE)
 @click.option(
     "--method",
-    required=True,
     metavar="ID",
     help="The score to draw, such as msp or entropy.",
     shell_complete=complete_methods,
 )
+@click.option("--queries", is_flag=True, help="Draw the queries of a mask network that claim a region instead.")
+@click.option(
+    "--at", "point", callback=_parse_region, metavar="X,Y", help="With --queries: the pixel, from left and from top."
+)
+@click.option(
+    "--box",
+    callback=_parse_region,
+    metavar="LEFT,TOP,RIGHT,BOTTOM",
+    help="With --queries: the region  [default: the anomalous pixels]",
+)
+@click.option("--most", type=click.IntRange(1, 31), default=7, show_default=True, help="With --queries: how many.")
 @click.option("--temperature", type=float, default=1.0, show_default=True, callback=parse_temperature, metavar="T")
 @protocol_option
 @click.option("--label-codes", metavar="CODES", help="What the masks' codes mean: normal=0,anomaly=1-2,void=255.")
@@ -54,7 +77,11 @@ def parse_temperature(_context: click.Context, _option: click.Parameter, tempera
 @overwrite_option
 def maps(
     path: Place,
-    method: str,
+    method: str | None,
+    queries: bool,
+    point: tuple[int, int, int, int] | None,
+    box: tuple[int, int, int, int] | None,
+    most: int,
     temperature: float,
     protocol_name: str,
     label_codes: str | None,
@@ -65,8 +92,23 @@ def maps(
 ) -> None:
     """Draw each image beside its ground truth and its scores.
 
-    One PNG per image, whose path is printed. No image file is needed: the store holds what is drawn.
-    """
+    One PNG per image, whose path is printed. No image file is needed: the store holds what is drawn. With --queries
+    it shows instead which queries of a mask network claim a region, such as a false positive or a missed object:
+    their masks, and a table of how much of the region each claims (the mean of its mask) and wins (no other query
+    has more of its mask times its largest class), of its area and of its classes.
+
+    \b
+    Examples:
+      pipe maps enet.zarr --method msp --temperature 0.5 --limit 5 --out maps
+      pipe maps eomt.zarr --queries --images 07.png --out maps
+      pipe maps eomt.zarr --queries --images 07.png --at 130,200 --out maps
+    """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
+    if (method is None) != queries:
+        raise click.UsageError("name a score with --method, or ask for --queries")
+    if (point or box) and not queries:
+        raise click.UsageError("--at and --box name a region for --queries")
+    if point and box:
+        raise click.UsageError("--at and --box exclude each other: name one region")
     if names is not None and limit is not None:
         raise click.UsageError("--images and --limit exclude each other: name the images, or say how many")
     from logitpipe.stages.score.ground_truth import DrawnTruth
@@ -74,13 +116,45 @@ def maps(
 
     store = open_store(path)
     images = list(range(len(store.schema.images)))[:limit] if names is None else find_images(store, names)
-    plan = plan_map(store.schema, _choose_protocol(protocol_name, label_codes), method, temperature)
-    present = sorted(set(images) & set(store.completed()))
+    present, protocol = sorted(set(images) & set(store.completed())), _choose_protocol(protocol_name, label_codes)
+    if method is None:
+        truth = DrawnTruth(store, protocol, present)
+        _draw_queries(store, truth, present, point or box, temperature, most, out, overwrite)
+        _require_all(store, images, present)
+        return
+    plan = plan_map(store.schema, protocol, method, temperature)
     names_of = {image: picture_name(store, plan.pairs[0], image) for image in present}
     refuse_to_replace((out / name for name in names_of.values()), overwrite)
     prepare_folder(out)
     _draw_all(store, plan, DrawnTruth(store, plan.protocol, present), names_of, out)
     _require_all(store, images, present)
+
+
+def _draw_queries(
+    store: Store,
+    truth: "GroundTruth",
+    images: Sequence[int],
+    box: tuple[int, int, int, int] | None,
+    temperature: float,
+    most: int,
+    out: Path,
+    overwrite: bool,
+) -> None:
+    """Draw the queries that claim a region of each image, and print their table below each path."""
+    from logitpipe.runs.queries import diagnosed, require_queries
+
+    require_queries(store)
+    place = "" if box is None else "-".join(map(str, box[:2] if box[:2] == box[2:] else box))
+    parts = ("queries", place, f"T{temperature:g}")
+    names = {image: file_name(image, *_names(store, image), *filter(None, parts)) for image in images}
+    refuse_to_replace((out / name for name in names.values()), overwrite)
+    prepare_folder(out)
+    for image, name in names.items():
+        picture, table = diagnosed(store, truth, image, box, temperature, most)
+        buffer = io.BytesIO()
+        picture.save(buffer, "png")
+        click.echo(_write(out, name, buffer.getvalue()))
+        click.echo("\n".join(map(printable, table.split("\n"))))
 
 
 def find_images(store: Store, names: str) -> list[int]:
@@ -103,10 +177,14 @@ def find_images(store: Store, names: str) -> list[int]:
 
 def picture_name(store: Store, pair: "Pair", image: int) -> str:
     """Return the file name of a picture: it carries image, store, method and temperature."""
-    place = str(store.path).rstrip("/").rpartition("/")[2].removesuffix(".zip").removesuffix(".zarr")
-    stem = store.schema.images[image].rpartition(".")[0] or store.schema.images[image]
     temperature = "" if pair.temperature is None else f"T{pair.temperature:g}"
-    return file_name(image, stem, place, pair.method, temperature)
+    return file_name(image, *_names(store, image), pair.method, temperature)
+
+
+def _names(store: Store, image: int) -> tuple[str, str]:
+    """Return what pictures of an image are called after: the image, and the store."""
+    place = str(store.path).rstrip("/").rpartition("/")[2].removesuffix(".zip").removesuffix(".zarr")
+    return store.schema.images[image].rpartition(".")[0] or store.schema.images[image], place
 
 
 def file_name(image: int, *names: str) -> str:
