@@ -64,6 +64,13 @@ def key(image: int) -> str:
     return f"{FOLDER}/{image}.json"
 
 
+def image_of(path: str) -> int | None:
+    """Return the image whose record lies under a key; None for a key of anything else."""
+    number = path.removeprefix(f"{FOLDER}/").removesuffix(".json")[:20]
+    # Made into a key again, as int() reads more spellings of a number than keys have.
+    return int(number) if number.isdecimal() and key(int(number)) == path else None
+
+
 def parse(data: bytes) -> Record:
     """Read a record back, believing nothing.
 

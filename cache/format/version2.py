@@ -5,7 +5,9 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from copy import deepcopy
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -113,10 +115,9 @@ class Schema(Described):
 
     def plain(self) -> dict[str, Any]:
         """See `Described`: of the names, which may be a million, only the number and the digest are attributes."""
-        facts = asdict(self)
-        del facts["images"]
-        # The digest ties the file of names to the attributes, and so to the fingerprint of every record.
-        return facts | {"image_count": len(self.images), "images_sha256": hashlib.sha256(self._names).hexdigest()}
+        # Not `asdict`, which copies the names one by one.
+        facts = {each.name: deepcopy(getattr(self, each.name)) for each in fields(self) if each.name != "images"}
+        return facts | {"image_count": len(self.images), "images_sha256": self._names_sha256}
 
     def documents(self) -> dict[str, bytes]:
         """See `Described`: the names of the images."""
@@ -125,6 +126,11 @@ class Schema(Described):
     @property
     def _names(self) -> bytes:
         return names_bytes(self.images)
+
+    @cached_property
+    def _names_sha256(self) -> str:
+        """Digest that ties the file of names to the attributes, and so to the fingerprint of every record."""
+        return hashlib.sha256(self._names).hexdigest()
 
     def arrays(self) -> dict[str, ArraySpec]:
         """See `Described`; a chunk holds one image, and where there are windows one window."""
