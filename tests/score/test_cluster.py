@@ -23,7 +23,7 @@ from logitpipe.stages.score.cluster.crew import require_alike
 from logitpipe.stages.score.cluster.environment import environment, unlike
 from logitpipe.stages.score.cluster.parcels import pack_arrays, pack_walk, unpack_arrays, unpack_walk
 from logitpipe.stages.score.cluster.tasks import Part, merge, score_block
-from logitpipe.stages.score.cluster.walk import FAN, ClusterWalk
+from logitpipe.stages.score.cluster.walk import FAN, MOST_IMAGES, ClusterWalk, block_size, group_size
 from logitpipe.stages.score.figures.components import OBJECT_SIZES
 from logitpipe.stages.score.figures.open_set import RULES
 from logitpipe.stages.score.ground_truth import GroundTruth
@@ -260,16 +260,11 @@ def test_workers_that_may_not_score_are_named():
     assert unlike(mine, mine) == ""
 
 
-def test_blocks_hold_every_image_once_and_groups_grow_with_the_workers():
-    found = object.__new__(ClusterWalk)
-    for threads, count in ((1, 1), (2, 7), (4, 160), (1000, 10**4), (3, 1000)):
-        found.threads = threads
-        blocks = list(found._blocks(range(count)))
-        assert [image for block in blocks for image in block] == list(range(count))
-        assert max(map(len, blocks)) <= 10
-        assert len(blocks) >= min(count, 4 * threads)
-        size = found._group_size()
-        assert 2 * threads <= size <= max(FAN * FAN, 2 * FAN * threads)
+@pytest.mark.parametrize(("threads", "images"), [(1, 1), (2, 7), (4, 160), (1000, 10**4), (3, 1000), (9, 10**9)])
+def test_every_thread_has_blocks_and_groups_grow_with_the_workers(threads, images):
+    assert 1 <= block_size(images, threads) <= MOST_IMAGES
+    assert images / block_size(images, threads) >= min(images, 4 * threads)
+    assert 2 * threads <= group_size(threads) <= max(FAN * FAN, 2 * FAN * threads)
 
 
 def test_arrays_come_back_as_they_were(monkeypatch):

@@ -4,7 +4,7 @@ Totals are sums of integers, or are put in order before they are used: which wor
 up what, changes no bit. What a worker had done that dies is done again by others; that is Dask's part.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import closing
 from typing import Any
@@ -22,8 +22,8 @@ from logitpipe.stages.score.statistics import Statistic, Sum
 from logitpipe.stages.score.statistics.histograms import lost
 from logitpipe.stages.streams import batched
 
-MOST_IMAGES = 10
-"""Of one block. More would be fewer bytes on the wire for each image, and more work that dies with a worker."""
+MOST_IMAGES = 50
+"""Of one block. More would be fewer tasks and bytes for each image, and more work that dies with a worker."""
 
 FAN = 8
 """Parts that one task adds up."""
@@ -98,7 +98,8 @@ class ClusterWalk:
     ) -> Generator[Part, None, None]:
         """Yield the total of each group of blocks."""
         parcel = self.client.submit(itself, pack_walk(truth, statistic, self.name), pure=False)
-        groups = batched(self._blocks(images), self._group_size())
+        blocks = map(tuple, batched(images, block_size(len(images), self.threads)))
+        groups = batched(blocks, group_size(self.threads))
         sizes, tops = dict[object, int](), set[object]()
         running = as_completed(loop=self.client.loop)
 
@@ -151,26 +152,27 @@ class ClusterWalk:
             return {}
         return {"workers": kinds[earlier.processor], "allow_other_workers": True}
 
-    def _blocks(self, images: Sequence[int]) -> Iterator[tuple[int, ...]]:
-        """Yield the images in blocks, several for each thread if they are few."""
-        size = max(1, min(MOST_IMAGES, len(images) // (4 * self.threads)))
-        return (tuple(block) for block in batched(images, size))
-
-    def _group_size(self) -> int:
-        """Return how many blocks are added up before a total comes here: a power of FAN, two for each thread or more.
-
-        So the totals that come here grow fewer as workers grow more.
-        """
-        size = FAN * FAN
-        while size < 2 * self.threads:
-            size *= FAN
-        return size
-
     def _note(self, truth: Truth, seen: Seen) -> None:
         self.processors[seen.processor] = self.processors.get(seen.processor, 0) + len(seen.images)
         earlier = self._seen.setdefault((str(truth.store.path), seen.images), seen)
         if earlier.digest != seen.digest:
             raise PipeError(f"{truth.store.path}: images were replaced while they were scored", "wait-and-repeat")
+
+
+def block_size(images: int, threads: int) -> int:
+    """Return how many images make a block: so many that each thread of the cluster gets several blocks."""
+    return max(1, min(MOST_IMAGES, images // (4 * threads)))
+
+
+def group_size(threads: int) -> int:
+    """Return how many blocks are added up before a total comes to the client: a power of FAN, two for each thread.
+
+    So the more workers there are, the fewer totals come to the client.
+    """
+    size = FAN * FAN
+    while size < 2 * threads:
+        size *= FAN
+    return size
 
 
 def _result(future: Future) -> Part:
