@@ -90,9 +90,7 @@ FULL = Scale(
     BATCHES,
     SECONDS_OF_A_RATE,
 )
-TINY = Scale(
-    {"erfnet": (32, 64), "enet": (32, 64), "eomt-small": (32, 64)}, {"eomt-small": SMALL}, 4, (24, 40), (1, 2), 0.01
-)
+TINY = Scale({"erfnet": (16, 32), "eomt-small": (32, 64)}, {"eomt-small": SMALL}, 4, (24, 40), (1, 2), 0.01)
 
 
 class Bench:

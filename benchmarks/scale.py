@@ -2,8 +2,8 @@
 
     python -m benchmarks.scale [--images 16] [--temperatures 20] [--workers 1,2,4] [--out FOLDER]
 
-The costs are those of ten made images (20 x 512 x 1024 logits, masks of 720 x 1280): reading, scoring, packing, adding
-up, bytes on the wire, and what the scheduler takes for a task. The simulation follows the groups of blocks of
+The costs are those of ten made images (20 x 512 x 1024 logits, masks of 720 x 1280): reading, scoring, packing,
+adding up, bytes on the wire, and what the scheduler takes for a task. The simulation follows the groups of blocks of
 `ClusterWalk` through four things that can be short: the workers, their network, the scheduler, the client.
 """
 
@@ -24,7 +24,7 @@ from benchmarks.sheet import RESULTS, Sheet
 from logitpipe.cache import Store, open_store
 from logitpipe.stages.cores import available_cores
 from logitpipe.stages.score.cluster.parcels import pack_arrays, pack_walk, unpack_arrays
-from logitpipe.stages.score.cluster.walk import FAN, MOST_IMAGES, ClusterWalk
+from logitpipe.stages.score.cluster.walk import FAN, ClusterWalk, block_size, group_size
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.picture import read_picture
@@ -89,13 +89,14 @@ class Prediction:
     limit: str
 
 
-def simulate(costs: Costs, workers: int, images: int, block: int, wire: float = WIRE) -> Prediction:
+def simulate(costs: Costs, workers: int, images: int, wire: float = WIRE) -> Prediction:
     """Predict a walk by so many workers of one thread.
 
     A group is begun while the one before is at work, so that the slowest of the four decides. Only the end of the
     last one, up the tree, has nothing beside it.
     """
-    blocks, size = ceil(images / block), group_size(workers)
+    block, size = block_size(images, workers), group_size(workers)
+    blocks = ceil(images / block)
     # The last group is smaller; all others are alike, so they need no following one by one.
     counts = [(blocks // size, size), (1, blocks % size)]
     busy, sent, tail = dict.fromkeys(("workers", "network", "scheduler", "client"), 0.0), 0.0, 0.0
@@ -106,12 +107,12 @@ def simulate(costs: Costs, workers: int, images: int, block: int, wire: float = 
         parts = levels(count)
         sizes = [grown(costs, block * FAN**depth) for depth in range(len(parts))]
         merges = sum(parts[1:])
-        of_block = min(block, images) * max(costs.read, costs.score) + costs.pack * sizes[0] / costs.bytes
+        of_block = block * max(costs.read, costs.score) + costs.pack * sizes[0] / costs.bytes
         # Whoever adds up fetches what others have; parts grow level by level, up to the full size.
         moved = sum(n * size for n, size in zip(parts, sizes, strict=True))
         adding = sum(n * size * for_byte for n, size in zip(parts[:-1], sizes, strict=False))
         once = {
-            "workers": ceil(count / workers) * of_block + adding / min(workers, max(1, merges)),
+            "workers": count / workers * of_block + adding / min(workers, max(1, merges)),
             "network": moved / (wire * workers),
             "scheduler": (count + merges) * costs.task,
             "client": sizes[-1] * (1 / wire + for_byte),
@@ -119,16 +120,11 @@ def simulate(costs: Costs, workers: int, images: int, block: int, wire: float = 
         for name, seconds in once.items():
             busy[name] += number * seconds
         sent += number * moved
-        tail = sum(min(FAN, n) * size * (for_byte + 1 / wire) for n, size in zip(parts[:-1], sizes, strict=False))
+        # Of the last blocks some end later than others; then what is left of the tree has nothing beside it.
+        tail = of_block * (1 - 1 / workers)
+        tail += sum(min(FAN, n) * size * (for_byte + 1 / wire) for n, size in zip(parts[:-1], sizes, strict=False))
     limit = max(busy, key=lambda name: busy[name])
     return Prediction(busy[limit] + tail, sent, limit)
-
-
-def group_size(workers: int) -> int:
-    """Return how many blocks such a cluster adds up before a total comes to the client."""
-    found = object.__new__(ClusterWalk)
-    found.threads = workers
-    return found._group_size()
 
 
 def levels(count: int) -> list[int]:
@@ -195,9 +191,8 @@ def measure_runs(store: Store, plan: Plan, workers: Sequence[int]) -> tuple[Cost
             found = ClusterWalk(client)
             found(truth, images[:count], statistic, 1, lambda: None)  # each worker loads its kernels
             taken = timed(lambda: found(truth, images, statistic, 1, lambda: None))  # noqa: B023 - called at once
-            block = max(1, min(MOST_IMAGES, len(images) // (4 * count)))
             # Processes beyond the cores share them, and all of them share one network card, which is none.
-            said = simulate(costs, min(count, cores), len(images), block, wire=float("inf"))
+            said = simulate(costs, min(count, cores), len(images), wire=float("inf"))
             lines.append([count, taken, said.seconds, taken / said.seconds, said.limit, " ".join(load())])
     assert costs is not None
     return costs, lines
@@ -242,9 +237,9 @@ def main(words: Sequence[str] | None = None) -> None:
     for wire, speed in ((WIRE, "1 Gbit/s"), (100 * WIRE, "100 Gbit/s")):
         predicted = []
         for images in PICTURES:
-            alone = simulate(costs, 1, images, MOST_IMAGES, wire)
+            alone = simulate(costs, 1, images, wire)
             for workers in WORKERS:
-                said = simulate(costs, workers, images, MOST_IMAGES, wire)
+                said = simulate(costs, workers, images, wire)
                 efficiency = alone.seconds / said.seconds / workers
                 predicted.append(
                     [f"{images:.0e}", workers, f"{said.seconds:.3g}", f"{efficiency:.2f}", said.limit,
