@@ -12,9 +12,11 @@ links:
 	mkdir -p .links/logitpipe
 	cd .links/logitpipe && ln -sfn ../../pipeline/* ../../stages ../../cache .
 
+# Without --no-compile pip compiles every module of every library, which takes half as long as all the rest; Python
+# compiles those few that are imported.
 .venv/installed-%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
 .venv/installed-user: EXTRAS := infer,cloud,export,plot

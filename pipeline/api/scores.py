@@ -11,6 +11,7 @@ from logitpipe.api.results import Results, joined
 from logitpipe.api.stores import LogitStore, as_place_of
 from logitpipe.cache.errors import UsageError
 from logitpipe.stages.cores import available_cores
+from logitpipe.stores.names import stores_in
 
 if TYPE_CHECKING:
     from logitpipe.stages.score.protocols import Protocol
@@ -33,13 +34,14 @@ def score(
     also: str | Sequence[str] = (),
     label_space: str = "own",
     class_codes: str | None = None,
+    dask: str | None = None,
     progress: bool | None = None,
 ) -> Results:
     """Score stores with every method at every temperature.
 
     Parameters
     ----------
-    stores : one or several, opened or by path or URL
+    stores : one or several, opened or by path or URL; a folder of stores stands for these
     methods : names, FILE.py:FUNCTION, or functions (docs/extending.md), which several threads call at once
     temperatures : one or several, such as `lp.sweep(0.1, 2, 0.1)`
     protocol : name, or what `lp.protocol` gives
@@ -47,11 +49,12 @@ def score(
     thresholds : scores at which the IoU is computed
     resolve : which rows have every digit of three decimals of a per cent made certain: T = 1 and the best temperature
         of each method, all, or none
-    exact : whether scikit-learn computes the figures from every single score
+    exact : whether the figures are computed from every single score
     workers : threads; None: one for each core. One of them, where a function must not run twice at a time
     allow_incomplete : whether to score what there is of a store that lacks images
     also : figures of benchmarks to compute as well: `components`, `closed-set`, `open-set` (docs/metrics.md)
     label_space, class_codes : classes of the closed set, and which codes of the masks stand for them
+    dask : address of a scheduler of Dask, or `local:N` (docs/cluster.md); None: threads here
     progress : True, on stderr; False, not at all; None, below the cell of a notebook, and not at all in a script
 
     Raises
@@ -66,11 +69,12 @@ def score(
     """
     settings = {name: _plain(value) for name, value in locals().items() if name not in ("stores", "progress")}
     from logitpipe.runs.also import compute, refuse, require_families
-    from logitpipe.runs.scoring import count_missing, describe_run, image_counts, plan_stores, score_store
+    from logitpipe.runs.cluster import walk_by
+    from logitpipe.runs.scoring import count_missing, describe_run, image_counts, ordinal, plan_stores, score_store
     from logitpipe.runs.temperatures import require_temperatures
 
     each = [stores] if isinstance(stores, str | PathLike | LogitStore) else list(stores)
-    places, families = [as_place_of(store) for store in each], require_families(_listed(also))
+    places, families = stores_in([as_place_of(store) for store in each]), require_families(_listed(also))
     if not places:
         raise UsageError("at least one store is expected", option="stores")
     names, functions = as_methods(methods)
@@ -80,11 +84,15 @@ def score(
         plans = plan_stores(places, names, swept, chosen, codes_by_dataset(label_codes), thresholds, functions)
         count_missing(plans, allow_incomplete)
         refuse(families, plans, label_space, class_codes)
-        scored = [score_store(store, plan, threads, exact, True, resolve) for store, plan in plans]
-        of_stores = [
-            (store, plan, [one.row for one in part]) for (store, plan), part in zip(plans, scored, strict=True)
-        ]
-        more = compute(families, of_stores, label_space, class_codes, threads)
+        with walk_by(dask) as walker:
+            scored = [
+                score_store(store, plan, threads, exact, True, resolve, walker, ordinal(i, len(plans)))
+                for i, (store, plan) in enumerate(plans)
+            ]
+            of_stores = [
+                (store, plan, [one.row for one in part]) for (store, plan), part in zip(plans, scored, strict=True)
+            ]
+            more = compute(families, of_stores, label_space, class_codes, threads, walker)
     rows = [row for _, _, part in of_stores for row in part]
     images = [image_counts(store, part) for (store, _), part in zip(plans, scored, strict=True)]
     words = f"lp.score({[str(place) for place in places]}, {', '.join(f'{k}={v!r}' for k, v in settings.items())})"

@@ -12,6 +12,7 @@ from logitpipe.cache.errors import UsageError
 from logitpipe.cache.files.places import Place, as_place
 from logitpipe.cache.reading.store import Store, open_store
 from logitpipe.console.text import byte_size, counted, listed
+from logitpipe.stores.names import find_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -220,9 +221,9 @@ class LogitStore:
         return tag("table", tag("tbody", *lines))
 
     def _index(self, image: Image) -> int:
-        if isinstance(image, str) and image in self.images:
-            return self.images.index(image)
-        if not isinstance(image, str) and -len(self.images) <= image < len(self.images):
+        if isinstance(image, str):
+            return find_image(self._store, image)
+        if -len(self.images) <= image < len(self.images):
             return range(len(self.images))[image]
         raise UsageError(
             f"there is no image {image!r} in {self.path}; there are {listed(self.images)}", option="image"

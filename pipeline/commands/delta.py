@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from logitpipe.commands.completion import complete_methods
-from logitpipe.console.options import STORE, metrics_option, require_temperature
+from logitpipe.console.options import metrics_option, require_temperature, stores_argument
 from logitpipe.runs.scoring import count_missing, plan_stores
 from logitpipe.stages.cores import available_cores
 from logitpipe.tables.formats import writer
@@ -17,7 +17,7 @@ FORMATS = ("table", "markdown", "latex", "csv")
 
 
 @click.command()
-@click.argument("stores", nargs=-1, required=True, type=STORE, metavar="STORE...")
+@stores_argument()
 @click.option(
     "--methods",
     default="msp,maxlogit,entropy",

@@ -7,9 +7,11 @@ from pathlib import Path
 import click
 
 from logitpipe.cache.errors import PipeError
-from logitpipe.console.messages import note
+from logitpipe.console.messages import note, word_if_slow
+from logitpipe.console.progress import Progress
 from logitpipe.console.text import listed
 from logitpipe.results.record import WORDS
+from logitpipe.runs.inference import torch_at_hand
 
 NETWORKS = ("erfnet", "eomt")
 NOTE = "COMMANDS.txt"
@@ -33,6 +35,9 @@ def demo(ctx: click.Context, out: Path) -> None:
     well both networks know their classes. The same command again goes on where the last one stopped.
     """
     commands = demo_commands(out)
+    # Before anything is drawn: without torch the demo would end after its first minute.
+    with torch_at_hand(), word_if_slow("loading torch"):
+        import torch  # noqa: F401
     _prepare(out, commands)
     group = ctx.find_root().command
     assert isinstance(group, click.Group)
@@ -91,8 +96,10 @@ def _prepare(out: Path, commands: list[list[str]]) -> None:
         (out / "weights").mkdir(exist_ok=True)
         for network in NETWORKS:
             shutil.copy(WEIGHTS / f"{network}.safetensors", out / "weights")
-        folder = write_scenes(out / "data")
-        write_streets(out / "data")
+        with Progress("drawing scenes", COUNT, unit="scenes") as progress:
+            folder = write_scenes(out / "data", progress.advance)
+        with word_if_slow("drawing streets without anomalies"):
+            write_streets(out / "data")
     except OSError as error:
         raise PipeError(f"--out {out}: the demo cannot be written ({error.strerror}); name another folder") from error
     note(f"{COUNT} scenes in {folder}, and beside them {listed(CLOSED)}")

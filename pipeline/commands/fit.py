@@ -8,7 +8,7 @@ import click
 from logitpipe.cache.errors import PipeError
 from logitpipe.commands.completion import complete_methods
 from logitpipe.commands.score import MOST_WORKERS, class_codes_option, label_space_option, parse_temperatures
-from logitpipe.console.options import STORE, overwrite_option, protocol_option
+from logitpipe.console.options import overwrite_option, protocol_option, stores_argument
 from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.runs.fitting import fit_network, plan_fits
 from logitpipe.stages.cores import available_cores
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("stores", nargs=-1, required=True, type=STORE, metavar="STORE...")
+@stores_argument()
 @click.option(
     "--out",
     required=True,

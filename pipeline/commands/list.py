@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 import click
 
 from logitpipe.commands.completion import METHOD_NAMES
-from logitpipe.console.options import PROTOCOL_NAMES
+from logitpipe.console.text import aligned
 
 
 def _networks() -> Iterator[str]:
@@ -19,7 +19,31 @@ def _methods() -> Iterator[str]:
 
 
 def _protocols() -> Iterator[str]:
-    yield from PROTOCOL_NAMES
+    """Print each field of a protocol with its value in each of them."""
+    from logitpipe.stages.score.protocols import PROTOCOLS, to_document
+
+    values = {name: to_document(protocol) for name, protocol in PROTOCOLS.items()}
+    fields = [field for field in next(iter(values.values())) if field != "name"]
+    rows = [[field.replace("_", "-"), *(_spelt(each[field]) for each in values.values())] for field in fields]
+    yield from aligned([["--set", *values], *rows])
+
+
+def _spelt(value: object) -> str:
+    """Return a value of a protocol as --set takes it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ",".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def _metrics() -> Iterator[str]:
+    """Print what `--metrics` takes, with the heading of its column."""
+    from logitpipe.tables.metrics import METRICS
+
+    for_better = [(metric, "higher" if metric.better is max else "lower") for metric in METRICS.values()]
+    rows = [[name, metric.title, f"{way} is better"] for name, (metric, way) in zip(METRICS, for_better, strict=True)]
+    yield from aligned(rows)
 
 
 def _layouts() -> Iterator[str]:
@@ -39,6 +63,7 @@ KINDS: Mapping[str, Callable[[], Iterator[str]]] = {
     "networks": _networks,
     "methods": _methods,
     "protocols": _protocols,
+    "metrics": _metrics,
     "layouts": _layouts,
 }
 """What can be listed -> its lines."""
@@ -47,5 +72,5 @@ KINDS: Mapping[str, Callable[[], Iterator[str]]] = {
 @click.command("list")
 @click.argument("kind", type=click.Choice(list(KINDS)))
 def list_names(kind: str) -> None:
-    """List the names of what there is to choose from; layouts with a drawing and their sources."""
+    """List what there is to choose from: protocols with their fields, layouts with a drawing and their sources."""
     click.echo("\n".join(KINDS[kind]()).rstrip("\n"))

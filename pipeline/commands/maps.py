@@ -19,6 +19,7 @@ from logitpipe.console.options import STORE, overwrite_option, protocol_option, 
 from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import listed, printable
+from logitpipe.stores.names import find_image
 
 if TYPE_CHECKING:
     from logitpipe.stages.score.ground_truth import GroundTruth
@@ -162,17 +163,11 @@ def find_images(store: Store, names: str) -> list[int]:
 
     Raises
     ------
-    PipeError
-        The store has no image of a name.
+    UsageError
+        The store has no image of a name, or several.
     """
-    known = {name: image for image, name in enumerate(store.schema.images)}
-    wanted = [names] if names in known else names.split(",")
-    for name in wanted:
-        if name not in known:
-            raise PipeError(
-                printable(f"--images: there is no image {name!r} in {store.path}; there are {listed(list(known))}")
-            )
-    return [known[name] for name in dict.fromkeys(wanted)]
+    wanted = [names] if names in store.schema.images else names.split(",")
+    return list(dict.fromkeys(find_image(store, name) for name in wanted))
 
 
 def picture_name(store: Store, pair: "Pair", image: int) -> str:

@@ -10,13 +10,14 @@ import click
 
 from logitpipe.cache.errors import IncompleteError, UsageError
 from logitpipe.commands.completion import complete_methods
-from logitpipe.console.options import STORE, metrics_option, overwrite_option, protocol_option
+from logitpipe.console.messages import word_if_slow
+from logitpipe.console.options import metrics_option, overwrite_option, protocol_option, stores_argument
 from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.settings import details, resolved
 from logitpipe.results.record import WORDS
 from logitpipe.runs.also import FAMILIES, SPACES, compute, refuse, require_families
 from logitpipe.runs.cluster import walk_by
-from logitpipe.runs.scoring import count_missing, describe_run, image_counts, plan_stores, score_store
+from logitpipe.runs.scoring import count_missing, describe_run, image_counts, ordinal, plan_stores, score_store
 from logitpipe.runs.temperatures import require_temperatures, sweep
 from logitpipe.stages.cores import available_cores
 from logitpipe.tables.formats import FORMATS, choose_format, formatted
@@ -85,7 +86,7 @@ class_codes_option = click.option(
 
 
 @click.command()
-@click.argument("stores", nargs=-1, required=True, type=STORE, metavar="STORE...")
+@stores_argument()
 @click.option(
     "--methods",
     default="all",
@@ -197,7 +198,10 @@ def score(
     if out:
         _prepare(out, overwrite)
     with walk_by(dask) as walker:
-        scored = [score_store(store, plan, workers, exact, bool(out), resolve, walker) for store, plan in plans]
+        scored = [
+            score_store(store, plan, workers, exact, bool(out), resolve, walker, ordinal(i, len(plans)))
+            for i, (store, plan) in enumerate(plans)
+        ]
         rows = [each.row for part in scored for each in part]
         of_stores = [
             (store, plan, [each.row for each in part]) for (store, plan), part in zip(plans, scored, strict=True)
@@ -209,9 +213,9 @@ def score(
 
             sketches = [each.sketch for part in scored for each in part if each.sketch]
             images = [image_counts(store, part) for (store, _), part in zip(plans, scored, strict=True)]
-            write_results(
-                out, rows, sketches, _settings(ctx, exact, plans), [each for each in images if each], more.records()
-            )
+            settings = _settings(ctx, exact, plans)
+            with word_if_slow(f"writing the results to {out}"):
+                write_results(out, rows, sketches, settings, [each for each in images if each], more.records())
     finally:  # hours of work may stand behind the figures: they are shown whatever became of the files
         click.echo(formatted(rows, printed_as, summary, shown, more), nl=False)
     # Last, so that the figures of the images that are there have been printed and written.

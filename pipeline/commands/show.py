@@ -12,7 +12,7 @@ from logitpipe.cache.files.places import Place
 from logitpipe.cache.format.schema import AMP_CHANGE, ArraySpec
 from logitpipe.cache.reading.store import Store, array_bytes, open_store
 from logitpipe.console.messages import word_if_slow
-from logitpipe.console.options import STORE
+from logitpipe.console.options import stores_argument
 from logitpipe.console.text import aligned, byte_size, listed, printable
 from logitpipe.stores.data import right_data
 
@@ -22,7 +22,7 @@ KEY_WIDTH = 15
 
 
 @click.command()
-@click.argument("stores", metavar="STORE...", nargs=-1, required=True, type=STORE)
+@stores_argument()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def show(stores: tuple[Place, ...], as_json: bool) -> None:
     """Show what is in stores, and how complete they are.

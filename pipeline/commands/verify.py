@@ -10,13 +10,13 @@ from logitpipe.cache.reading.store import open_store
 from logitpipe.cache.reading.verify import ImageCheck, check_metadata, stray_files
 from logitpipe.console.exits import DAMAGED, DONE, INCOMPLETE
 from logitpipe.console.messages import note
-from logitpipe.console.options import STORE
+from logitpipe.console.options import stores_argument
 from logitpipe.console.text import byte_size, counted, listed, printable
 from logitpipe.stores.checking import check_images, damage_line
 
 
 @click.command()
-@click.argument("stores", metavar="STORE...", nargs=-1, required=True, type=STORE)
+@stores_argument()
 @click.pass_context
 def verify(ctx: click.Context, stores: tuple[Place, ...]) -> None:
     """Read every byte of stores and check it.

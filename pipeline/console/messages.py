@@ -3,17 +3,19 @@
 A caller in Python hears less (see audience.py).
 """
 
+import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
 import click
 
 from logitpipe.console.audience import caller
-from logitpipe.console.text import printable
+from logitpipe.console.terminal import columns, is_terminal
+from logitpipe.console.text import printable, shortened
 
 SECONDS_BEFORE_WORD = 2.0
 
@@ -50,21 +52,42 @@ def detail(text: str) -> None:
 
 @contextmanager
 def word_if_slow(what: str) -> Iterator[None]:
-    """Say what takes so long, if it takes long, and how long it took."""
+    """Say what takes so long, if it takes long, and how long it took; on a terminal the seconds are counted."""
     started, who = time.monotonic(), caller()
-    # The timer's thread has neither click's context nor a caller, so -q and who listens are looked up here.
+    # The thread has neither click's context nor a caller, so -q and who listens are looked up here.
     say = who.show if who else None if is_quiet() else partial(click.echo, err=True)
-    timer = threading.Timer(SECONDS_BEFORE_WORD, say or printable, (f"{what} ...",))
-    if say:
-        timer.start()
+    if say is None:
+        yield
+        return
+    ended = threading.Event()
+    teller = threading.Thread(target=_tell, args=(say, what, ended, who is None and is_terminal(sys.stderr)))
+    teller.start()
     try:
         yield
     finally:
-        timer.cancel()
-        if timer.ident:  # it was started; its thread ends at once
-            timer.join()
+        ended.set()
+        teller.join()
     if time.monotonic() - started > SECONDS_BEFORE_WORD:
         note(f"... done in {time.monotonic() - started:.0f} s")
+
+
+def _tell(say: Callable[[str], object], what: str, ended: threading.Event, on_terminal: bool) -> None:
+    """Say that something goes on, once it has gone on for a while; on a terminal again every second."""
+    seconds = SECONDS_BEFORE_WORD
+    if ended.wait(seconds):
+        return
+    if not on_terminal:
+        say(f"{what} ...")
+        return
+    width = columns(sys.stderr)
+    while True:
+        line = f"{what} ... {seconds:.0f} s"
+        sys.stderr.write(f"\r{line if width is None else shortened(line, width - 1)}")
+        sys.stderr.flush()
+        if ended.wait(1.0):
+            break
+        seconds += 1
+    sys.stderr.write("\n")
 
 
 def _asked(flag: str) -> bool:

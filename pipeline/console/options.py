@@ -11,6 +11,7 @@ import click
 from logitpipe.cache.errors import UsageError
 from logitpipe.cache.files.places import Place, as_place
 from logitpipe.runs.temperatures import require_temperatures
+from logitpipe.stores.names import stores_in
 
 PROTOCOL_NAMES = ("standard", "course", "legacy")
 """The keys of `logitpipe.stages.score.protocols.PROTOCOLS`, repeated here as these load numba."""
@@ -69,6 +70,20 @@ class StorePlace(click.Path):
 
 
 STORE = StorePlace()
+
+
+def stores_argument() -> Callable[[Command], Command]:
+    """Return the argument STORE..., in which a folder of stores stands for these."""
+    return click.argument(
+        "stores",
+        nargs=-1,
+        required=True,
+        type=STORE,
+        metavar="STORE...",
+        callback=lambda _context, _argument, places: stores_in(places),
+    )
+
+
 RESULTS = click.Path(path_type=Path)
 """A folder that `pipe score --out` wrote."""
 

@@ -1,5 +1,6 @@
 """Scenes as files, in the layout of the real data sets."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,10 @@ WEIGHTS = Path(__file__).parent / "weights"
 """Holds NETWORK.safetensors, trained on scenes without an anomaly; its README.md says how."""
 
 
-def write_scenes(root: Path) -> Path:
+def write_scenes(root: Path, advance: Callable[[], None] = lambda: None, count: int | None = None) -> Path:
     """Write the data set DemoScenes below `root` and return its folder; files that are there already stay.
+
+    `advance` is called after each scene; `count` is how many there are, COUNT if None.
 
     The scene of seed N becomes `images/NN.png` and `labels_masks/NN.png`, with the codes 0 normal, 1 anomaly and
     255 void. OSError where they cannot be written.
@@ -30,12 +33,13 @@ def write_scenes(root: Path) -> Path:
     folder = root / NAME
     for kind in ("images", "labels_masks"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
-    for seed in range(COUNT):
+    for seed in range(COUNT if count is None else count):
         image, mask = (folder / kind / f"{seed:02}.png" for kind in ("images", "labels_masks"))
         if not (image.exists() and mask.exists()):
             scene = draw_scene(seed, anomalies=True)
             _write(image, scene.image)
             _write(mask, scene.anomaly)
+        advance()
     return folder
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from importlib.resources import files
 
+from logitpipe.demo.dataset import NAME as DEMO
 from logitpipe.report.benchmarks import benchmarks_section
 from logitpipe.report.dataset import dataset_section
 from logitpipe.report.facts import notes_section, run_section
@@ -10,6 +11,11 @@ from logitpipe.report.markup import Html, tag
 from logitpipe.report.overview import overview_section
 from logitpipe.report.words import moment
 from logitpipe.results.series import Results, Run
+
+OF_DEMO = (
+    "These are drawn scenes. Both networks of the demo are tiny and were trained on such scenes for a short time; "
+    "the mask network is the weaker one: its figures do not show what mask networks can do."
+)
 
 
 def page(results: Results, galleries: Mapping[str, Html]) -> str:
@@ -34,8 +40,10 @@ def page(results: Results, galleries: Mapping[str, Html]) -> str:
         dataset_section(f"data-{i}", name, entries, results, galleries)
         for i, (name, entries) in enumerate(results.datasets.items())
     ]
+    of_demo = tag("p", OF_DEMO, class_="note") if any(entry.row.dataset == DEMO for entry in results.entries) else ""
     main = tag(
         "main",
+        of_demo,
         overview_section(results),
         *sections,
         benchmarks_section(results),

@@ -17,6 +17,7 @@ from logitpipe.cache.writing.commit import StoreWriter
 from logitpipe.console.advice import ADVICE
 from logitpipe.console.messages import detail, note, word_if_slow
 from logitpipe.console.progress import Progress
+from logitpipe.runs.scoring import ordinal
 from logitpipe.stores.data import right_data
 from logitpipe.stores.repair import find_damaged, open_mended
 from logitpipe.stores.room import warn_of_little_room, warn_unlocked
@@ -71,7 +72,7 @@ def fill_stores(
     paths = _store_paths(out, datasets, several=len(names) > 1 or ALL in names)
     writers: list[StoreWriter] = []
     with _told_how_to_go_on(writers):
-        with torch_at_hand():
+        with torch_at_hand(), word_if_slow("loading torch"):
             from logitpipe.stages.infer.device.device import choose_device
             from logitpipe.stages.infer.model import load_model
         model = load_model(source, choose_device(device), amp)
@@ -83,8 +84,8 @@ def fill_stores(
 
         # After all stores are open: the room that is needed is the sum over all of them.
         warn_of_little_room(writers, [len(remaining(writer, shard)) for writer in writers])
-        for dataset, writer in zip(datasets, writers, strict=True):
-            _fill(model, dataset, writer, shard, batch_size, repair)
+        for i, (dataset, writer) in enumerate(zip(datasets, writers, strict=True)):
+            _fill(model, dataset, writer, shard, batch_size, repair, ordinal(i, len(datasets), "data set"))
     return paths
 
 
@@ -178,6 +179,7 @@ def _fill(
     shard: tuple[int, int],
     batch_size: int | None,
     repair: bool,
+    which: str,
 ) -> None:
     from logitpipe.stages.infer.device.device import default_batch_size
     from logitpipe.stages.infer.resume import of_shard, refuse_changed, remaining
@@ -194,7 +196,7 @@ def _fill(
         index, count = shard
         # The total is that of this shard: images of other shards are neither done nor left to do here.
         total = len(range(index, len(writer.schema.images), count))
-        label = f"{model.name} on {model.device}, {dataset.name}"
+        label = f"{model.name} on {model.device}, {dataset.name}{which}"
         with Progress(label, total, already=total - len(images)) as progress:
             infer_images(model, dataset, writer, images, batch_size, progress.advance)
     note(_summary(writer, len(images)))

@@ -106,12 +106,14 @@ def score_store(
     into_files: bool,
     resolve: "Resolve",
     walker: "Walk | None" = None,
+    which: str = "",
 ) -> "list[Scored]":
     """Return the figures of each pair and, where they go into files, its curves and histograms of single images.
 
     Parameters
     ----------
     walker : who does the walks (see `cluster.walk_by`); None for threads here
+    which : of several stores this is, for the progress; see `ordinal`
     """
     from logitpipe.cache.reading.store import stored_bytes
     from logitpipe.stages.score.passes.sweep import compile_kernels, sweep, walks
@@ -129,7 +131,7 @@ def score_store(
     per_image = into_files and len(images) * len(plan.pairs) <= MOST_HISTOGRAMS
     if into_files and not per_image:
         note(f"{store.path}: no histograms of single images are kept, as {len(images)} images are too many for that")
-    with Progress(f"scoring {name}", len(walks(plan)) * len(images)) as progress:
+    with Progress(f"scoring {name}{which}", len(walks(plan)) * len(images)) as progress:
         scored = sweep(
             store,
             plan,
@@ -152,10 +154,15 @@ def score_store(
     from logitpipe.stages.score.passes.exact import exact_rows
 
     rows, passes = [each.row for each in scored], len({pair.temperature for pair in plan.pairs})
-    with Progress(f"scoring {name} exactly", passes * len(images), unit="readings") as progress:
+    with Progress(f"scoring {name}{which} exactly", passes * len(images), unit="readings") as progress:
         found = exact_rows(store, plan, images, rows, progress.advance)
     note(_agreement(rows, found))
     return [each._replace(row=row) for each, row in zip(scored, found, strict=True)]
+
+
+def ordinal(index: int, count: int, thing: str = "store") -> str:
+    """Return which of several things a progress is of, as ` (store 3 of 10)`; nothing where there is one."""
+    return f" ({thing} {index + 1} of {count})" if count > 1 else ""
 
 
 def image_counts(store: "Store", scored: "Sequence[Scored]") -> "ImageCounts | None":

@@ -1,5 +1,6 @@
 """Rows of figures as tables for people: pixel and mask networks side by side, per cent, the best of each column."""
 
+import re
 from collections.abc import Sequence
 
 from logitpipe.console.text import printable
@@ -59,10 +60,18 @@ def _title(rows: Sequence[Row]) -> str:
 
 
 def _names(rows: Sequence[Row], stores: Sequence[str]) -> dict[str, str]:
-    """Name each store by its network, and by its path too where two stores share one."""
+    """Name each store by its network and, where stores share one, by its file, or by its path if they share that."""
     networks = {row.store: row.network for row in rows}
-    shared = len(set(networks.values())) < len(stores)
-    return {store: printable(f"{networks[store]} ({store})" if shared else networks[store]) for store in stores}
+    files = {store: re.sub(r"\.zarr(\.zip)?$", "", store.rstrip("/").rpartition("/")[2]) for store in stores}
+
+    def name(store: str) -> str:
+        same = [other for other in stores if networks[other] == networks[store]]
+        if len(same) == 1:
+            return networks[store]
+        alone = [files[other] for other in same].count(files[store]) == 1
+        return f"{networks[store]} ({files[store] if alone else store})"
+
+    return {store: printable(name(store)) for store in stores}
 
 
 def _by_method(pairs: list[tuple[str, float | None]]) -> list[tuple[str, float | None]]:

@@ -254,7 +254,7 @@ RANGE = "a temperature is a number from 0.001 to 1000, and "
             "pipe: --method: 'rba' cannot be computed from the pixel store of enet on Tiny; "
             "there are msp, maxlogit, entropy, energy, void",
         ),
-        ("--images x", 1, "pipe: --images: there is no image 'x' in STORE; there are a.png, b.png, c.png"),
+        ("--images x", 2, "pipe: --images: there is no image 'x' in STORE; there are a.png, b.png, c.png"),
         (
             "--images a.png --limit 1",
             2,
