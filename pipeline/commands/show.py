@@ -27,7 +27,8 @@ KEY_WIDTH = 15
 def show(stores: tuple[Place, ...], as_json: bool) -> None:
     """Show what is in stores, and how complete they are.
 
-    Nothing but metadata is read: whether the data is sound, `pipe verify` tells.
+    Nothing but metadata is read, and the masks of small stores of earlier releases: whether the data is sound,
+    `pipe verify` tells.
     """
     documents = [describe_store(open_store(path)) for path in stores]
     if as_json:

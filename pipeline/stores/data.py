@@ -17,8 +17,8 @@ def unlabelled(store: Store) -> list[str]:
 def right_data(store: Store) -> str | None:
     """Say in a sentence whether a store's pictures and masks are those of a published validation set.
 
-    Only completion records are read. None where the store is not complete, its records are damaged or do not count
-    codes, or nothing is known of its data set.
+    Only completion records are read, and of stores that earlier releases made, whose records do not count codes, the
+    masks. None where the store is not complete or damaged, or nothing is known of its data set.
     """
     from logitpipe.stages.infer.data.layouts.base import STANDARD_CODES
     from logitpipe.stages.infer.data.published import MOST_PICTURES, compared, count_pixels, parse_counts
@@ -26,9 +26,19 @@ def right_data(store: Store) -> str | None:
     if len(store.schema.images) > MOST_PICTURES or store.missing():
         return None
     try:
-        sources = [store.record(image).sources for image in store.completed()]
+        texts = [text for image in store.completed() if (text := _mask_codes(store, image))]
     except (IncompleteError, IntegrityError):  # which others tell
         return None
-    texts = [each["mask_codes"] for each in sources if "mask_codes" in each]
     codes = store.schema.label_codes or STANDARD_CODES
     return compared(store.schema.dataset, count_pixels(map(parse_counts, texts), codes)) if texts else None
+
+
+def _mask_codes(store: Store, image: int) -> str:
+    """Return how many pixels of an image's mask have each code; empty where it has no mask."""
+    from logitpipe.stages.infer.data.preprocess import code_counts
+
+    record = store.record(image)
+    counted = record.sources.get("mask_codes")
+    if counted is None and "mask_sha256" in record.sources:  # the store of an earlier release
+        counted = code_counts(store.labels(image, record))
+    return counted or ""

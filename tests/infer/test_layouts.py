@@ -8,11 +8,12 @@ import pytest
 from conftest import refused
 from PIL import Image
 
-from logitpipe.cache import PipeError
+from logitpipe.cache import PipeError, open_store
 from logitpipe.console.advice import ADVICE
 from logitpipe.stages.infer.data.datasets import DataSet, dataset_names, read_dataset
 from logitpipe.stages.infer.data.layouts import LAYOUTS
 from logitpipe.stages.infer.data.layouts.base import Codes, Listing, Sample
+from logitpipe.stages.infer.data.layouts.cityscapes import PALETTE
 from logitpipe.stages.infer.data.masks import known_codes
 from logitpipe.stages.infer.data.preprocess import prepare
 
@@ -137,6 +138,35 @@ def test_a_tree_is_found_and_reads_as_the_course_layout_does(tmp_path, layout):
     assert [sample.name for sample in dataset.samples] == [TREES[layout][2].format(n) for n in range(3)]
     assert arrays(dataset) == arrays(read_dataset(tmp_path, "Same", layout="course"))
     assert dataset.label_codes == LAYOUTS[layout].codes.labels
+
+
+def stored(path: Path) -> list[dict[str, dict[str, str]]]:
+    """Of each image the digests of the chunks of its logits and its labels."""
+    store = open_store(path)
+    records = [store.record(image) for image in store.completed()]
+    return [{name: dict(record.arrays[name].chunks) for name in ("logits", "labels")} for record in records]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", [*TREES, "cityscapes-colour"])
+def test_a_tree_gives_the_logits_and_labels_of_the_course_layout(run, tmp_path, layout):
+    """Through `pipe infer` and a network: digest by digest."""
+    root = tmp_path / "trees"
+    write(layout.replace("-colour", ""), root)
+    if layout == "cityscapes-colour":
+        colours = {code: colour for colour, code in reversed(PALETTE.items())}
+        for mask in root.rglob("*_labelTrainIds.png"):
+            found = [[colours[code] for code in row] for row in np.asarray(Image.open(mask)).tolist()]
+            Image.fromarray(np.array(found, np.uint8)).save(str(mask).replace("labelTrainIds", "color"))
+            mask.unlink()
+    named = ["--layout", layout] if layout == "lost-and-found-noknown" else []
+    flags = ["--data-root", str(root)]
+    assert run(*flags, *named, dataset=only_name(root), out="tree").exit_code == 0
+    assert run(*flags, "--layout", "course", dataset="Same", out="same").exit_code == 0
+    assert open_store(tmp_path / "tree").schema.layout == layout
+    found = stored(tmp_path / "tree")
+    assert len(found) == 3
+    assert found == stored(tmp_path / "same")
 
 
 def test_every_layout_has_a_tree():

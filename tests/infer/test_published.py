@@ -1,11 +1,13 @@
 """Pixels of a data set beside what the published validation sets hold."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
-from stores import make_schema, noise_values
+from stores import LABEL_SIZE, make_schema, noise_values
 
 from logitpipe.cache import StoreWriter, open_store
 from logitpipe.cli import cli
@@ -59,6 +61,33 @@ def test_a_store_is_compared_by_its_records(tmp_path: Path):
     )
     shown = CliRunner().invoke(cli, ["show", str(path)])
     assert "right data     1 pictures with an anomaly, 1,317,063 anomalous" in shown.stdout
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_store_of_an_earlier_release_is_counted_by_its_masks(tmp_path, version):
+    """Its records have digests of the masks, and no counts."""
+    path, schema = tmp_path / "a.zarr", replace(make_schema("pixel", version=version), dataset="RoadAnomaly21")
+    writer, labels = StoreWriter(path, schema), np.zeros((3, *LABEL_SIZE), np.uint8)
+    labels[:2, 2:, 3:6] = 1
+    for image in range(3):
+        values = noise_values(schema, image, (0, 1)) | {"labels": labels[image]}
+        writer.commit(image, values, {"image_sha256": "p", "mask_sha256": "m"})
+    anomalous = int(labels.sum())
+    counts = f"2 pictures with an anomaly, {anomalous} anomalous and {2 * labels[0].size - anomalous} normal pixels: "
+    assert right_data(open_store(path)).startswith(counts + "the published RoadAnomaly21 has 10 pictures")
+
+
+@pytest.mark.parametrize("name", ["RoadAnomaly21", "fs_static"])
+def test_the_real_data_sets_count_as_published_when_they_are_scored(run, real_data, tmp_path, name):
+    """Through the network's run, `pipe show` and `pipe score`, under standard without pictures that show none."""
+    assert run("--data-root", str(real_data), dataset=name).exit_code == 0
+    store = str(tmp_path / "store")
+    shown = CliRunner().invoke(cli, ["show", store]).stdout
+    assert f"equal to the published {name}" in " ".join(shown.split())
+    words = ["--methods", "msp", "--resolve", "none", "--set", "skip-without-anomaly=yes", "--json"]
+    (row,) = json.loads(CliRunner().invoke(cli, ["score", store, *words]).stdout)["results"]
+    found = PixelCounts(row["images"], row["positives"], row["pixels"] - row["positives"])
+    assert (row["protocol"], found) == ("standard+skip-without-anomaly=yes", PUBLISHED[name])
 
 
 def test_the_digest_of_a_data_set_is_that_of_its_files(tmp_path):
