@@ -23,6 +23,7 @@ from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS
 from logitpipe.stages.score.statistics.components import Components
+from logitpipe.stages.score.statistics.percentile_curve import PercentileCurve
 from logitpipe.stages.score.thresholds import limit_above
 
 DATASETS = ("RoadAnomaly21", "fs_static")
@@ -131,6 +132,26 @@ def test_components_at_known_thresholds(stores, real_data, network):
             assert got.f1 == pytest.approx(answer["F1"], abs=1e-12)
             counts = {f"{name}_{t}": getattr(got, name)[PER_CENT.index(t)] for name in COUNTS for t in (25, 50, 75)}
             assert counts == {key: answer[key] for key in counts}
+
+
+@OWN
+def test_official_thresholds_are_as_good_as_known(stores, real_data, network):
+    """The known ones come from a curve that keeps equal thresholds apart, in an order that processors differ in.
+
+    On the curve of merged thresholds they lie at its best F1 or next to it.
+    """
+    known = json.loads((real_data / "expected_components.json").read_text())["rows"]
+    thresholds = {row["method"]: row["official"]["threshold"] for row in known if row["network"] == network}
+    store = stores(network, "float16")["RoadAnomaly21"]
+    plan = make_plan(store.schema, PROTOCOLS["standard"], list(thresholds), [1.0])
+    statistic, images = PercentileCurve(plan, 10), store.completed()
+    total = walk(GroundTruth(store, plan.protocol, images), images, statistic, 2, lambda: None)
+    for i, pair in enumerate(plan.pairs):
+        each, tp, fp = total.curve(i)
+        f1 = 2 * tp / (tp + fp + tp[-1])
+        at = f1[each == thresholds[pair.method]]
+        assert at.size == 1
+        assert f1.max() - 2e-4 < at[0] <= f1.max()
 
 
 COUNTS = ("tp", "fn", "fp")
