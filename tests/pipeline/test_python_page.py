@@ -35,6 +35,17 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
     assert made <= {path.name for path in tmp_path.iterdir()}
 
 
+@pytest.mark.slow
+def test_the_readme_runs(tmp_path, monkeypatch):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"<!-- python: readme -->\n```python\n(.*?)```", readme, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    for name in ("enet", "erfnet"):
+        fill(tmp_path / f"{name}.zarr", make_schema("pixel", images=["1.png", "2.png"], version=2))
+    exec(compile(block, "README.md", "exec"), {})
+    assert (tmp_path / "sweep.pdf").stat().st_size > 1000
+
+
 def test_everything_exported_is_on_the_page():
     from logitpipe import plot
 
