@@ -94,9 +94,11 @@ def mask_score(
     T: float,
     size: tuple[int, int],
     rules: Rules = Rules(),
+    T_S: float = 1.0,
+    T_m: float = 1.0,
 ) -> np.ndarray:
     """Score (Q, h, w) and (Q, K + 1) logits of a mask network at a size."""
-    z, M = class_logits.astype(np.float64), expit(mask_logits.astype(np.float64))
+    z, M = class_logits.astype(np.float64), expit(mask_logits.astype(np.float64) / T_m)
     P = softmax(z / T, axis=1)
     S, Z = mix(P[:, :-1], M), mix(z[:, :-1], M)
     if (rules.drops_last or rules.epsilon) and method in ("msp", "entropy"):
@@ -106,14 +108,14 @@ def mask_score(
         return 1 - p.max(axis=0) if method == "msp" else -(p * np.log(p)).sum(axis=0)
     if rules.normalise_first and method in ("msp", "entropy"):
         S = shares(S)
-    score = formula("mask", method, P=P, M=M, S=upsample(S, size), Z=upsample(Z, size))
+    score = formula("mask", method, P=P, M=M, S=upsample(S, size), Z=upsample(Z, size), T_S=T_S)
     return score if score.shape == size else upsample(score, size)
 
 
 def formula(kind: str, method: str, **values: object) -> np.ndarray:
-    """Call the float64 formula that stands beside a method with what its parameters ask for."""
+    """Call the float64 formula that stands beside a method with what its parameters ask for, and have no default."""
     reference = METHODS[kind][method].reference
-    return reference(**{name: values[name] for name in signature(reference).parameters})
+    return reference(**{name: values[name] for name in signature(reference).parameters if name in values})
 
 
 def label(codes: np.ndarray, void_is_anomaly: bool) -> np.ndarray:

@@ -75,9 +75,11 @@ def plan_for(
     temperatures: Sequence[float] = (1.0,),
     protocol: Protocol = PROTOCOLS["standard"],
     void: int | None = None,
+    **temperatures_of_masks: Sequence[float],
 ) -> Plan:
-    """A plan for logits of these shapes."""
-    return make_plan(describe(values, void=void), protocol, methods, temperatures)
+    """A plan for logits of these shapes; of all methods where none is named."""
+    wanted = ["all"] if methods is None else methods
+    return make_plan(describe(values, void=void), protocol, wanted, temperatures, **temperatures_of_masks)
 
 
 def all_ranks(plan: Plan, values: Values, size: tuple[int, int]) -> dict[int, np.ndarray]:

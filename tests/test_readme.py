@@ -58,10 +58,14 @@ def test_the_settings_file_is_one(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", METHODS)
 def test_every_method_is_in_its_table(kind):
-    header = f"| {kind} networks | score | T |"
-    table = METHODS_PAGE[METHODS_PAGE.index(header) :].split("\n\n")[0]
-    rows = re.findall(r"^\| `([a-z0-9-]+)` \|.*\| (yes|no) \|$", table, re.MULTILINE)
-    assert dict(rows) == {name: "yes" if method.temperature else "no" for name, method in METHODS[kind].items()}
+    table = METHODS_PAGE[METHODS_PAGE.index(f"| {kind} networks | score |") :].split("\n\n")[0]
+    rows = [re.split(r" ?(?<!\\)\| ?", line)[1:6] for line in table.splitlines()[2:]]
+    assert [row[0] for row in rows] == [f"`{name}`" for name in METHODS[kind]]
+    for (_, formula, temperatures, source, aliases), method in zip(rows, METHODS[kind].values(), strict=True):
+        assert formula.startswith(method.formula)
+        assert all(f"`{name}`" in formula for name in method.parameters)
+        assert (temperatures, source) == (", ".join(method.temperatures) or "none", method.source)
+        assert aliases == ", ".join(method.aliases)
 
 
 def test_every_protocol_and_command_is_named():

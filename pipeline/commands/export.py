@@ -15,7 +15,7 @@ from logitpipe.cache.files.places import Place
 from logitpipe.cache.reading.store import Store, open_store
 from logitpipe.commands.completion import complete_methods
 from logitpipe.commands.maps import find_images, parse_temperature
-from logitpipe.console.options import STORE, overwrite_option
+from logitpipe.console.options import STORE, map_temperature_option, mask_temperature_option, overwrite_option
 from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import listed, printable
@@ -40,6 +40,8 @@ SAFE = re.compile(r"\w[\w.+-]*( [\w.+-]+)*")
     shell_complete=complete_methods,
 )
 @click.option("--temperature", type=float, default=1.0, show_default=True, callback=parse_temperature, metavar="T")
+@map_temperature_option
+@mask_temperature_option
 @click.option("--format", "format_name", required=True, type=click.Choice(list(EXPORTS)), help="Which tool's files.")
 @click.option("--name", metavar="NAME", help="What smiyc calls the method  [default: network, method, temperature]")
 @click.option("--images", "names", metavar="NAME,...", help="These images only.")
@@ -49,6 +51,8 @@ def export(
     path: Place,
     method: str,
     temperature: float,
+    map_temperature: float,
+    mask_temperature: float,
     format_name: str,
     name: str | None,
     names: str | None,
@@ -69,7 +73,7 @@ def export(
     if missing := [store.schema.images[image] for image in images if image not in present]:
         found = f"{len(missing)} of {len(images)} images are not in the store ({printable(listed(missing))})"
         raise IncompleteError(f"{store.path}: {found}", "infer")
-    plan = plan_map(store.schema, PROTOCOLS["standard"], method, temperature)
+    plan = plan_map(store.schema, PROTOCOLS["standard"], method, temperature, map_temperature, mask_temperature)
     named = _names(store, plan, images, name)
     files = [file for each in named for file in form.files(each)]
     _refuse_twice(files)
@@ -86,9 +90,12 @@ def export(
             "fingerprint": store.fingerprint,
             "network": store.schema.network,
             "dataset": store.schema.dataset,
-            "method": method,
+            "method": plan.pairs[0].method,
+            "parameters": plan.pairs[0].parameters,
             "temperature": plan.pairs[0].temperature,
-            "formula": plan.methods[method].formula,
+            "map_temperature": plan.pairs[0].map_temperature,
+            "mask_temperature": plan.pairs[0].mask_temperature,
+            "formula": plan.methods[plan.pairs[0].method].formula,
             "scores": {"low": of.low, "high": of.high},
             "map": form.map(of),
             "images": {store.schema.images[each.index]: form.files(each) for each in named},
@@ -156,7 +163,8 @@ def _names(store: Store, plan: "Plan", images: Sequence[int], name: str | None) 
     """
     pair, dataset = plan.pairs[0], store.schema.dataset
     tempered = "" if pair.temperature is None else f"_T{pair.temperature:g}"
-    method = f"{store.schema.network}_{pair.method}{tempered}" if name is None else name
+    scored = re.sub(r"[^\w.+-]+", "_", pair.label)  # as in picture names: a label may hold colons and commas
+    method = f"{store.schema.network}_{scored}{tempered}" if name is None else name
     dataset = SMIYC_NAMES.get(dataset, dataset)
     # Only the last part of an image's name, without folders. `_refuse_twice` finds images that then clash.
     stems = [PurePosixPath(store.schema.images[image]).stem for image in images]

@@ -80,13 +80,18 @@ def fit(
       pipe score roadanomaly_enet.zarr --temperatures 1,fit:enet
     """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
     from logitpipe.results.fitted import files_of, write_fitted
-    from logitpipe.stages.score.plan import method_names
+    from logitpipe.stages.score.methods.names import split_list
     from logitpipe.stages.score.protocols import PROTOCOLS
 
     refuse_to_replace(files_of(out), overwrite)
-    wanted = None if methods == "all" else method_names([name.strip() for name in methods.split(",")])
     networks = plan_fits(
-        stores, wanted, temperatures, PROTOCOLS[protocol_name], label_space, class_codes, allow_incomplete
+        stores,
+        split_list(methods),
+        temperatures,
+        PROTOCOLS[protocol_name],
+        label_space,
+        class_codes,
+        allow_incomplete,
     )
     prepare_folder(out.parent)
     every = [fit_network(fits, workers) for fits in networks]

@@ -15,7 +15,14 @@ from logitpipe.cache.files.places import Place
 from logitpipe.cache.reading.store import Store, open_store
 from logitpipe.commands.completion import complete_methods
 from logitpipe.console.messages import note
-from logitpipe.console.options import STORE, overwrite_option, protocol_option, require_temperature
+from logitpipe.console.options import (
+    STORE,
+    map_temperature_option,
+    mask_temperature_option,
+    overwrite_option,
+    protocol_option,
+    require_temperature,
+)
 from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import listed, printable
@@ -68,6 +75,8 @@ def _parse_region(
 )
 @click.option("--most", type=click.IntRange(1, 31), default=7, show_default=True, help="With --queries: how many.")
 @click.option("--temperature", type=float, default=1.0, show_default=True, callback=parse_temperature, metavar="T")
+@map_temperature_option
+@mask_temperature_option
 @protocol_option
 @click.option("--label-codes", metavar="CODES", help="What the masks' codes mean: normal=0,anomaly=1-2,void=255.")
 @click.option("--images", "names", metavar="NAME,...", help="Draw these images only.")
@@ -84,6 +93,8 @@ def maps(
     box: tuple[int, int, int, int] | None,
     most: int,
     temperature: float,
+    map_temperature: float,
+    mask_temperature: float,
     protocol_name: str,
     label_codes: str | None,
     names: str | None,
@@ -123,7 +134,7 @@ def maps(
         _draw_queries(store, truth, present, point or box, temperature, most, out, overwrite)
         _require_all(store, images, present)
         return
-    plan = plan_map(store.schema, protocol, method, temperature)
+    plan = plan_map(store.schema, protocol, method, temperature, map_temperature, mask_temperature)
     names_of = {image: picture_name(store, plan.pairs[0], image) for image in present}
     refuse_to_replace((out / name for name in names_of.values()), overwrite)
     prepare_folder(out)
@@ -173,7 +184,7 @@ def find_images(store: Store, names: str) -> list[int]:
 def picture_name(store: Store, pair: "Pair", image: int) -> str:
     """Return the file name of a picture: it carries image, store, method and temperature."""
     temperature = "" if pair.temperature is None else f"T{pair.temperature:g}"
-    return file_name(image, *_names(store, image), pair.method, temperature)
+    return file_name(image, *_names(store, image), pair.label, temperature)
 
 
 def _names(store: Store, image: int) -> tuple[str, str]:
@@ -205,7 +216,7 @@ def _draw_all(store: Store, plan: "Plan", truth: "GroundTruth", names: Mapping[i
     from logitpipe.stages.score.passes.maps import DRAWN_PIXELS, score_map
 
     paths, skipped = [], []
-    with Progress(f"drawing {plan.pairs[0].method}", len(names)) as progress:
+    with Progress(f"drawing {plan.pairs[0].label}", len(names)) as progress:
         for image in names:
             name, scored = store.schema.images[image], score_map(store, plan, truth, image, DRAWN_PIXELS)
             if scored is None:

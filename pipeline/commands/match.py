@@ -82,16 +82,15 @@ def match(
     if not target:
         raise click.UsageError("say what was printed, with --auprc, --fpr95 or --auroc")
     from logitpipe.cache.reading.store import open_store
-    from logitpipe.stages.score.plan import method_names
+    from logitpipe.stages.score.methods.names import split_list
     from logitpipe.stages.score.protocols import PROTOCOLS
     from logitpipe.tables.matches import match_record, matches_table
 
-    wanted = None if methods == "all" else method_names([name.strip() for name in methods.split(",")])
     opened = [open_store(path) for path in dict.fromkeys(stores)]
     for store in opened:
         store.require_complete()
     protocols = [PROTOCOLS[name] for name in protocol_names or PROTOCOL_NAMES]
-    found = match_stores(opened, target, wanted, temperatures, protocols, limit, workers)
+    found = match_stores(opened, target, split_list(methods), temperatures, protocols, limit, workers)
     if as_json:
         click.echo(json.dumps([match_record(each, target) for each in found], indent=1))
     else:

@@ -89,11 +89,11 @@ class_codes_option = click.option(
 @stores_argument()
 @click.option(
     "--methods",
-    default="all",
+    default="core",
     show_default=True,
-    metavar="all|ID,...",
+    metavar="core|all|ID,...",
     shell_complete=complete_methods,
-    help="Methods to compute.",
+    help="Methods to compute: those of `pipe list methods`, or functions of your own as FILE.py:FUNCTION.",
 )
 @click.option(
     "--temperatures",
@@ -101,7 +101,23 @@ class_codes_option = click.option(
     default="1",
     show_default=True,
     metavar="T,...|START:STOP:STEP",
-    help="Temperatures for the methods that have one.",
+    help="Temperatures of the class logits, for the methods that have one.",
+)
+@click.option(
+    "--map-temperatures",
+    callback=parse_temperatures,
+    default="1",
+    show_default=True,
+    metavar="T_S,...",
+    help="Temperatures of the class map S, for the softmax-* methods of mask networks.",
+)
+@click.option(
+    "--mask-temperatures",
+    callback=parse_temperatures,
+    default="1",
+    show_default=True,
+    metavar="T_m,...",
+    help="Temperatures of the mask logits, for all methods of mask networks.",
 )
 @protocol_option
 @click.option(
@@ -163,6 +179,8 @@ def score(
     stores: "tuple[Place, ...]",
     methods: str,
     temperatures: tuple[float, ...],
+    map_temperatures: tuple[float, ...],
+    mask_temperatures: tuple[float, ...],
     protocol_name: str,
     choices: dict[str, str],
     label_codes: tuple[str, ...],
@@ -190,8 +208,16 @@ def score(
         raise click.UsageError("--exact holds every score in one machine's memory; leave --dask or --exact out")
     shown = _metrics(metrics)
     protocol = _protocol(protocol_name, choices)
-    wanted = None if methods == "all" else [name.strip() for name in methods.split(",")]
-    plans = plan_stores(stores, wanted, temperatures, protocol, label_codes, thresholds)
+    plans = plan_stores(
+        stores,
+        _methods(methods),
+        temperatures,
+        protocol,
+        label_codes,
+        thresholds,
+        map_temperatures=map_temperatures,
+        mask_temperatures=mask_temperatures,
+    )
     missing = count_missing(plans, allow_incomplete)
     # Whatever can be refused is refused before the first image is read: scoring may take hours.
     refuse(also, plans, label_space, class_codes)
@@ -229,6 +255,12 @@ def _prepare(out: Path, overwrite: bool) -> None:
 
     refuse_to_replace((out / name for name in (*FILES, *BENCHMARKS)), overwrite)
     prepare_folder(out)
+
+
+def _methods(text: str) -> list[str]:
+    from logitpipe.stages.score.methods.names import split_list
+
+    return split_list(text)
 
 
 def _metrics(names: Sequence[str]) -> "tuple[Metric, ...]":

@@ -27,6 +27,25 @@ protocol_option = click.option(
     help="The named choices that turn scores into figures.",
 )
 
+map_temperature_option = click.option(
+    "--map-temperature",
+    type=float,
+    default=1.0,
+    show_default=True,
+    callback=lambda _context, _option, value: require_temperature(value),
+    metavar="T_S",
+    help="Of the class map S, for the softmax-* methods of mask networks.",
+)
+mask_temperature_option = click.option(
+    "--mask-temperature",
+    type=float,
+    default=1.0,
+    show_default=True,
+    callback=lambda _context, _option, value: require_temperature(value),
+    metavar="T_m",
+    help="Of the mask logits, for the methods of mask networks.",
+)
+
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there.")
 
 

@@ -59,7 +59,7 @@ def draw_scored(store: Store, plan: Plan, image: int, scored: Sequence[ScoreMap]
         truth_column("ground truth", scored[0].labels, size),
     ]
     for pair, each in zip(plan.pairs, scored, strict=True):
-        title = pair.method if pair.temperature is None else f"{pair.method}, T = {pair.temperature:g}"
+        title = pair.label if pair.temperature is None else f"{pair.label}, T = {pair.temperature:g}"
         ends = f"colours end at percentiles {PERCENTILES[0]} and {PERCENTILES[1]}"
         formula = f"{plan.methods[pair.method].formula}; {ends}"
         columns.append(score_column(title, formula, each.scores, colour_limits(each.scores), size))

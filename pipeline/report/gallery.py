@@ -21,12 +21,14 @@ from logitpipe.report.words import at_temperature, per_cent
 from logitpipe.results.per_image import read_per_image
 from logitpipe.results.series import Entry, Series
 from logitpipe.stages.score.figures.bootstrap import FIGURES, image_figures
+from logitpipe.stages.score.figures.rows import pair_of
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.counting import ANOMALY as ANOMALOUS
 from logitpipe.stages.score.kernels.counting import IGNORED
+from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.passes.maps import DRAWN_PIXELS, ScoreMap, score_map
 from logitpipe.stages.score.passes.walk import walk
-from logitpipe.stages.score.plan import Pair, Plan, make_plan
+from logitpipe.stages.score.plan import Plan, make_plan, with_pairs
 from logitpipe.stages.score.statistics.image_areas import ImageAreas
 
 PANEL_WIDTH = 400
@@ -60,9 +62,9 @@ def gallery(entry: Entry, workers: int) -> Html:
     """
     store, protocol = _open(entry), entry.run.protocol
     images = _images(entry, store)
-    pairs = tuple(Pair(s.rows[0].method, s.rows[s.shown].temperature) for s in entry.series)
-    temperatures = [pair.temperature for pair in pairs if pair.temperature is not None] or [1.0]
-    plan = replace(make_plan(store.schema, protocol, None, temperatures), pairs=pairs)
+    entry = replace(entry, series=tuple(s for s in entry.series if s.rows[0].method in METHODS[store.schema.kind]))
+    pairs = [pair_of(series.rows[series.shown]) for series in entry.series]
+    plan = with_pairs(make_plan(store.schema, protocol, None, [1.0]), pairs)
     areas = _kept_areas(entry, store) or _counted_areas(entry, store, plan, images, workers)
     # Thinning leaves most pixels out of the figures; in a picture they would be holes.
     drawn = replace(plan, protocol=replace(protocol, thin_above=None))

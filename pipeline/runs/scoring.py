@@ -35,33 +35,55 @@ def plan_stores(
     label_codes: Sequence[str],
     thresholds: Sequence[float],
     functions: "Mapping[str, Method]" = MappingProxyType({}),
+    *,
+    map_temperatures: Sequence[float] = (1.0,),
+    mask_temperatures: Sequence[float] = (1.0,),
 ) -> "list[tuple[Store, Plan]]":
     """Open every store and plan its run, so that what is wrong with any is said before the first is scored.
 
     Parameters
     ----------
     places : paths and URLs of the stores
-    methods : names, FILE.py:FUNCTION among them; None for all that are built in
+    methods : as people type them, see `methods.names`; None for the core
     label_codes : `CODES` for the masks of all data sets, `DATASET:CODES` for those of one
     functions : methods of one's own by name, beside `methods`
+    temperatures, map_temperatures, mask_temperatures : T, T_S and T_m
     """
     from logitpipe.cache.reading.pinned import PinnedStore
     from logitpipe.cache.reading.store import Store, open_store
-    from logitpipe.stages.score.plan import make_plan, method_names
+    from logitpipe.stages.score.methods.names import GROUPS, asked
+    from logitpipe.stages.score.plan import make_plan
 
-    wanted = None if methods is None else [*method_names(methods), *functions]
+    named = [name for name in methods or () if name not in functions]
+    for each in asked(named):
+        if each.note:
+            note(each.note)
     # A store that is named twice would give every row twice, and rows are told apart by their store.
     opened = [open_store(path) for path in dict.fromkeys(places)]
     # Pinned: a store that is rewritten during the run must end in an error, not in figures of old and new images.
     stores: list[Store] = [PinnedStore(store.files, store.schema) for store in opened]
     protocols = _by_dataset(protocol, label_codes, [store.schema.dataset for store in stores])
     plans = [
-        (store, make_plan(store.schema, protocols[store.schema.dataset], wanted, temperatures, thresholds, functions))
+        (
+            store,
+            make_plan(
+                store.schema,
+                protocols[store.schema.dataset],
+                methods,
+                temperatures,
+                thresholds,
+                functions,
+                map_temperatures=map_temperatures,
+                mask_temperatures=mask_temperatures,
+            ),
+        )
         for store in stores
     ]
     # A method may serve one kind of network alone. It is refused only if no store of this run can serve it.
     served = {pair.method for _, plan in plans for pair in plan.pairs}
-    for name in wanted or ():
+    # Of a group, such as all, each store serves what it can.
+    single = [each.name for each in asked([text for text in named if text not in GROUPS])]
+    for name in (*single, *functions):
         if name not in served:
             kinds = " and ".join(sorted({store.schema.kind for store in stores}))
             raise UsageError(f"{name!r} cannot be computed from these {kinds} stores; leave it out", option="methods")
@@ -153,7 +175,7 @@ def score_store(
         return scored
     from logitpipe.stages.score.passes.exact import exact_rows
 
-    rows, passes = [each.row for each in scored], len({pair.temperature for pair in plan.pairs})
+    rows, passes = [each.row for each in scored], len({pair.temperatures for pair in plan.pairs})
     with Progress(f"scoring {name}{which} exactly", passes * len(images), unit="readings") as progress:
         found = exact_rows(store, plan, images, rows, progress.advance)
     note(_agreement(rows, found))

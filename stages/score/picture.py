@@ -49,8 +49,8 @@ class Picture:
         IntegrityError
             Some logits are NaN or infinite.
         """
-        # Min and max are known only once the whole map is there, and own functions return maps: no counting by rows.
-        mapped = [i for i in pairs if plan.pools_scores(plan.pairs[i].method) or _is_own(plan, i)]
+        # Min and max are known only once the whole map is there, and some methods return maps: no counting by rows.
+        mapped = [i for i in pairs if plan.pools_scores(plan.pairs[i].method) or _returns_map(plan, i)]
         with self._named():
             self.logits.count(plan, [i for i in pairs if i not in mapped], self.labels, counts, above)
             self._count_maps(plan, mapped, counts, above)
@@ -79,11 +79,11 @@ class Picture:
         return height, width
 
     def _rank_maps(self, plan: Plan, pairs: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-        own = [i for i in pairs if _is_own(plan, i)]
-        if len(own) < len(pairs):
-            yield from self.logits.rank_maps(plan, [i for i in pairs if i not in own], self._size)
-        for i in own:
-            yield i, self.logits.own_map(plan, i, self._size)
+        whole = [i for i in pairs if _returns_map(plan, i)]
+        if len(whole) < len(pairs):
+            yield from self.logits.rank_maps(plan, [i for i in pairs if i not in whole], self._size)
+        for i in whole:
+            yield i, self.logits.whole_map(plan, i, self._size)
 
     def _count_maps(self, plan: Plan, pairs: Sequence[int], counts: Counts, above: np.ndarray) -> None:
         labels = self.labels.reshape(-1)
@@ -139,8 +139,9 @@ def sigmoid_at(schema: Schema, protocol: Protocol) -> SigmoidAt:
     return schema.sigmoid_at or "masks"
 
 
-def _is_own(plan: Plan, pair: int) -> bool:
-    return plan.methods[plan.pairs[pair].method].own
+def _returns_map(plan: Plan, pair: int) -> bool:
+    """Return whether a method is computed as a whole map, and not row by row."""
+    return isinstance(plan.methods[plan.pairs[pair].method].computed, OfImage | Own)
 
 
 def pooled_scores(plan: Plan, pair: int, ranks: np.ndarray) -> np.ndarray:

@@ -1,16 +1,20 @@
 """What a run over a store computes: its pairs of method and temperature, and where each is counted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from itertools import product
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
-from logitpipe.cache import PipeError, Schema, UsageError
+from logitpipe.cache import PipeError, Schema
 from logitpipe.stages.score.kernels.counting import Bins
-from logitpipe.stages.score.methods import METHOD_NAMES, METHODS, Method
-from logitpipe.stages.score.methods.own import is_own, load_own, serves
+from logitpipe.stages.score.methods import METHODS, Method
+from logitpipe.stages.score.methods.method import InDistribution
+from logitpipe.stages.score.methods.names import Asked, asked, is_own, parse
+from logitpipe.stages.score.methods.own import load_own, serves
 from logitpipe.stages.score.methods.scales import PROBABILITY_LEFT
 from logitpipe.stages.score.methods.scripted import scripted
 from logitpipe.stages.score.protocols import Protocol
@@ -24,10 +28,40 @@ TIED_BELOW = 2.0 ** (UNIT_BINS.mantissa_bits - 23)
 
 @dataclass(frozen=True)
 class Pair:
-    """A method at a temperature; None where temperature changes nothing."""
+    """A method at its temperatures; None where one changes nothing.
+
+    Parameters
+    ----------
+    method : its id
+    temperature : T, of the class logits
+    parameters : those of the method that differ from their defaults, as `gamma=0.2,top=5`
+    map_temperature : T_S, of the class map S of a mask network
+    mask_temperature : T_m, of the mask logits
+    """
 
     method: str
     temperature: float | None
+    parameters: str = ""
+    map_temperature: float | None = None
+    mask_temperature: float | None = None
+
+    @property
+    def shared(self) -> tuple[float | None, float | None]:
+        """T and T_m: pairs that have both in common share exponentials and masks."""
+        return self.temperature, self.mask_temperature
+
+    @property
+    def temperatures(self) -> tuple[float | None, float | None, float | None]:
+        """All three, None where one changes nothing."""
+        return self.temperature, self.map_temperature, self.mask_temperature
+
+    @property
+    def label(self) -> str:
+        """The method with its parameters and, where they are not 1, with T_S and T_m."""
+        parameters = f":{self.parameters}" if self.parameters else ""
+        others = {"T_S": self.map_temperature, "T_m": self.mask_temperature}
+        named = "".join(f", {name} = {value:g}" for name, value in others.items() if value not in (None, 1))
+        return f"{self.method}{parameters}{named}"
 
 
 @dataclass(frozen=True)
@@ -43,6 +77,7 @@ class Plan:
     thresholds : in the unit that scores are pooled in: of each method's formula, or 0..1 where the protocol brings
         them there
     own : methods of one's own by name, beside those of the store's kind
+    statistics : of in-distribution data, for the methods that need them
     """
 
     schema: Schema
@@ -51,6 +86,7 @@ class Plan:
     pairs: tuple[Pair, ...]
     thresholds: tuple[float, ...] = ()
     own: tuple[tuple[str, Method], ...] = ()
+    statistics: InDistribution | None = None
 
     def __getstate__(self) -> dict[str, object]:
         """Pickle the fields alone: what follows from them is made of lambdas, and is compared by identity."""
@@ -64,6 +100,11 @@ class Plan:
             replaced = scripted(protocol.normalise_first, protocol.sum_epsilon, protocol.drop_last_class)
         return METHODS[self.schema.kind] | replaced | dict(self.own)
 
+    def parameters(self, pair: Pair) -> dict[str, Any]:
+        """Return what a pair's method is given by name: its parameters and, if it needs them, the statistics."""
+        needed = {"statistics": self.statistics} if self.methods[pair.method].needs == "statistics" else {}
+        return parse(pair.method, pair.parameters) | needed
+
     @property
     def in_distribution(self) -> list[int]:
         """Channels that stand for known classes; a protocol may add the void channel of a pixel store."""
@@ -71,7 +112,9 @@ class Plan:
 
     def classes(self, method: str) -> int:
         """Return the number of classes that a method's formula runs over."""
-        with_void = self.schema.kind == "pixel" and self.protocol.void_channel and method != "void"
+        # Statistics are of the known classes, whatever a protocol adds to them.
+        known_alone = self.methods[method].needs in ("void", "statistics")
+        with_void = self.schema.kind == "pixel" and self.protocol.void_channel and not known_alone
         return len(self.schema.classes) if with_void else len(self.in_distribution)
 
     def min_max(self, method: str) -> bool:
@@ -98,12 +141,16 @@ class Plan:
 
     def rank(self, pair: Pair, scores: np.ndarray) -> np.ndarray:
         """Return formula values as ranks, float32."""
-        T, K = pair.temperature or 1.0, self.classes(pair.method)
-        return self.methods[pair.method].scale.rank(scores, T, K).astype(np.float32)
+        return self.methods[pair.method].scale.rank(scores, *self.last_step(pair)).astype(np.float32)
 
     def formula(self, pair: Pair, ranks: np.ndarray) -> np.ndarray:
         """Return ranks as formula values, float64."""
-        return self.methods[pair.method].scale.formula(ranks, pair.temperature or 1.0, self.classes(pair.method))
+        return self.methods[pair.method].scale.formula(ranks, *self.last_step(pair))
+
+    def last_step(self, pair: Pair) -> tuple[float, int]:
+        """Return the temperature and the number of classes of the last step of a formula."""
+        T = pair.temperature if pair.map_temperature is None else pair.map_temperature
+        return T or 1.0, self.classes(pair.method)
 
     @cached_property
     def threshold_ranks(self) -> np.ndarray:
@@ -113,14 +160,6 @@ class Plan:
         return np.array(as_counted, np.float32).reshape(len(self.pairs), -1)
 
 
-def method_names(names: Sequence[str]) -> list[str]:
-    """Return names of methods as they are; UsageError for one that no kind of network has and no file either."""
-    for name in names:
-        if name not in METHOD_NAMES and not is_own(name):
-            raise UsageError(f"{name!r} is no method; there are {', '.join(METHOD_NAMES)}", option="methods")
-    return list(names)
-
-
 def make_plan(
     schema: Schema,
     protocol: Protocol,
@@ -128,18 +167,26 @@ def make_plan(
     temperatures: Sequence[float],
     thresholds: Sequence[float] = (),
     functions: Mapping[str, Method] = MappingProxyType({}),
+    *,
+    map_temperatures: Sequence[float] = (1.0,),
+    mask_temperatures: Sequence[float] = (1.0,),
+    statistics: InDistribution | None = None,
 ) -> Plan:
     """Plan a run over one store.
 
     Parameters
     ----------
-    methods : names, FILE.py:FUNCTION for one's own, or None for all that are built in; what this kind of network has
-        not is left out
-    temperatures : positive
-    functions : methods of one's own, of `own_method`, by the names that they have in `methods`
+    methods : as people type them (see `methods.names`), FILE.py:FUNCTION for one's own, or None for the core; what
+        this kind of network, this store or this run has not is left out
+    functions : methods of one's own by name, of `own_method`, beside those that `methods` names
+    temperatures, map_temperatures, mask_temperatures : T, T_S and T_m, positive; each method is computed at those
+        that it has
+    statistics : of in-distribution data, for the methods that need them
 
     Raises
     ------
+    UsageError
+        There is no such method.
     PipeError
         The store can serve none of the methods.
     """
@@ -149,32 +196,63 @@ def make_plan(
             f"the {schema.kind} store of {schema.network} on {schema.dataset} has too few classes to score: "
             f"at least 2 beside void are expected, found {len(known)}"
         )
-    own = {name: load_own(name) for name in dict.fromkeys(methods or ()) if is_own(name)} | dict(functions)
+    named = ("core",) if methods is None else [name for name in methods if name not in functions]
+    wanted = [*asked(named), *map(Asked, functions)]
+    own = {each.name: load_own(each.name) for each in wanted if is_own(each.name)} | dict(functions)
     own = {name: method for name, method in own.items() if serves(method, schema.kind)}
-    served = [name for name in METHODS[schema.kind] if _served(name, schema)]
+    every = METHODS[schema.kind] | own
+    served = [name for name, method in every.items() if _served(method, schema, statistics)]
+    each_temperature = {"T": temperatures, "T_S": map_temperatures, "T_m": mask_temperatures}
     pairs = [
-        Pair(name, T)
-        for name, method in (METHODS[schema.kind] | own).items()
-        if (name in served or name in own) and (methods is None or name in methods)
-        for T in (temperatures if method.temperature else [None])
+        Pair(name, T, parameters, T_S, T_m)
+        for name, parameters in _in_order(wanted, served)
+        for T_m, T_S, T in product(*(_temperatures(every[name], which, each_temperature) for which in _OUTER_FIRST))
     ]
     if not pairs:
         raise PipeError(
-            f"none of {', '.join(methods or ())} can be computed from the {schema.kind} store of "
+            f"none of {', '.join(each.name for each in wanted)} can be computed from the {schema.kind} store of "
             f"{schema.network} on {schema.dataset}; there are {', '.join(served)}",
             option="methods",
         )
     # A temperature that was given twice must not be counted twice.
     unique = tuple(dict.fromkeys(pairs))
-    return Plan(schema, protocol, tuple(dict.fromkeys(temperatures)), unique, tuple(thresholds), tuple(own.items()))
+    return Plan(
+        schema,
+        protocol,
+        tuple(dict.fromkeys(temperatures)),
+        unique,
+        tuple(thresholds),
+        tuple(own.items()),
+        statistics,
+    )
 
 
-def _served(method: str, schema: Schema) -> bool:
-    return not (schema.kind == "pixel" and method == "void" and schema.unknown_class is None)
+def with_pairs(plan: Plan, pairs: Sequence[Pair]) -> Plan:
+    """Return a plan of other pairs of the methods that it knows."""
+    found = dict.fromkeys(pair.temperature for pair in pairs if pair.temperature is not None)
+    return replace(plan, pairs=tuple(pairs), temperatures=tuple(found) or (1.0,))
+
+
+_OUTER_FIRST = ("T_m", "T_S", "T")
+"""Pairs of a method run through T fastest."""
+
+
+def _temperatures(method: Method, which: str, given: Mapping[str, Sequence[float]]) -> Sequence[float | None]:
+    return given[which] if which in method.temperatures else [None]
+
+
+def _in_order(wanted: Sequence[Asked], served: Sequence[str]) -> list[tuple[str, str]]:
+    """Return names and parameters of the wanted methods that can be served, in the registry's order."""
+    return [(name, each.parameters) for name in served for each in wanted if each.name == name]
+
+
+def _served(method: Method, schema: Schema, statistics: InDistribution | None) -> bool:
+    lacks_void = method.needs == "void" and schema.kind == "pixel" and schema.unknown_class is None
+    return not lacks_void and not (method.needs == "statistics" and statistics is None)
 
 
 def split(plan: Plan, parts: int) -> list[list[int]]:
     """Divide the pairs by temperature into so many parts, or fewer; no part repeats the exponentials of another."""
-    temperatures = list(dict.fromkeys(pair.temperature for pair in plan.pairs))
+    temperatures = list(dict.fromkeys(pair.shared for pair in plan.pairs))
     groups = [set(temperatures[i::parts]) for i in range(min(parts, len(temperatures)))]
-    return [[i for i, pair in enumerate(plan.pairs) if pair.temperature in group] for group in groups]
+    return [[i for i, pair in enumerate(plan.pairs) if pair.shared in group] for group in groups]

@@ -49,9 +49,9 @@ def test_bash_completes_commands_flags_and_values(environment, data_root):
     assert completed(environment, "pipe", "score", "--protocol", "") == ["standard", "course", "legacy"]
     assert completed(environment, "pipe", "infer", "--network", "e") == ["erfnet", "enet", "eomt"]
     assert completed(environment, "pipe", "score", "--methods", "msp,en") == ["msp,entropy", "msp,energy"]
-    others = ["msp,maxlogit", "msp,mask2anomaly", "msp,mask-energy"]
+    others = ["msp,maxlogit", "msp,margin", "msp,mask2anomaly", "msp,mask-energy"]
     assert completed(environment, "pipe", "score", "--methods", "msp,m") == others
-    assert completed(environment, "pipe", "maps", "--method", "rba") == ["rba", "rba-normalized"]
+    assert completed(environment, "pipe", "maps", "--method", "rba-p") == ["rba-product", "rba-plus1"]
     words = ("pipe", "infer", "--data-root", str(data_root), "--dataset", "")
     assert completed(environment, *words) == ["Other", "Tiny", "all"]
     assert completed(environment, "pipe", "infer", "--data-root", "/nowhere", "--dataset", "") == ["all"]

@@ -20,7 +20,7 @@ from stores import fill, make_schema
 
 from logitpipe.cli import cli
 from logitpipe.runs.temperatures import sweep
-from logitpipe.stages.score.methods import MASK_METHODS, PIXEL_METHODS
+from logitpipe.stages.score.methods import MASK_METHODS, METHOD_NAMES, PIXEL_METHODS
 
 
 def score(*words: object) -> Result:
@@ -42,6 +42,7 @@ def test_json_has_every_method_at_every_temperature(pixel_store, mask_store):
         (kind, name, T)
         for kind, methods in (("pixel", PIXEL_METHODS), ("mask", MASK_METHODS))
         for name, method in methods.items()
+        if method.core
         for T in ([0.5, 1, 2] if method.temperature else [None])
     }
     assert found == expected
@@ -253,8 +254,7 @@ def test_single_choices_of_a_protocol_can_be_set(pixel_store):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--methods", "mps"), "pipe: --methods: 'mps' is no method; there are msp, maxlogit, entropy, energy, void, "
-         "rba, rba-normalized, mask2anomaly, neg-sum, mask-energy, eam"),
+        (("--methods", "mps"), f"pipe: --methods: 'mps' is no method; there are {', '.join(METHOD_NAMES)}"),
         (("--methods", "msp,rba"), "pipe: --methods: 'rba' cannot be computed from these pixel stores; leave it out"),
         (("--set", "fpr=best"), "pipe: --set fpr: first or linear or above is expected, found 'best'"),
         (("--label-codes", "normal=0"), "pipe: --label-codes: both `normal` and `anomaly` need a code"),

@@ -20,6 +20,8 @@ ROUNDING = 4e-6
 """Some thirty roundings of float32, relative."""
 FLOOR = {"pixel": 1e-300, "mask": 1e-18}
 """Where a probability is less, float64 (pixel) or float32 (mask: it holds the S_k) no longer tells how small."""
+ODDS = ("msp", "entropy", "softmax-msp", "softmax-entropy", "raw-msp", "gini", "renyi", "gen", "rba-product")
+"""Methods whose small scores are told apart by their logarithm."""
 KINDS = st.sampled_from(["pixel", "mask"])
 SIZE = st.tuples(st.integers(1, 14), st.integers(1, 20))
 
@@ -35,22 +37,23 @@ def reach(plan, method, values, T, resampled):
     logits = values["logits"] if plan.schema.kind == "pixel" else values["class_logits"]
     largest = float(np.abs(logits).max())
     if plan.schema.kind == "mask":
-        return largest * len(logits) if method == "maxlogit" else 0.0
+        return largest * len(logits) if method in ("maxlogit", "raw-msp") else 0.0
     divided = 1 if method in ("maxlogit", "energy") else T
     return resampled * largest / divided
 
 
 def assert_ranks_agree(plan, pair, ranks, scores, slack=0.0):
     """Ranks are those of the scores, or undone give the scores, whichever float32 resolves better there."""
-    T, K = pair.temperature or 1.0, plan.classes(pair.method)
     found = plan.formula(pair, ranks)
-    if pair.method in ("msp", "entropy") or (plan.schema.kind, pair.method) == ("pixel", "void"):
+    if pair.method in ODDS or (plan.schema.kind, pair.method) == ("pixel", "void"):
         ranks = np.where(found < FLOOR[plan.schema.kind], plan.rank(pair, FLOOR[plan.schema.kind]), ranks)
         found, scores = (np.maximum(s, FLOOR[plan.schema.kind]) for s in (found, scores))
-    expected = plan.methods[pair.method].scale.rank(scores, T, K)
+    expected = plan.methods[pair.method].scale.rank(scores, *plan.last_step(pair))
     finite = np.where(np.isfinite(expected), expected, 0)
     near = np.abs(ranks - expected) <= ROUNDING * (1 + np.abs(finite) + slack)
-    same = np.abs(found - scores) <= ROUNDING * np.abs(scores)
+    # Two nearly equal classes differ by the logits' rounding, and 1 - S by that of S: scores move by as much.
+    moved = slack if pair.method in ("margin", "gini", "renyi") else float(pair.method == "rba-product")
+    same = np.abs(found - scores) <= ROUNDING * (np.abs(scores) + moved)
     wrong = ~(near | same)
     assert not wrong.any(), (pair, ranks[wrong][:3], expected[wrong][:3], scores[wrong][:3])
 
@@ -135,18 +138,18 @@ def test_where_no_query_claims_a_pixel_it_is_as_anomalous_as_can_be(T):
 
 
 @pytest.mark.parametrize("T", TEMPERATURES)
-def test_a_constant_added_to_all_logits_changes_energy_alone(T):
+def test_a_constant_added_to_all_logits_changes_energy_and_maxlogit_alone(T):
     noise = np.random.default_rng(1)
     # Multiples of 1/64 up to 40 stay exact when 37 is added to them.
     z = (noise.integers(-640, 640, (6, 5, 7)) / 64).astype(np.float32)
     plan = plan_for({"logits": z}, None, [T], void=5)
     before, after = (all_ranks(plan, {"logits": z + shift}, (5, 7)) for shift in np.float32([0, 37]))
     for i, pair in enumerate(plan.pairs):
-        if pair.method in ("msp", "entropy", "void"):
-            assert np.array_equal(before[i], after[i])
-        else:
+        if pair.method in ("energy", "maxlogit"):
             shift = plan.formula(pair, after[i]) - plan.formula(pair, before[i])
             np.testing.assert_allclose(shift, -37, rtol=0, atol=1e-5 * (1 + T))
+        else:
+            assert np.array_equal(before[i], after[i]), pair
 
 
 @pytest.mark.parametrize("kind", METHODS)
@@ -169,21 +172,22 @@ def test_the_order_of_classes_and_queries_changes_nothing_beyond_rounding(kind):
 
 
 @pytest.mark.parametrize("kind", METHODS)
-def test_temperature_changes_the_order_of_all_scores_but_maxlogit(kind):
+def test_temperature_changes_the_order_of_all_scores_but_of_raw_logits(kind):
     values = random_values(np.random.default_rng(3), kind, 8, (8, 9))
     void = 7 if kind == "pixel" else None
     for method in METHODS[kind]:
         orders = {
             np.argsort(score(method, values, T, (8, 9), void), axis=None, kind="stable").tobytes() for T in (0.5, 2)
         }
-        assert (len(orders) == 2) == METHODS[kind][method].temperature == (method != "maxlogit")
+        assert (len(orders) == 2) == METHODS[kind][method].temperature == (method not in ("maxlogit", "raw-msp"))
 
 
 @pytest.mark.parametrize("kind", METHODS)
 def test_the_rank_of_maxlogit_is_the_same_at_every_temperature(kind):
     values = random_values(np.random.default_rng(4), kind, 8, (8, 9))
     plans = [plan_for(values, ["maxlogit"], temperatures) for temperatures in ([0.05], [100], [1, 2, 3])]
-    assert all(plan.pairs == (Pair("maxlogit", None),) for plan in plans)
+    only = Pair("maxlogit", None, mask_temperature=1.0 if kind == "mask" else None)
+    assert all(plan.pairs == (only,) for plan in plans)
     first, second, third = (all_ranks(plan, values, (16, 9))[0] for plan in plans)
     assert np.array_equal(first, second) and np.array_equal(first, third)
 
@@ -219,15 +223,19 @@ def test_a_rank_rises_with_its_score_and_gives_it_back(which, T, K, data):
 
 def _range(kind, method, K):
     """The least and the greatest score of a formula, or what logits up to 60000 and S up to 100 reach."""
-    if method == "msp":
-        return 0, 1 - 1 / K
-    if method == "entropy":
-        return 0, np.log(K) * (1 - 1e-9)
     if method in ("maxlogit", "energy"):
         return -60000, 60000
     if method == "void" and kind == "pixel":
         return 0, 1 - 1e-9
-    return -100, 100
+    limits = {
+        **dict.fromkeys(("msp", "softmax-msp", "raw-msp"), (0, 1 - 1 / K)),
+        **dict.fromkeys(("entropy", "softmax-entropy", "renyi"), (0, np.log(K) * (1 - 1e-9))),
+        "gini": (0, (1 - 1 / K) * (1 - 1e-9)),
+        "margin": (-1 + 1e-9, -1e-9),
+        "gen": (1e-9, K),
+        "rba-product": (0, 1 - 1e-9),
+    }
+    return limits.get(method, (-100, 100))
 
 
 @pytest.mark.parametrize("which", EVERY, ids="-".join)
@@ -245,9 +253,11 @@ def test_a_threshold_is_a_score(which):
 
 
 def test_no_row_of_a_kernel_stands_for_another():
-    for kind, count in (("pixel", 5), ("mask", 10)):
+    for kind, count in (("pixel", 9), ("mask", 21)):
         values = random_values(np.random.default_rng(7), kind, 6, (6, 6))
-        plan = plan_for(values, None, [2.0], void=5 if kind == "pixel" else None)
+        # Of alpha = 2 Rényi's entropy is -log(1 - gini), and of T_S = 1 softmax-energy is mask-energy.
+        methods = [f"{name}:alpha=3" if name == "renyi" else name for name in METHODS[kind]]
+        plan = plan_for(values, methods, [2.0], void=5 if kind == "pixel" else None, map_temperatures=[0.3])
         orders = {np.argsort(ranks, axis=None).tobytes() for ranks in all_ranks(plan, values, (6, 6)).values()}
         assert len(orders) == len(plan.pairs) == count
 
@@ -277,7 +287,12 @@ def test_one_class_is_refused(kind):
 
 def test_only_the_method_void_needs_a_void_channel():
     values = random_values(np.random.default_rng(0), "pixel", 3, (2, 2))
-    assert [pair.method for pair in plan_for(values, None, [1.0]).pairs] == ["msp", "maxlogit", "entropy", "energy"]
+    assert [pair.method for pair in plan_for(values, ["core"], [1.0]).pairs] == [
+        "msp",
+        "maxlogit",
+        "entropy",
+        "energy",
+    ]
     with pytest.raises(PipeError, match=r"^methods: none of void, rba can be computed from the pixel store of fake"):
         plan_for(values, ["void", "rba"], [1.0])
 

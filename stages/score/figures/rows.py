@@ -8,7 +8,7 @@ import numpy as np
 from logitpipe.cache.files.places import Place
 from logitpipe.stages.score.dataset_name import dataset_name
 from logitpipe.stages.score.figures.metrics import Figures
-from logitpipe.stages.score.plan import Plan
+from logitpipe.stages.score.plan import Pair, Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +70,11 @@ def identity(row: Identity) -> dict[str, Any]:
     return {field.name: getattr(row, field.name) for field in fields(Identity)}
 
 
+def pair_of(row: Row) -> Pair:
+    """Return the pair that a row is of."""
+    return Pair(row.method, row.temperature, row.parameters, row.map_temperature, row.mask_temperature)
+
+
 BOUNDED = ("auprc", "fpr95", "auroc", "best_f1")
 """Figures of a row that have resolution bounds: `NAME_lower` and `NAME_upper` beside `NAME`."""
 
@@ -115,15 +120,18 @@ def make_row(
     pixels : int64 (2,), all normal and anomalous pixels
     images : number of images counted
     """
-    schema, (N, P) = plan.schema, (int(n) for n in pixels)
+    schema, chosen, (N, P) = plan.schema, plan.pairs[pair], (int(n) for n in pixels)
     return Row(
         store=str(store),
         network=schema.network,
         kind=schema.kind,
         dataset=dataset_name(schema),
         protocol=plan.protocol.name,
-        method=plan.pairs[pair].method,
-        temperature=plan.pairs[pair].temperature,
+        method=chosen.method,
+        temperature=chosen.temperature,
+        parameters=chosen.parameters,
+        map_temperature=chosen.map_temperature,
+        mask_temperature=chosen.mask_temperature,
         iou=iou,
         images=images,
         pixels=N + P,

@@ -59,8 +59,11 @@ class Logits(Protocol):
     def rank_maps(self, plan: Plan, pairs: Sequence[int], size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (index of pair, float32 (H, W) ranks) for some pairs, in no particular order; raises as `count`."""
 
-    def own_map(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
-        """Return the scores of a method of one's own: float32 (H, W); raises as `count` and as `score_band`."""
+    def whole_map(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
+        """Return the ranks of a method that needs the whole image, or is the user's own: float32 (H, W).
+
+        Raises as `count` and as `score_band`.
+        """
 
 
 KINDS: dict[str, type[Logits]] = {"pixel": PixelLogits, "mask": MaskLogits}

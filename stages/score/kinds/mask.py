@@ -1,8 +1,8 @@
 """One image of a mask network: its queries to counts, or to maps of ranks."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -12,13 +12,17 @@ from logitpipe.stages.score.kernels import mask as kernels
 from logitpipe.stages.score.kernels.arithmetic import patterns
 from logitpipe.stages.score.kernels.counts import Counts
 from logitpipe.stages.score.kernels.mask_ranks import ROWS
+from logitpipe.stages.score.kinds.blocks import class_ranks, count_ranks, map_ranks, row_blocks, write_ranks
 from logitpipe.stages.score.kinds.canvas import Band, bands_of, sampled
 from logitpipe.stages.score.kinds.maps import Maps
-from logitpipe.stages.score.kinds.pixel import own_rows, row_layouts
+from logitpipe.stages.score.kinds.pixel import computed, own_rows, row_layouts, row_of
 from logitpipe.stages.score.kinds.queries import Block, Queries, Window, blocks, is_whole, not_finite, whole
+from logitpipe.stages.score.kinds.whole import WholeImage
+from logitpipe.stages.score.methods.accumulators import QuerySums
+from logitpipe.stages.score.methods.method import Fused, OfClasses, OfImage, OfQueries, Own
 from logitpipe.stages.score.methods.own import score_band
 from logitpipe.stages.score.methods.scripted import divided
-from logitpipe.stages.score.plan import Plan
+from logitpipe.stages.score.plan import Pair, Plan
 
 MAPS_BYTES = 256 << 20
 """Memory for the maps of one image that are made at once, in bytes."""
@@ -26,16 +30,32 @@ MAPS_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class Planes:
-    """What one call of a kernel works on.
+    """What pairs at one temperature are computed from, of some rows.
 
     Parameters
     ----------
-    band : planes as `mask_ranks.finish` wants them, and the rows that they serve
-    pairs : indices of the plan's pairs that they serve
+    band : planes as `mask_ranks.finish` wants them, then one for each of `maps`; and the rows that they serve
+    fused : indices of the plan's pairs that the fused kernels compute
+    summed : of pairs that finish sums over the classes
+    maps : of pairs whose ranks are a plane each
     """
 
     band: Band
-    pairs: list[int]
+    fused: list[int] = field(default_factory=list)
+    summed: list[int] = field(default_factory=list)
+    maps: list[int] = field(default_factory=list)
+
+    @property
+    def of_kernel(self) -> np.ndarray:
+        """The planes that `mask_ranks.finish` wants."""
+        return self.band.values[: len(self.band.values) - len(self.maps)]
+
+    def other_ranks(self, plan: Plan, labels: np.ndarray | None = None) -> Iterator[tuple[int, slice, np.ndarray]]:
+        """Yield the ranks of all but the fused pairs, see `blocks.class_ranks`."""
+        if self.summed:
+            yield from class_ranks(plan, self.summed, self.band, range(len(plan.in_distribution)), _of_map, labels)
+        if self.maps:
+            yield from map_ranks(self.maps, self.band, len(self.of_kernel), labels)
 
 
 @dataclass(frozen=True)
@@ -75,12 +95,13 @@ class MaskLogits:
         queries, size = whole(taken, sigmoid_at) if is_whole(geometry, sigmoid_at) else ([], (0, 0))
         return cls(taken, geometry, sigmoid_at, tuple(queries), size)
 
-    def blocks(self, size: tuple[int, int]) -> Iterator[Block]:
-        """Yield the image in blocks, for an evaluation size; raises as `queries.blocks`."""
+    def blocks(self, size: tuple[int, int], T_m: float = 1.0) -> Iterator[Block]:
+        """Yield the image in blocks, for an evaluation size, at T_m; raises as `queries.blocks`."""
         if self.whole or self.geometry is None:
-            yield Block(self.whole, lambda planes: bands_of(self._as_maps(planes), self.geometry, size))
+            claimed = self.whole if T_m == 1 else whole(self.windows, self.sigmoid_at, T_m)[0]
+            yield Block(claimed, lambda planes: bands_of(self._as_maps(planes), self.geometry, size))
         else:
-            yield from blocks(self.windows, self.geometry, self.sigmoid_at, size)
+            yield from blocks(self.windows, self.geometry, self.sigmoid_at, size, T_m)
 
     def _as_maps(self, planes: Sequence[np.ndarray]) -> list[np.ndarray]:
         return [each.reshape(-1, *self.size) for each in planes]
@@ -91,63 +112,131 @@ class MaskLogits:
         for planes in all_planes(plan, pairs, self, (height, width)):
             # -1: the kernel computes and counts only rows that a pair asked for.
             slots = np.full(ROWS, -1)
-            for i in planes.pairs:
-                slots[plan.methods[plan.pairs[i].method].row] = i
-            kernels.count_masks(
-                planes.band.values,
-                len(plan.in_distribution),
-                planes.band.axes,
-                labels[planes.band.rows],
-                slots,
-                layouts,
-                counts,
-                plan.threshold_ranks,
-                above,
-            )
+            for i in planes.fused:
+                slots[row_of(plan, i)] = i
+            if planes.fused:
+                kernels.count_masks(
+                    planes.of_kernel,
+                    len(plan.in_distribution),
+                    planes.band.axes,
+                    labels[planes.band.rows],
+                    slots,
+                    layouts,
+                    counts,
+                    plan.threshold_ranks,
+                    above,
+                )
+            count_ranks(plan, planes.other_ranks(plan, labels), labels, counts, above)
 
     def rank_maps(self, plan: Plan, pairs: Sequence[int], size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
         """See `Logits`."""
         for part in self._parts(plan, pairs, size):
             maps: dict[tuple[int, ...], Maps] = {}
+            others: dict[int, np.ndarray] = {}
             for planes in all_planes(plan, part, self, size):
-                rows = {i: plan.methods[plan.pairs[i].method].row for i in planes.pairs}
-                of_planes = maps.setdefault(tuple(rows), Maps(rows, ROWS, size))
-                with of_planes.rows(planes.band.rows) as ranks:
-                    kernels.rank_masks(
-                        planes.band.values, len(plan.in_distribution), planes.band.axes, of_planes.wanted, ranks
-                    )
+                if planes.fused:
+                    rows = {i: row_of(plan, i) for i in planes.fused}
+                    of_planes = maps.setdefault(tuple(rows), Maps(rows, ROWS, size))
+                    with of_planes.rows(planes.band.rows) as ranks:
+                        kernels.rank_masks(
+                            planes.of_kernel, len(plan.in_distribution), planes.band.axes, of_planes.wanted, ranks
+                        )
+                for i in (*planes.summed, *planes.maps):
+                    others.setdefault(i, np.empty(size, np.float32))
+                write_ranks(planes.other_ranks(plan), others)
             for each in maps.values():
                 yield from each.each()
+            yield from others.items()
 
-    def own_map(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
-        """See `Logits`; the queries of several windows stand side by side, M being 0 outside of each one's window."""
-        T, method, known = plan.pairs[pair].temperature, plan.methods[plan.pairs[pair].method], plan.in_distribution
+    def whole_map(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
+        """See `Logits`."""
+        chosen, how = plan.pairs[pair], computed(plan, pair)
+        if isinstance(how, OfImage):
+            image = WholeImage(
+                plan,
+                chosen,
+                self.rank_maps,
+                size,
+                lambda: self._largest(plan, chosen, size, of_queries=False),
+                lambda: self._largest(plan, chosen, size, of_queries=True),
+            )
+            return plan.rank(chosen, how.scores(image, **plan.parameters(chosen)))
+        assert isinstance(how, Own)
+        return self._at_masks(plan, pair, size) if how.at_masks else self._own_map(plan, pair, size)
+
+    def _own_map(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
+        """Return the scores of a function; queries of several windows stand side by side, M being 0 elsewhere."""
+        chosen, K = plan.pairs[pair], len(plan.in_distribution)
         epsilon = plan.protocol.sum_epsilon if _normalised_first(plan, pair) else None
         scores = np.empty(size, np.float32)
-        for block in self.blocks(size):
-            P = [_known_first(softmax(each.class_logits / (T or 1.0)), known) for each in block.queries]
-            z = np.concatenate([each.class_logits for each in block.queries])
+        for block in self.blocks(size, chosen.mask_temperature or 1.0):
+            P = [_shares(plan, chosen, each) for each in block.queries]
+            given = _given(chosen, np.concatenate(P), np.concatenate([each.class_logits for each in block.queries]))
             for band in block.bands(_side_by_side(block.queries, P, epsilon)):
-                K, count = len(known), len(band.values)
                 for rows in own_rows(band.rows):
-                    values = sampled(band, range(count), rows)
-                    given = {"S": values[:K], "M": values[K:], "P": np.concatenate(P), "z": z, "T": T}
-                    scores[rows] = score_band(method, given, scores[rows].shape)
+                    values = sampled(band, range(len(band.values)), rows)
+                    maps = {"S": values[:K], "M": values[K:]}
+                    scores[rows] = score_band(plan.methods[chosen.method], given | maps, scores[rows].shape)
         return scores
+
+    def _at_masks(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
+        """Return the scores of a function of maps of the masks' size, one window after another, resampled."""
+        chosen, planes = plan.pairs[pair], []
+        found, at = whole(self.windows, "masks", chosen.mask_temperature or 1.0)
+        for queries in found:
+            P = _shares(plan, chosen, queries)
+            S = P[:, :-1].T.astype(np.float32) @ queries.M
+            maps = {"S": S.reshape(-1, *at), "M": queries.M.reshape(-1, *at)}
+            given = _given(chosen, P, queries.class_logits) | maps
+            planes.append(score_band(plan.methods[chosen.method], given, at)[None])
+        scores = np.empty(size, np.float32)
+        for band in bands_of(planes, self.geometry, size):
+            scores[band.rows] = sampled(band, [0], band.rows)[0]
+        return scores
+
+    def _largest(self, plan: Plan, pair: Pair, size: tuple[int, int], of_queries: bool) -> np.ndarray:
+        """Return where S_k is largest, or M_q max_k P_qk over the queries of all windows: int64 (H, W)."""
+        K, found = len(plan.in_distribution), np.empty(size, np.int64)
+        for block in self.blocks(size, pair.mask_temperature or 1.0):
+            P = [_shares(plan, pair, each) for each in block.queries]
+            best = np.concatenate([each[:, :-1].max(axis=1) for each in P]).astype(np.float32)[:, None, None]
+            for band in block.bands(_side_by_side(block.queries, P, None)):
+                chosen = range(K, len(band.values)) if of_queries else range(K)
+                for rows in row_blocks(band, None):
+                    values = sampled(band, chosen, rows)
+                    found[rows] = (best * values if of_queries else values).argmax(axis=0)
+        return found
 
     def _parts(self, plan: Plan, pairs: Sequence[int], size: tuple[int, int]) -> Iterator[list[int]]:
         """Divide pairs so that the maps of a part fit memory: as many as do where blocks are costly to make."""
-        by_temperature: dict[float | None, list[int]] = {}
+        most = max(1, MAPS_BYTES // max(1, 4 * size[0] * size[1]))
+        by_temperature: dict[tuple[float | None, ...], list[int]] = {}
         for i in pairs:
-            by_temperature.setdefault(plan.pairs[i].temperature, []).append(i)
+            by_temperature.setdefault(plan.pairs[i].shared, []).append(i)
         part: list[int] = []
         for group in by_temperature.values():
-            if part and (self.whole or 4 * (len(part) + len(group)) * size[0] * size[1] > MAPS_BYTES):
-                yield part
-                part = []
-            part = part + group
+            for start in range(0, len(group), most):
+                more = group[start : start + most]
+                if part and (self.whole or len(part) + len(more) > most):
+                    yield part
+                    part = []
+                part = part + more
         if part:
             yield part
+
+
+def _given(pair: Pair, P: np.ndarray, z: np.ndarray) -> dict[str, Any]:
+    """Return what functions of the user's may ask for beside maps."""
+    return {"P": P, "z": z, **dict(zip(("T", "T_S", "T_m"), pair.temperatures, strict=True))}
+
+
+def _shares(plan: Plan, pair: Pair, queries: Queries) -> np.ndarray:
+    """Return P, float64 (Q, K + 1), of the known classes and, last, the rest."""
+    return _known_first(softmax(queries.class_logits / (pair.temperature or 1.0)), plan.in_distribution)
+
+
+def _of_map(pair: Pair) -> float | None:
+    return pair.map_temperature
 
 
 def _side_by_side(queries: Sequence[Queries], P: Sequence[np.ndarray], epsilon: float | None) -> list[np.ndarray]:
@@ -166,26 +255,62 @@ def _side_by_side(queries: Sequence[Queries], P: Sequence[np.ndarray], epsilon: 
 
 
 def all_planes(plan: Plan, pairs: Sequence[int], logits: MaskLogits, size: tuple[int, int]) -> Iterator[Planes]:
-    """Yield the planes of each block: those of each temperature, then those of `maxlogit`, which has none."""
+    """Yield the planes of each block: those of each temperature, then those of raw class logits, which have none."""
+    for T_m in dict.fromkeys(plan.pairs[i].mask_temperature for i in pairs):
+        of_masks = [i for i in pairs if plan.pairs[i].mask_temperature == T_m]
+        raw = [i for i in of_masks if _is_raw(plan, i)]
+        by_temperature: dict[float, list[int]] = {}
+        for i in of_masks:
+            if i not in raw:
+                by_temperature.setdefault(plan.pairs[i].temperature or 1.0, []).append(i)
+        for block in logits.blocks(size, T_m or 1.0):
+            for T, wanted in by_temperature.items():
+                yield from _tempered(plan, wanted, block, T)
+            if raw:
+                known, fused = plan.in_distribution, [i for i in raw if isinstance(computed(plan, i), Fused)]
+                planes = [each.class_logits[:, known].T.astype(np.float32) @ each.M for each in block.queries]
+                yield from (Planes(band, fused, [i for i in raw if i not in fused]) for band in block.bands(planes))
+
+
+def _tempered(plan: Plan, wanted: Sequence[int], block: Block, T: float) -> Iterator[Planes]:
+    """Yield the planes of one block at one temperature."""
     known = plan.in_distribution
-    K = len(known)
-    for block in logits.blocks(size):
-        for T in plan.temperatures:
-            wanted = [i for i in pairs if plan.pairs[i].temperature == T]
-            if wanted:
-                # One product with M serves both forms: `normalised` returns a copy and leaves `planes` as it is.
-                planes = [
-                    tempered_planes(_known_first(softmax(each.class_logits / T), known), each.M, each.claimed)
-                    for each in block.queries
-                ]
-                if late := [i for i in wanted if not _normalised_first(plan, i)]:
-                    yield from (Planes(band, late) for band in block.bands(planes))
-                if early := [i for i in wanted if _normalised_first(plan, i)]:
-                    shares = [normalised(each, K) for each in planes]
-                    yield from (Planes(band, early) for band in block.bands(shares))
-        if wanted := [i for i in pairs if plan.pairs[i].temperature is None]:
-            planes = [each.class_logits[:, known].T.astype(np.float32) @ each.M for each in block.queries]
-            yield from (Planes(band, wanted) for band in block.bands(planes))
+    fused, summed, maps = (
+        [i for i in wanted if isinstance(computed(plan, i), kind)] for kind in (Fused, OfClasses, OfQueries)
+    )
+    early = [i for i in fused if _normalised_first(plan, i)]
+    late = [i for i in fused if i not in early]
+    planes, stacked = [], []
+    for each in block.queries:
+        shares = softmax(each.class_logits / T)
+        P = _known_first(shares, known)
+        planes.append(tempered_planes(P, each.M, each.claimed))
+        sums = QuerySums(P, each.M, each.claimed, planes[-1], _outlier(plan, shares))
+        of_maps = [_of_queries(plan, i, sums)[None] for i in maps]
+        stacked.append(np.vstack([planes[-1], *of_maps]) if of_maps else planes[-1])
+    # One product with M serves both forms: `normalised` returns a copy and leaves `planes` as it is.
+    if late or summed or maps:
+        yield from (Planes(band, late, summed, maps) for band in block.bands(stacked))
+    if early:
+        yield from (Planes(band, early) for band in block.bands([normalised(each, len(known)) for each in planes]))
+
+
+def _is_raw(plan: Plan, pair: int) -> bool:
+    """Return whether a pair is computed from raw class logits, mixed by the masks."""
+    how = computed(plan, pair)
+    return plan.pairs[pair].temperature is None if isinstance(how, Fused) else getattr(how, "planes", "") == "Z"
+
+
+def _of_queries(plan: Plan, pair: int, sums: QuerySums) -> np.ndarray:
+    how = computed(plan, pair)
+    assert isinstance(how, OfQueries)
+    return how.ranks(sums, plan.parameters(plan.pairs[pair]))
+
+
+def _outlier(plan: Plan, shares: np.ndarray) -> np.ndarray | None:
+    """Return the share of a trained outlier class, (Q,), where the network has one."""
+    index = getattr(plan.schema, "outlier_class", None)
+    return None if index is None else shares[:, index]
 
 
 def _known_first(P: np.ndarray, known: Sequence[int]) -> np.ndarray:

@@ -13,9 +13,12 @@ from logitpipe.stages.score.kernels import pixel as kernels
 from logitpipe.stages.score.kernels.arithmetic import patterns
 from logitpipe.stages.score.kernels.counts import Counts
 from logitpipe.stages.score.kernels.pixel_ranks import ROWS
+from logitpipe.stages.score.kinds.blocks import class_ranks, count_ranks, row_blocks, write_ranks
 from logitpipe.stages.score.kinds.canvas import Band, bands_of, sampled
 from logitpipe.stages.score.kinds.maps import Maps
+from logitpipe.stages.score.kinds.whole import WholeImage
 from logitpipe.stages.score.methods import METHODS
+from logitpipe.stages.score.methods.method import Computed, Fused, OfClasses, OfImage
 from logitpipe.stages.score.methods.own import score_band
 from logitpipe.stages.score.plan import Pair, Plan
 
@@ -37,6 +40,11 @@ class Group:
     channels: np.ndarray
     classes: int
     pairs: list[int]
+
+    @property
+    def known(self) -> list[int]:
+        """The channels that are classes."""
+        return self.channels[: self.classes].tolist()
 
 
 @dataclass(frozen=True)
@@ -69,13 +77,19 @@ class PixelLogits:
         return bands_of([self.values], self.geometry, size)
 
     def count(self, plan: Plan, pairs: Sequence[int], labels: np.ndarray, counts: Counts, above: np.ndarray) -> None:
-        """Count pairs, all temperatures in one pass over the logits; see `Logits`."""
+        """Count pairs, those of the core at all temperatures in one pass over the logits; see `Logits`."""
+        fused, summed = divided_pairs(plan, pairs)
         # In one order for all groups, as slots and kernel address a temperature by its index.
-        temperatures = list(dict.fromkeys(_temperature(plan, plan.pairs[i]) for i in pairs))
+        temperatures = list(dict.fromkeys(_temperature(plan, plan.pairs[i]) for i in fused))
         layouts = row_layouts(plan, ROWS)
         height, width = labels.shape
+        for group in groups(plan, summed):
+            self._refuse_damage(group.known)
         for band in self.bands((height, width)):
-            for group in groups(plan, pairs):
+            for group in groups(plan, summed):
+                found = class_ranks(plan, group.pairs, band, group.known, _of_logits, labels)
+                count_ranks(plan, found, labels, counts, above)
+            for group in groups(plan, fused):
                 damaged = kernels.count_pixels(
                     band.values,
                     group.channels,
@@ -89,13 +103,21 @@ class PixelLogits:
                     plan.threshold_ranks,
                     above,
                 )
-                _refuse_damage(damaged)
+                _refuse(damaged)
 
     def rank_maps(self, plan: Plan, pairs: Sequence[int], size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
         """See `Logits`."""
-        for group in groups(plan, pairs):
+        fused, summed = divided_pairs(plan, pairs)
+        for group in groups(plan, summed):
+            self._refuse_damage(group.known)
+            for i in group.pairs:  # one map at a time: those of a sweep would fill the memory
+                scores = np.empty(size, np.float32)
+                for band in self.bands(size):
+                    write_ranks(class_ranks(plan, [i], band, group.known, _of_logits), {i: scores})
+                yield i, scores
+        for group in groups(plan, fused):
             for T in dict.fromkeys(_temperature(plan, plan.pairs[i]) for i in group.pairs):
-                rows = {i: _row(plan, i) for i in group.pairs if _temperature(plan, plan.pairs[i]) == T}
+                rows = {i: row_of(plan, i) for i in group.pairs if _temperature(plan, plan.pairs[i]) == T}
                 maps = Maps(rows, ROWS, size)
                 for band in self.bands(size):
                     with maps.rows(band.rows) as ranks:
@@ -108,20 +130,53 @@ class PixelLogits:
                             maps.wanted,
                             ranks,
                         )
-                    _refuse_damage(damaged)
+                    _refuse(damaged)
                 yield from maps.each()
 
-    def own_map(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
+    def whole_map(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
         """See `Logits`."""
-        scores, method = np.empty(size, np.float32), plan.methods[plan.pairs[pair].method]
+        # Damage is refused before: a function of one's own might hide a NaN.
+        self._refuse_damage(plan.in_distribution)
+        chosen, how = plan.pairs[pair], computed(plan, pair)
+        if isinstance(how, OfImage):
+            image = WholeImage(plan, chosen, self.rank_maps, size, lambda: self._winner(plan, size))
+            return plan.rank(chosen, how.scores(image, **plan.parameters(chosen)))
+        scores, method, T = np.empty(size, np.float32), plan.methods[chosen.method], chosen.temperature
         for band in self.bands(size):
             for rows in own_rows(band.rows):
                 logits = sampled(band, plan.in_distribution, rows)
-                _refuse_damage(int((~np.isfinite(logits)).sum()))
-                given = {"logits": logits, "T": plan.pairs[pair].temperature}
-                # Damage is refused before: a function of one's own might hide a NaN.
+                given = {"logits": logits, "T": T}
+                if "p" in method.arguments:
+                    e = np.exp((logits - logits.max(axis=0)) / np.float32(T or 1.0))
+                    given["p"] = e / e.sum(axis=0)
                 scores[rows] = score_band(method, given, scores[rows].shape)
         return scores
+
+    def _winner(self, plan: Plan, size: tuple[int, int]) -> np.ndarray:
+        """Return the index of the class with the largest logit: int64 (H, W)."""
+        found = np.empty(size, np.int64)
+        for band in self.bands(size):
+            for rows in row_blocks(band, None):
+                found[rows] = sampled(band, plan.in_distribution, rows).argmax(axis=0)
+        return found
+
+    def _refuse_damage(self, channels: Sequence[int]) -> None:
+        """Look for damage where no fused kernel does: also in pixels that no figure counts."""
+        for channel in channels:
+            values = self.values[channel]
+            # All bits of the exponent are set in infinities and NaN alone.
+            _refuse(int((values & 0x7C00 == 0x7C00 if values.dtype == np.uint16 else ~np.isfinite(values)).sum()))
+
+
+def computed(plan: Plan, pair: int) -> Computed:
+    """Return how a pair is computed."""
+    return plan.methods[plan.pairs[pair].method].computed
+
+
+def divided_pairs(plan: Plan, pairs: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Return the pairs that fused kernels compute, and those that finish sums over classes."""
+    fused = [i for i in pairs if isinstance(computed(plan, i), Fused)]
+    return fused, [i for i in pairs if isinstance(computed(plan, i), OfClasses)]
 
 
 def own_rows(rows: slice) -> Iterator[slice]:
@@ -148,7 +203,8 @@ def row_layouts(plan: Plan, rows: int) -> np.ndarray:
     """Return how the kernel counts each of its rows: int32 (rows, 5)."""
     layouts = np.zeros((rows, 5), np.int32)
     for method in METHODS[plan.schema.kind].values():
-        layouts[method.row] = method.scale.bins.layout
+        if isinstance(method.computed, Fused):
+            layouts[method.computed.row] = method.scale.bins.layout
     return layouts
 
 
@@ -156,13 +212,19 @@ def _slots(plan: Plan, group: Group, temperatures: list[float]) -> np.ndarray:
     """Return where the kernel counts: int64 (ROWS, temperatures), -1 for what it need not count."""
     slots = np.full((ROWS, len(temperatures)), -1)
     for i in group.pairs:
-        slots[_row(plan, i), temperatures.index(_temperature(plan, plan.pairs[i]))] = i
+        slots[row_of(plan, i), temperatures.index(_temperature(plan, plan.pairs[i]))] = i
     return slots
 
 
-def _row(plan: Plan, pair: int) -> int:
-    """Return which row of the kernel is a pair's."""
-    return plan.methods[plan.pairs[pair].method].row
+def row_of(plan: Plan, pair: int) -> int:
+    """Return which row of the fused kernel is a pair's."""
+    how = computed(plan, pair)
+    assert isinstance(how, Fused)
+    return how.row
+
+
+def _of_logits(pair: Pair) -> float | None:
+    return pair.temperature
 
 
 def _temperature(plan: Plan, pair: Pair) -> float:
@@ -170,6 +232,6 @@ def _temperature(plan: Plan, pair: Pair) -> float:
     return plan.temperatures[0] if pair.temperature is None else pair.temperature
 
 
-def _refuse_damage(damaged: int) -> None:
+def _refuse(damaged: int) -> None:
     if damaged:
         raise IntegrityError(f"finite logits were expected, {damaged} are NaN or infinite")

@@ -68,14 +68,18 @@ def is_whole(geometry: Geometry | None, sigmoid_at: SigmoidAt) -> bool:
     return geometry is None or sigmoid_at == "masks" or isinstance(sigmoid_at, tuple)
 
 
-def whole(windows: Sequence[Window], sigmoid_at: SigmoidAt) -> tuple[list[Queries], tuple[int, int]]:
-    """Return the queries of an image whose M has a size of its own, and that size."""
+def whole(
+    windows: Sequence[Window], sigmoid_at: SigmoidAt, T_m: float = 1.0
+) -> tuple[list[Queries], tuple[int, int]]:
+    """Return the queries of an image whose M has a size of its own, and that size; T_m divides the mask logits."""
     height, width = sigmoid_at if isinstance(sigmoid_at, tuple) else windows[0].mask_logits.shape[1:]
-    queries = [_claim(_at_size(each.mask_logits, (height, width)), each.class_logits) for each in windows]
+    queries = [_claim(_at_size(each.mask_logits, (height, width)), each.class_logits, T_m) for each in windows]
     return queries, (height, width)
 
 
-def blocks(windows: Sequence[Window], geometry: Geometry, sigmoid_at: SigmoidAt, size: Size) -> Iterator[Block]:
+def blocks(
+    windows: Sequence[Window], geometry: Geometry, sigmoid_at: SigmoidAt, size: Size, T_m: float = 1.0
+) -> Iterator[Block]:
     """Divide an image into blocks whose M is computed at the size of a window or of the picture.
 
     Parameters
@@ -84,6 +88,7 @@ def blocks(windows: Sequence[Window], geometry: Geometry, sigmoid_at: SigmoidAt,
     geometry : of the image
     sigmoid_at : "window" or "picture"
     size : height and width at which the image is evaluated
+    T_m : what divides the mask logits
 
     Raises
     ------
@@ -93,7 +98,7 @@ def blocks(windows: Sequence[Window], geometry: Geometry, sigmoid_at: SigmoidAt,
         As for `Canvas`.
     """
     if sigmoid_at == "window":
-        yield from _by_window(windows, geometry, size)
+        yield from _by_window(windows, geometry, size, T_m)
     elif len(windows) > 1:
         raise PipeError(
             f"the sigmoid of mask logits was to be taken at the size of the picture, and of {len(windows)} windows "
@@ -101,10 +106,10 @@ def blocks(windows: Sequence[Window], geometry: Geometry, sigmoid_at: SigmoidAt,
             "sigmoid-at",
         )
     else:
-        yield from _on_picture(windows[0], geometry, size)
+        yield from _on_picture(windows[0], geometry, size, T_m)
 
 
-def _by_window(windows: Sequence[Window], geometry: Geometry, size: Size) -> Iterator[Block]:
+def _by_window(windows: Sequence[Window], geometry: Geometry, size: Size, T_m: float) -> Iterator[Block]:
     """Yield blocks of rows, M computed at the size of each window."""
     canvas, queries = Canvas(geometry, size), len(windows[0].mask_logits)
     for part in stretches(geometry.resized[0], size[0], band_rows(4 * queries * geometry.resized[1])):
@@ -113,7 +118,7 @@ def _by_window(windows: Sequence[Window], geometry: Geometry, size: Size) -> Ite
         of_window = {w: _window_logits(windows[w], geometry, rows[w], canvas.window_width(w)) for w in reaching}
         shapes = {w: logits.shape[1:] for w, logits in of_window.items()}
         yield Block(
-            [_claim(logits, windows[w].class_logits) for w, logits in of_window.items()],
+            [_claim(logits, windows[w].class_logits, T_m) for w, logits in of_window.items()],
             partial(_of_windows, canvas, part, shapes),
         )
 
@@ -133,7 +138,7 @@ def _of_windows(
     yield Band(values, part.rows, (part.axis, axis_weights(values.shape[2], values.shape[2])))
 
 
-def _on_picture(window: Window, geometry: Geometry, size: Size) -> Iterator[Block]:
+def _on_picture(window: Window, geometry: Geometry, size: Size, T_m: float) -> Iterator[Block]:
     """Yield blocks of rows, M computed at the size of the picture: resampled to the input, cut, resampled again."""
     (height, width), queries = geometry.picture, len(window.mask_logits)
     canvas = Canvas(geometry, geometry.picture)
@@ -145,7 +150,7 @@ def _on_picture(window: Window, geometry: Geometry, size: Size) -> Iterator[Bloc
         of_input = canvas.averaged({0: window.mask_logits}, top, bottom)
         logits = _resampled(of_input, ((first[rows] - top, weight[rows]), columns))
         to = part.axis, axis_weights(width, size[1])
-        yield Block([_claim(logits, window.class_logits)], partial(_of_picture, part, width, to))
+        yield Block([_claim(logits, window.class_logits, T_m)], partial(_of_picture, part, width, to))
 
 
 def _of_picture(part: Stretch, width: int, to: tuple[Axis, Axis], planes: Sequence[np.ndarray]) -> Iterator[Band]:
@@ -165,9 +170,11 @@ def _resampled(logits: np.ndarray, to: tuple[Axis, Axis]) -> np.ndarray:
     return out
 
 
-def _claim(logits: np.ndarray, class_logits: np.ndarray) -> Queries:
+def _claim(logits: np.ndarray, class_logits: np.ndarray, T_m: float) -> Queries:
     """Return queries of mask logits, (Q, h, w) float32, which are overwritten."""
     M = logits.reshape(len(logits), -1)
+    if T_m != 1:
+        M /= np.float32(T_m)
     # What is not finite in the store is not finite here either, as resampling mixes neighbours.
     if damaged := sigmoid(M.reshape(-1)):
         raise not_finite(damaged)

@@ -1,15 +1,19 @@
 """Methods of one's own: a plain Python function, named as FILE.py:FUNCTION, scores as the built-in ones do.
 
-For pixel networks the function takes `logits`, float32 (K, h, w) of the known classes at the evaluation size, a band
-of rows at a time. For mask networks it takes what it names of `S` (K, h, w) and `M` (Q, h, w), both float32 at the
-evaluation size, `P` (Q, K + 1), the softmax of the class logits over the known classes and, last, the rest, and `z`,
-the raw class logits (Q, K + 1). Either kind may ask for `T`, the temperature: a function that does not has none. It
-returns scores (h, w), higher for what is more anomalous.
+For pixel networks the function takes what it names of `logits`, float32 (K, h, w) of the known classes at the
+evaluation size, a band of rows at a time, and `p`, their softmax(logits / T). For mask networks it takes what it
+names of `S` (K, h, w) and `M` (Q, h, w), both float32 at the evaluation size, `P` (Q, K + 1), the softmax of the
+class logits over the known classes and, last, the rest, and `z`, the raw class logits (Q, K + 1). Either kind may ask
+for `T`, the temperature, a mask network's function also for `T_S` and `T_m`. It returns scores (h, w), higher for
+what is more anomalous.
+
+A function is computed at every temperature that it names, or that its attribute `temperatures` names, as
+`f.temperatures = ("T", "T_m")`. With `f.at = "masks"` the maps have the size of the masks, all rows at once, and its
+scores are resampled.
 """
 
 import importlib.util
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -19,10 +23,14 @@ from logitpipe.cache import UsageError
 from logitpipe.cache.errors import PipeError
 from logitpipe.stages.score.kernels.counting import Bins
 from logitpipe.stages.score.methods import Method
+from logitpipe.stages.score.methods.method import TEMPERATURES, Own
 from logitpipe.stages.score.methods.scales import Scale
 
-ASKS = {"pixel": ("logits", "T"), "mask": ("S", "M", "P", "z", "T")}
+ASKS = {"pixel": ("logits", "p", "T"), "mask": ("S", "M", "P", "z", "T", "T_S", "T_m")}
 """What a function may ask for by the names of its parameters, by kind of network."""
+
+PLACES = ("evaluation", "masks")
+"""What the attribute `at` may be; the first is the default."""
 
 OWN_SCALE = Scale(
     rank=lambda s, _T, _K: np.asarray(s, np.float64),
@@ -30,13 +38,6 @@ OWN_SCALE = Scale(
     bins=Bins(11, negative=(-60, 60), positive=(-60, 60)),
 )
 """Scores of any size: what their bins leave open, a second walk puts in order."""
-
-_NAME = re.compile(r"(.+\.py):(\w+)")
-
-
-def is_own(name: str) -> bool:
-    """Return whether the name of a method names a function in a file."""
-    return _NAME.fullmatch(name) is not None
 
 
 def load_own(name: str) -> Method:
@@ -47,9 +48,8 @@ def load_own(name: str) -> Method:
     UsageError
         There is no such file or function, or it asks for something that no network has.
     """
-    match = _NAME.fullmatch(name)
-    assert match, name
-    path, attribute = Path(match[1]), match[2]
+    file, _, attribute = name.rpartition(":")
+    path = Path(file)
     spec = importlib.util.spec_from_file_location(f"logitpipe_own_{path.stem}", path)
     if spec is None or spec.loader is None or not path.is_file():
         raise UsageError(f"there is no file {path}", option="methods", value=name)
@@ -68,20 +68,30 @@ def load_own(name: str) -> Method:
 
 def own_method(name: str, function: Callable[..., np.ndarray]) -> Method:
     """Return the method that a function is; UsageError where it asks for something that no network has."""
-    asked = list(inspect.signature(function).parameters)
-    if not any(set(asked) <= set(known) for known in ASKS.values()) or set(asked) <= {"T"}:
+    names = list(inspect.signature(function).parameters)
+    if not any(set(names) <= set(known) for known in ASKS.values()) or set(names) <= set(TEMPERATURES):
         raise UsageError(
-            "a function asks for logits and T, or for some of S, M, P, z and T, by its parameters' names; "
-            f"this one asks for {', '.join(asked) or 'nothing'}",
+            "a function asks for logits, p and T, or for some of S, M, P, z, T, T_S and T_m, by its parameters' "
+            f"names; this one asks for {', '.join(names) or 'nothing'}",
             option="methods",
             value=name,
         )
-    return Method(-1, "T" in asked, OWN_SCALE, name, function, own=True)
+    at, changed = getattr(function, "at", PLACES[0]), getattr(function, "temperatures", ())
+    if at not in PLACES:
+        raise UsageError(f"`at` is {' or '.join(PLACES)}, found {at!r}", option="methods", value=name)
+    if isinstance(changed, str) or not set(changed) <= set(TEMPERATURES):
+        known = ", ".join(TEMPERATURES)
+        raise UsageError(f"`temperatures` are some of {known}, found {changed!r}", option="methods", value=name)
+    temperatures = tuple(each for each in TEMPERATURES if each in names or each in changed)
+    own = Own(function, at_masks=at == "masks")
+    return Method(name, "a function of your own", temperatures, OWN_SCALE, own, function)
 
 
 def serves(method: Method, kind: str) -> bool:
     """Return whether a network of a kind has all that a function asks for."""
-    return set(inspect.signature(method.reference).parameters) <= set(ASKS[kind])
+    asked = {*method.arguments, *method.temperatures}
+    at_masks = isinstance(method.computed, Own) and method.computed.at_masks
+    return asked <= set(ASKS[kind]) and not (at_masks and kind == "pixel")
 
 
 def score_band(method: Method, given: Mapping[str, object], shape: tuple[int, int]) -> np.ndarray:
@@ -92,7 +102,7 @@ def score_band(method: Method, given: Mapping[str, object], shape: tuple[int, in
     PipeError
         The function raises, or returns another shape, or NaN.
     """
-    wanted = {name: given[name] for name in inspect.signature(method.reference).parameters}
+    wanted = {name: given[name] for name in method.arguments}
     try:
         scores = np.asarray(method.reference(**wanted), np.float32)
     except Exception as error:  # whatever a user's function does

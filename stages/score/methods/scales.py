@@ -127,3 +127,57 @@ FREE_ENERGY = Scale(
     bins=LOGIT_BINS,
 )
 """-T logsumexp(z/T), counted as -T log mean exp(z/T): at high T its spread is small beside T log K."""
+
+WIDE_BINS = Bins(14, negative=(0, 24), positive=(0, 24))
+"""For ranks that an offset of 1 keeps away from zero."""
+
+
+def below(limit: Callable[[int], float]) -> Scale:
+    """Return the scale of a score from 0 to `limit(K)`, counted as log2 of s / (limit - s), away from zero."""
+    return Scale(
+        rank=lambda s, _T, K: _offset(_log2(_odds(np.asarray(s) / limit(K))), ENTROPY_OFFSET),
+        formula=lambda rank, _T, K: limit(K) * _share(_no_offset(np.asarray(rank, np.float64), ENTROPY_OFFSET)),
+        bins=WIDE_BINS,
+        limit=limit,
+    )
+
+
+MOST_MARGIN = 60.0
+"""log2 of the odds that a score of MINUS_MARGIN has where two classes are equally probable: ties stay ties."""
+
+MINUS_MARGIN = Scale(
+    rank=lambda s, _T, _K: _offset(
+        np.minimum(_log2(_odds(1 + np.asarray(s, np.float64))), MOST_MARGIN), ENTROPY_OFFSET
+    ),
+    # -(1 - u) as the share of the opposite odds: 1 - u would cancel where two classes are nearly equal.
+    formula=lambda rank, _T, _K: -_share(-_no_offset(np.asarray(rank, np.float64), ENTROPY_OFFSET)),
+    bins=WIDE_BINS,
+)
+"""A score from -1 to 0, counted as log2 of the odds of u = 1 + s, away from zero."""
+
+LOGARITHM = Scale(
+    rank=lambda s, _T, _K: _offset(_log2(np.asarray(s, np.float64)), ENTROPY_OFFSET),
+    formula=lambda rank, _T, _K: np.exp2(_no_offset(np.asarray(rank, np.float64), ENTROPY_OFFSET)),
+    bins=WIDE_BINS,
+)
+"""A positive score, counted as its log2, away from zero."""
+
+EVEN_PROBABILITY = Scale(
+    rank=lambda s, _T, _K: _offset(_log2(_odds(s)), ENTROPY_OFFSET),
+    formula=lambda rank, _T, _K: _share(_no_offset(np.asarray(rank, np.float64), ENTROPY_OFFSET)),
+    bins=WIDE_BINS,
+    limit=lambda _K: 1.0,
+)
+"""A probability, counted as log2 of its odds, away from zero."""
+
+SOFT_ENERGY = Scale(
+    rank=lambda s, T, K: np.asarray(s, np.float64) - sharp_energy(T, K),
+    formula=lambda rank, T, K: np.asarray(rank, np.float64) + sharp_energy(T, K),
+    bins=SHIFTED_BINS,
+)
+"""-T logsumexp(S/T), counted relative to its value for a perfectly confident pixel, S = (1, 0, ..., 0)."""
+
+
+def sharp_energy(T: float, K: int) -> float:
+    """Return -T logsumexp(S/T) of S = (1, 0, ..., 0), as 1/T may be too large for exp: float64."""
+    return float(-1 - T * np.log1p((K - 1) * np.exp(-1 / T)))

@@ -45,4 +45,5 @@ def scripted(divided_first: bool, epsilon: float, drop_last: bool) -> dict[str, 
         p = (S if divided_first else divided(S, epsilon))[kept]
         return -(p * np.log(p, out=np.zeros_like(p), where=p > 0)).sum(axis=0)
 
-    return {name: replace(own_method(name, f), scale=SCALE) for name, f in (("msp", msp), ("entropy", entropy))}
+    plain = (("msp", msp), ("entropy", entropy))
+    return {name: replace(own_method(name, f), scale=SCALE, temperatures=("T", "T_m")) for name, f in plain}

@@ -39,13 +39,14 @@ def exact_rows(
 ) -> list[Row]:
     """Return rows whose AuPRC, FPR95, AUROC and F1 come from every single score, where nothing is left open.
 
-    The store is read once for each temperature. All scores of one temperature lie in the folder for temporary files.
+    The store is read once for each combination of temperatures, all scores of which lie in the folder for temporary
+    files.
 
     Parameters
     ----------
     images : indices of the images that `rows` were computed from
     rows : of the streaming path, in the order of the plan's pairs
-    advance : called once for each image and temperature
+    advance : called once for each image and combination of temperatures
 
     Raises
     ------
@@ -54,8 +55,8 @@ def exact_rows(
     """
     found = dict(enumerate(rows))
     truth = GroundTruth(store, plan.protocol, images)
-    for temperature in dict.fromkeys(pair.temperature for pair in plan.pairs):
-        indices = [i for i, pair in enumerate(plan.pairs) if pair.temperature == temperature]
+    for temperatures in dict.fromkeys(pair.temperatures for pair in plan.pairs):
+        indices = [i for i, pair in enumerate(plan.pairs) if pair.temperatures == temperatures]
         part = replace(plan, pairs=tuple(plan.pairs[i] for i in indices))
         if plan.protocol.pooling == "images":
             figures = _means(store, part, truth, images, advance)

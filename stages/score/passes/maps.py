@@ -7,6 +7,8 @@ import numpy as np
 from logitpipe.cache import Schema, Store, UsageError
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.labels import resize_nearest
+from logitpipe.stages.score.methods.method import InDistribution
+from logitpipe.stages.score.methods.names import asked
 from logitpipe.stages.score.picture import read_picture
 from logitpipe.stages.score.plan import Plan, make_plan
 from logitpipe.stages.score.protocols import Protocol
@@ -29,17 +31,44 @@ class ScoreMap:
     scores: np.ndarray
 
 
-def plan_map(schema: Schema, protocol: Protocol, method: str, temperature: float) -> Plan:
-    """Plan a single pair; a method without temperature leaves the temperature out.
+def plan_map(
+    schema: Schema,
+    protocol: Protocol,
+    method: str,
+    temperature: float,
+    map_temperature: float = 1.0,
+    mask_temperature: float = 1.0,
+    statistics: InDistribution | None = None,
+) -> Plan:
+    """Plan a single pair; a temperature that the method does not have is left out.
+
+    Parameters
+    ----------
+    method : as people type it, with its parameters, or FILE.py:FUNCTION
+    temperature, map_temperature, mask_temperature : T, T_S and T_m
+    statistics : of in-distribution data, for the methods that need them
 
     Raises
     ------
     UsageError
-        The store cannot serve the method.
+        There is no such method, or the store cannot serve it.
     """
-    plan = make_plan(schema, protocol, None, [temperature])
-    pairs = tuple(pair for pair in plan.pairs if pair.method == method)
-    if not pairs:
+    try:
+        wanted, *others = asked([method])
+    except UsageError as error:
+        raise UsageError(error.about(None), option="method") from error
+    # Beside the core, so that the error below can say what the store can serve.
+    plan = make_plan(
+        schema,
+        protocol,
+        [method, "core"],
+        [temperature],
+        map_temperatures=[map_temperature],
+        mask_temperatures=[mask_temperature],
+        statistics=statistics,
+    )
+    pairs = tuple(pair for pair in plan.pairs if (pair.method, pair.parameters) == (wanted.name, wanted.parameters))
+    if not pairs or others:
         served = dict.fromkeys(pair.method for pair in plan.pairs)
         raise UsageError(
             f"{method!r} cannot be computed from the {schema.kind} store of {schema.network} "

@@ -89,14 +89,19 @@ def _to_resolve(resolve: Resolve, rows: Sequence[Row]) -> set[int]:
     """
     if resolve != "summary":
         return set(range(len(rows))) if resolve == "all" else set()
-    floor: dict[str, float] = {}
+    floor: dict[tuple[object, ...], float] = {}
     for row in rows:
-        floor[row.method] = max(floor.get(row.method, 0.0), row.auprc_lower or 0.0)
+        floor[_swept(row)] = max(floor.get(_swept(row), 0.0), row.auprc_lower or 0.0)
     return {
         i
         for i, row in enumerate(rows)
-        if row.temperature in (None, 1) or (row.auprc_upper or 0.0) >= floor[row.method]
+        if row.temperature in (None, 1) or (row.auprc_upper or 0.0) >= floor[_swept(row)]
     }
+
+
+def _swept(row: Row) -> tuple[object, ...]:
+    """Return what the rows of one sweep over T have in common."""
+    return row.method, row.parameters, row.map_temperature, row.mask_temperature
 
 
 def _resolved(
@@ -147,9 +152,9 @@ def _grouped(parts: Sequence[tuple[Pair, Stretch]]) -> Iterator[list[tuple[Pair,
 def walks(plan: Plan) -> list[Plan]:
     """Divide a plan into parts whose counts fit memory, one for each walk, temperature by temperature."""
     most = max(1, WALK_BYTES // PAIR_BYTES)
-    temperatures = list(dict.fromkeys(pair.temperature for pair in plan.pairs))
+    temperatures = list(dict.fromkeys(pair.shared for pair in plan.pairs))
     # Methods at one temperature share their exponentials, which two walks would compute twice.
-    by_temperature = sorted(plan.pairs, key=lambda pair: temperatures.index(pair.temperature))
+    by_temperature = sorted(plan.pairs, key=lambda pair: temperatures.index(pair.shared))
     return [replace(plan, pairs=tuple(by_temperature[i : i + most])) for i in range(0, len(by_temperature), most)]
 
 

@@ -1,0 +1,181 @@
+"""Accumulators: sums over the classes of some pixels, and sums over queries.
+
+A method (pixel.py, mask.py) is a finisher: a few elementwise steps from such sums to a rank. A sum is computed once
+for all methods that ask for it; what none asks for is neither computed nor compiled. The loops are in
+`kernels/sums.py`.
+"""
+
+from functools import cached_property
+
+import numpy as np
+
+from logitpipe.stages.score.kernels import sums as kernels
+from logitpipe.stages.score.kernels.arithmetic import LN2, LOG2E
+
+TINY = np.float32(2.0**-126)
+"""The least normal float32: what a logarithm is taken of instead of 0."""
+
+
+class Pixels:
+    """Some pixels at the evaluation size, and what all temperatures share.
+
+    Parameters
+    ----------
+    z : float32 (K, n), class logits, or planes of S or Z of a mask network
+    """
+
+    def __init__(self, z: np.ndarray) -> None:
+        self.z = z
+
+    @cached_property
+    def two_largest(self) -> tuple[np.ndarray, np.ndarray]:
+        """The largest and the second largest of the classes: float32 (n,)."""
+        return kernels.two_largest(self.z)
+
+    @cached_property
+    def winner(self) -> np.ndarray:
+        """Index of the largest class, the first of equals: int64 (n,)."""
+        return self.z.argmax(axis=0)
+
+    @cached_property
+    def descending(self) -> np.ndarray:
+        """The classes of each pixel by falling logit: float32 (K, n)."""
+        return kernels.sorted_descending(self.z)
+
+
+class ClassSums:
+    """Sums over the classes of a block of pixels, at one temperature.
+
+    With m1 >= m2 the two largest of z, exponentials are taken relative to m2, which keeps r = sum over k != argmax of
+    exp((z_k - m1) / T) exact where 1 - max softmax has long rounded to zero. Arrays are float32 (n,).
+
+    Parameters
+    ----------
+    pixels : which
+    T : what z is divided by
+    """
+
+    def __init__(self, pixels: Pixels, T: float) -> None:
+        self.pixels, self.T, self.K = pixels, np.float32(T), len(pixels.z)
+        self._powers: dict[float, np.ndarray] = {}
+
+    @property
+    def top(self) -> np.ndarray:
+        """The largest of the classes, m1."""
+        return self.pixels.two_largest[0]
+
+    @property
+    def _second(self) -> np.ndarray:
+        return self.pixels.two_largest[1]
+
+    @cached_property
+    def _bits(self) -> np.float32:
+        """What z is multiplied by, so that exp(z / T) is a power of 2."""
+        return LOG2E / self.T
+
+    @cached_property
+    def gap(self) -> np.ndarray:
+        """(m1 - m2) / T log2 e."""
+        return (self.top - self._second) * self._bits
+
+    def others(self, power: float = 1) -> np.ndarray:
+        """Sum over k != argmax of exp((z_k - m2) / T) to a power: from 1 to K - 1."""
+        if power not in self._powers:
+            factor = np.float32(power) * self._bits
+            self._powers[power] = kernels.sum_exponentials(self.pixels.z, self._second, factor)
+        return self._powers[power]
+
+    @cached_property
+    def moment(self) -> np.ndarray:
+        """Sum over k != argmax of d_k exp2(d_k), d_k = (z_k - m2) / T log2 e."""
+        return kernels.sum_moments(self.pixels.z, self._second, self._bits)
+
+    @cached_property
+    def shrink(self) -> np.ndarray:
+        """exp((m2 - m1) / T): the second largest probability over the largest."""
+        return kernels.exp2_all(-self.gap)
+
+    @cached_property
+    def rest(self) -> np.ndarray:
+        """r, the sum of all other probabilities over the largest."""
+        return self.others() * self.shrink
+
+    @cached_property
+    def log1p_rest(self) -> np.ndarray:
+        """ln(1 + r) = logsumexp(z / T) - m1 / T."""
+        return kernels.log1p_all(self.rest)
+
+    @cached_property
+    def spread(self) -> np.ndarray:
+        """Sum over k != argmax of (m1 - z_k) / T exp((z_k - m2) / T)."""
+        return (self.gap * self.others() - self.moment) * LN2
+
+    @cached_property
+    def distance_from_uniform(self) -> np.ndarray:
+        """Sum over k of (p_k - 1 / K)^2, from 1 - exp((z_k - m1) / T), which does not cancel at high temperatures."""
+        X, Y = kernels.sum_complements(self.pixels.z, self.top, self._bits)
+        K = np.float32(self.K)
+        return np.maximum(K * Y - X * X, 0) / (K * (K - X) ** 2)
+
+    @cached_property
+    def posteriors(self) -> np.ndarray:
+        """softmax(z / T): float32 (K, n)."""
+        return kernels.posteriors(self.pixels.z, self.top, self._bits)
+
+    def log2_largest(self, count: int) -> np.ndarray:
+        """log2 of the `count` largest probabilities, the largest first: float32 (count, n)."""
+        relative = (self.pixels.descending[:count] - self.top) * self._bits
+        return relative - self.log1p_rest * LOG2E
+
+    @cached_property
+    def none_of(self) -> tuple[np.ndarray, np.ndarray]:
+        """prod_k (1 - z_k) and 1 - prod_k (1 - z_k), z clipped to [0, 1]; neither cancels."""
+        return kernels.none_of(self.pixels.z)
+
+    @cached_property
+    def saturated_squares(self) -> np.ndarray:
+        """Sum over k of z_k^2 / (1 + z_k^2)."""
+        return kernels.sum_saturated_squares(self.pixels.z)
+
+
+class QuerySums:
+    """Sums and maxima over queries at the masks' size, at one temperature of the classes and one of the masks.
+
+    Arrays are float32 (n,), n pixels of the masks.
+
+    Parameters
+    ----------
+    P : float64 (Q, K + 1), softmax of the class logits: the known classes and, last, the rest
+    M : float32 (Q, n), how much each query claims each pixel
+    claimed : the sum over queries of M
+    planes : float32 (K + 3, n), see `kinds.mask.tempered_planes`
+    outlier : float64 (Q,), the share of a trained outlier class; None where there is none
+    """
+
+    def __init__(
+        self, P: np.ndarray, M: np.ndarray, claimed: np.ndarray, planes: np.ndarray, outlier: np.ndarray | None
+    ) -> None:
+        self.P, self.M, self.claimed, self.planes, self.outlier = P, M, claimed, planes, outlier
+
+    @property
+    def none(self) -> np.ndarray:
+        """P_q0, the share of no known class: float64 (Q,)."""
+        return self.P[:, -1]
+
+    @cached_property
+    def best(self) -> np.ndarray:
+        """max_k P_qk over the known classes: float64 (Q,)."""
+        return self.P[:, :-1].max(axis=1)
+
+    @property
+    def sum_not_best(self) -> np.ndarray:
+        """Sum over q of M_q (1 - max_k P_qk)."""
+        return self.planes[-1] * self.claimed
+
+    def sum_of(self, weights: np.ndarray) -> np.ndarray:
+        """Sum over q of M_q and weights (Q,)."""
+        return weights.astype(np.float32) @ self.M
+
+    def max_of(self, weights: np.ndarray) -> np.ndarray:
+        """Maximum over q of M_q times weights (Q,), which are not negative."""
+        return kernels.weighted_max(self.M, weights.astype(np.float32))

@@ -1,0 +1,188 @@
+"""The methods for pixel networks. Beside each stands its formula in float64, plainly, which tests hold it to."""
+
+import numpy as np
+
+from logitpipe.stages.score.kernels import pixel_ranks
+from logitpipe.stages.score.kernels.arithmetic import LN2, LOG2E
+from logitpipe.stages.score.kernels.pixel_ranks import ENTROPY_OFFSET, SMALL
+from logitpipe.stages.score.kernels.sums import exp2_all, log1p_all, log2_all
+from logitpipe.stages.score.methods.accumulators import TINY, ClassSums
+from logitpipe.stages.score.methods.method import Fused, Method, OfClasses, Parameter
+from logitpipe.stages.score.methods.plain import entropy, gen, gini, log_sum_exp, not_largest, renyi, softmax
+from logitpipe.stages.score.methods.scales import (
+    ENTROPY,
+    FREE_ENERGY,
+    LOGARITHM,
+    LOGIT,
+    MINUS_MARGIN,
+    MOST_MARGIN,
+    PROBABILITY,
+    PROBABILITY_LEFT,
+    below,
+)
+
+ONE = np.float32(1.0)
+
+
+def offset(ranks: np.ndarray) -> np.ndarray:
+    """Return ranks moved away from zero by ENTROPY_OFFSET, so that their bins are of even width there."""
+    return ranks + np.where(ranks >= 0, ENTROPY_OFFSET, -ENTROPY_OFFSET)
+
+
+def log2_of(x: np.ndarray) -> np.ndarray:
+    """Return log2 of what is not negative, float32; of 0 that of the least normal number."""
+    return log2_all(np.maximum(x, TINY))
+
+
+def finish_msp(c: ClassSums) -> np.ndarray:
+    """Return the rank of 1 - max p: log2 of its odds r over those of equal classes."""
+    return log2_all(c.others()) - c.gap - np.float32(np.log2(c.K - 1))
+
+
+def finish_entropy(c: ClassSums) -> np.ndarray:
+    """Return the rank of the entropy H: log2 of H / (ln K - H).
+
+    H (1 + r) = (1 + r) ln(1 + r) + g spread, g = exp((m2 - m1) / T): no term is negative, nothing cancels. Where r is
+    small, H = g (others + spread), of which only the logarithm is sure to be representable.
+    """
+    total, is_small = ONE + c.rest, c.rest < SMALL
+    H = c.log1p_rest * total + c.shrink * c.spread
+    left = np.maximum(np.float32(np.log(c.K)) * total - H, SMALL * total)
+    log_odds = log2_of(np.where(is_small, c.others() + c.spread, H) / left)
+    return offset(log_odds - np.where(is_small, c.gap, np.float32(0)))
+
+
+def finish_margin(c: ClassSums) -> np.ndarray:
+    """Return the rank of p2 - p1: log2 of the odds of u = 1 + p2 - p1 = (r + g) / (1 + r), g = p2 / p1."""
+    log_odds = log2_all(c.others() + ONE) - c.gap - log2_of(-np.expm1(-c.gap * LN2))
+    return offset(np.minimum(log_odds, np.float32(MOST_MARGIN)))
+
+
+def finish_gini(c: ClassSums) -> np.ndarray:
+    """Return the rank of G = 1 - sum p^2: log2 of G over what it lacks to its greatest value, sum (p - 1/K)^2.
+
+    G (1 + r)^2 = g (2 others + g (others^2 - squares)), where no square exceeds that of the sum.
+    """
+    squares = c.others(2)
+    part = 2 * c.others() + c.shrink * (c.others() ** 2 - squares)
+    lacking = c.distance_from_uniform * (ONE + c.rest) ** 2
+    return offset(log2_all(part) - c.gap - log2_of(lacking))
+
+
+def finish_renyi(c: ClassSums, alpha: float) -> np.ndarray:
+    """Return the rank of R = log(sum p^alpha) / (1 - alpha): log2 of R / (ln K - R).
+
+    R = (log1p(r_alpha) - alpha log1p(r)) / (1 - alpha), r_alpha the sum of the other p^alpha over the largest. Where
+    both are small, the logarithms are their arguments, of which g^min(1, alpha) is taken out.
+    """
+    a, least = np.float32(alpha), np.float32(min(alpha, 1.0))
+    rest = c.others(alpha) * exp2_all(-a * c.gap)
+    R = (log1p_all(rest) - a * c.log1p_rest) / (ONE - a)
+    small = c.others(alpha) * exp2_all(-(a - least) * c.gap) - a * c.others() * exp2_all(-(ONE - least) * c.gap)
+    is_small = np.maximum(rest, c.rest) < SMALL
+    left = np.maximum(np.float32(np.log(c.K)) - R, SMALL)
+    log_odds = log2_of(np.where(is_small, small / (ONE - a), R) / left)
+    return offset(log_odds - np.where(is_small, least * c.gap, np.float32(0)))
+
+
+def finish_gen(c: ClassSums, gamma: float, top: float | None) -> np.ndarray:
+    """Return the rank of sum over the largest p of p^gamma (1 - p)^gamma: its log2.
+
+    1 - p of the largest is r / (1 + r); of the others, at most 1/2, it does not cancel. Terms are taken over g^gamma,
+    as those of a confident pixel may be too small for float32.
+    """
+    log2_p = c.log2_largest(c.K if top is None else min(int(top), c.K))
+    log2_left = log2_of(ONE - exp2_all(log2_p.reshape(-1)).reshape(log2_p.shape).clip(0, ONE).reshape(-1))
+    log2_left = log2_left.reshape(log2_p.shape)
+    log2_left[0] = log2_all(c.others()) - c.gap - c.log1p_rest * LOG2E
+    power = np.float32(gamma)
+    terms = exp2_all(power * (log2_p + log2_left + c.gap).reshape(-1)).reshape(log2_p.shape)
+    return offset(log2_all(terms.sum(axis=0)) - power * c.gap)
+
+
+PIXEL_METHODS: dict[str, Method] = {
+    "msp": Method(
+        "1 - max softmax(z/T)",
+        "Hendrycks and Gimpel, ICLR 2017",
+        ("T",),
+        PROBABILITY_LEFT,
+        Fused(pixel_ranks.MSP),
+        lambda z, T: not_largest(softmax(z / T)),
+        aliases=("MSP", "MSP-T", "max softmax"),
+    ),
+    "maxlogit": Method(
+        "-max z",
+        "Hendrycks et al., ICML 2022",
+        (),
+        LOGIT,
+        Fused(pixel_ranks.MAXLOGIT),
+        lambda z: -z.max(axis=0),
+        aliases=("MaxLogit", "MaxL", "MLS"),
+    ),
+    "entropy": Method(
+        "-sum p log p, p = softmax(z/T)",
+        "Shannon; for this purpose Chan et al., ICCV 2021",
+        ("T",),
+        ENTROPY,
+        Fused(pixel_ranks.ENTROPY),
+        lambda z, T: entropy(softmax(z / T)),
+        aliases=("MaxEntropy", "MaxE", "max entropy"),
+    ),
+    "energy": Method(
+        "-T logsumexp(z/T)",
+        "Liu et al., NeurIPS 2020",
+        ("T",),
+        FREE_ENERGY,
+        Fused(pixel_ranks.ENERGY),
+        lambda z, T: -T * log_sum_exp(z / T),
+        aliases=("free energy",),
+    ),
+    "void": Method(
+        "softmax(z/T) over all channels, the void channel",
+        "Blum et al., IJCV 2021 (void classifier)",
+        ("T",),
+        PROBABILITY,
+        Fused(pixel_ranks.VOID),
+        lambda z, void, T: softmax(np.concatenate([void[None], z]) / T)[0],
+        aliases=("void-odds", "void classifier"),
+        needs="void",
+    ),
+    "margin": Method(
+        "p2 - p1, the two largest of p = softmax(z/T)",
+        "textbook (margin sampling: Scheffer et al., 2001)",
+        ("T",),
+        MINUS_MARGIN,
+        OfClasses(finish_margin),
+        lambda z, T: -np.diff(np.sort(softmax(z / T), axis=0)[-2:], axis=0)[0],
+        aliases=("probability margin",),
+    ),
+    "gini": Method(
+        "1 - sum p^2, p = softmax(z/T)",
+        "textbook (Gini impurity)",
+        ("T",),
+        below(lambda K: 1 - 1 / K),
+        OfClasses(finish_gini),
+        lambda z, T: gini(softmax(z / T)),
+        aliases=("Doctor alpha", "quadratic entropy"),
+    ),
+    "renyi": Method(
+        "log(sum p^alpha) / (1 - alpha), p = softmax(z/T)",
+        "textbook (Rényi, 1961)",
+        ("T",),
+        below(lambda K: float(np.log(K))),
+        OfClasses(finish_renyi),
+        lambda z, T, alpha=2.0: renyi(softmax(z / T), alpha),
+        aliases=("Rényi entropy",),
+        parameters={"alpha": Parameter(2.0, 0.01, 100.0, excluded=(1.0,))},
+    ),
+    "gen": Method(
+        "sum over the `top` largest p of p^gamma (1-p)^gamma, p = softmax(z/T)",
+        "Liu et al., CVPR 2023 (GEN)",
+        ("T",),
+        LOGARITHM,
+        OfClasses(finish_gen),
+        lambda z, T, gamma=0.1, top=None: gen(z / T, gamma, top),
+        aliases=("generalized entropy",),
+        parameters={"gamma": Parameter(0.1, 0.001, 10.0), "top": Parameter(None, 1, 1000, whole=True)},
+    ),
+}
