@@ -14,6 +14,7 @@ from logitpipe.stages.score.ground_truth import Truth
 from logitpipe.stages.score.kernels.counting import count, count_above
 from logitpipe.stages.score.kernels.counts import Counts
 from logitpipe.stages.score.kinds import KINDS, Logits
+from logitpipe.stages.score.methods.method import OfImage, Own
 from logitpipe.stages.score.plan import Plan
 from logitpipe.stages.score.protocols import Protocol
 
