@@ -12,9 +12,14 @@ from logitpipe.cache.format.geometry import Box, Geometry, Size
 from logitpipe.cache.format.version2 import SigmoidAt
 from logitpipe.stages.score.kinds import KINDS
 from logitpipe.stages.score.methods import METHODS
+from logitpipe.stages.score.methods.method import OfQueries
 
 QUERIES, CLASSES = 5, 4
-MAPS = ("rba-normalized", "eam", "void")
+MAPS = [
+    name
+    for name, method in METHODS["mask"].items()
+    if isinstance(method.computed, OfQueries) or name in ("eam", "void", "rba-normalized")
+]
 """Methods that are planes of their own: computed where M is, then resampled as S is."""
 
 
@@ -74,14 +79,14 @@ def expected(image: Geometry, windows: Sequence[Values], method: str, T: float, 
         if method in MAPS:
             parts.append(formula("mask", method, P=P, M=M)[None])
         else:
-            parts.append(mix((z if method == "maxlogit" else P)[:, :-1], M))
+            parts.append(mix((z if method in ("maxlogit", "raw-msp") else P)[:, :-1], M))
     if at == "picture":
         planes = parts[0]
     elif len(parts) == 1 and image.padded == image.resized:
         planes = upsample(parts[0], image.picture)
     else:
         planes = upsample(averaged(image, [upsample(each, image.padded) for each in parts]), image.picture)
-    return planes[0] if method in MAPS else formula("mask", method, S=planes, Z=planes)
+    return planes[0] if method in MAPS else formula("mask", method, S=planes, Z=planes, T_S=1.0)
 
 
 def scores(image: Geometry, windows: Sequence[Values], at: SigmoidAt, T: float) -> dict[str, np.ndarray]:
