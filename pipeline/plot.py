@@ -125,7 +125,7 @@ def ranking(
 def image(
     store: LogitStore,
     image: Image,
-    methods: OneMethod | Sequence[OneMethod] = "all",
+    methods: OneMethod | Sequence[OneMethod] = "core",
     temperature: float = 1.0,
     protocol: "str | Protocol" = "standard",
     *,

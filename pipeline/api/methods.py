@@ -16,18 +16,19 @@ OneMethod = str | Callable[..., np.ndarray]
 
 def as_methods(
     given: OneMethod | Sequence[OneMethod],
-) -> "tuple[list[str] | None, dict[str, Method]]":
-    """Return the names of methods, and those that are functions by their names; no names where all are wanted.
+) -> "tuple[list[str], dict[str, Method]]":
+    """Return the names of methods as they were given, and those that are functions by their names.
 
     Raises
     ------
     UsageError
         Two functions have one name, or one asks for something that no network has.
     """
+    from logitpipe.stages.score.methods.names import split_list
     from logitpipe.stages.score.methods.own import own_method
 
     each = [given] if isinstance(given, str) or callable(given) else list(given)
-    names = [name.strip() for text in each if isinstance(text, str) for name in text.split(",")]
+    names = [name for text in each if isinstance(text, str) for name in split_list(text)]
     functions: dict[str, Method] = {}
     for function in each:
         if isinstance(function, str):
@@ -38,4 +39,4 @@ def as_methods(
                 f"two functions are called {name!r}, and results could not tell them apart", option="methods"
             )
         functions[name] = own_method(name, function)
-    return (None if names == ["all"] and not functions else names), functions
+    return names, functions

@@ -21,10 +21,12 @@ OneStore = str | PathLike[str] | LogitStore
 
 def score(
     stores: OneStore | Sequence[OneStore],
-    methods: OneMethod | Sequence[OneMethod] = "all",
+    methods: OneMethod | Sequence[OneMethod] = "core",
     temperatures: float | Sequence[float] = 1.0,
     protocol: "str | Protocol" = "standard",
     *,
+    map_temperatures: float | Sequence[float] = 1.0,
+    mask_temperatures: float | Sequence[float] = 1.0,
     label_codes: str | Mapping[str, str] | None = None,
     thresholds: Sequence[float] = (),
     resolve: Literal["summary", "all", "none"] = "summary",
@@ -42,9 +44,10 @@ def score(
     Parameters
     ----------
     stores : one or several, opened or by path or URL; a folder of stores stands for these
-    methods : names, FILE.py:FUNCTION, or functions (docs/extending.md), which several threads call at once
+    methods : names, `core` or `all`, FILE.py:FUNCTION, or functions (docs/extending.md), which several threads call at once
     temperatures : one or several, such as `lp.sweep(0.1, 2, 0.1)`
     protocol : name, or what `lp.protocol` gives
+    map_temperatures, mask_temperatures : T_S, of the class map of mask networks, and T_m, of their mask logits
     label_codes : what the codes of the masks mean, as `normal=0,anomaly=1,void=255`; by data set, if they differ
     thresholds : scores at which the IoU is computed
     resolve : which rows have every digit of three decimals of a per cent made certain: T = 1 and the best temperature
@@ -78,10 +81,23 @@ def score(
     if not places:
         raise UsageError("at least one store is expected", option="stores")
     names, functions = as_methods(methods)
-    swept = require_temperatures([temperatures] if isinstance(temperatures, int | float) else temperatures)
+    T, T_S, T_m = (
+        require_temperatures([each] if isinstance(each, int | float) else each)
+        for each in (temperatures, map_temperatures, mask_temperatures)
+    )
     threads, chosen = workers or available_cores(), as_protocol(protocol)
     with followed(progress):
-        plans = plan_stores(places, names, swept, chosen, codes_by_dataset(label_codes), thresholds, functions)
+        plans = plan_stores(
+            places,
+            names,
+            T,
+            chosen,
+            codes_by_dataset(label_codes),
+            thresholds,
+            functions,
+            map_temperatures=T_S,
+            mask_temperatures=T_m,
+        )
         count_missing(plans, allow_incomplete)
         refuse(families, plans, label_space, class_codes)
         with walk_by(dask) as walker:
