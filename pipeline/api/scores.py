@@ -44,7 +44,8 @@ def score(
     Parameters
     ----------
     stores : one or several, opened or by path or URL; a folder of stores stands for these
-    methods : names, `core` or `all`, FILE.py:FUNCTION, or functions (docs/extending.md), which several threads call at once
+    methods : names, `core` or `all`, FILE.py:FUNCTION, or functions (docs/extending.md), which several threads call
+        at once
     temperatures : one or several, such as `lp.sweep(0.1, 2, 0.1)`
     protocol : name, or what `lp.protocol` gives
     map_temperatures, mask_temperatures : T_S, of the class map of mask networks, and T_m, of their mask logits
