@@ -183,7 +183,7 @@ def measure_runs(store: Store, plan: Plan, workers: Sequence[int]) -> tuple[Cost
     for count in workers:
         with (
             LocalCluster(
-                n_workers=count, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+                n_workers=count, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
             ) as cluster,
             Client(cluster) as client,
         ):

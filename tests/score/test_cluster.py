@@ -19,11 +19,19 @@ from stores import fill, make_schema
 from logitpipe.cache import IntegrityError, Store, open_store
 from logitpipe.cli import cli
 from logitpipe.stages.score.cluster import connection, parcels
+from logitpipe.stages.score.cluster import walk as cluster_walk
 from logitpipe.stages.score.cluster.crew import require_alike
 from logitpipe.stages.score.cluster.environment import environment, unlike
 from logitpipe.stages.score.cluster.parcels import pack_arrays, pack_walk, unpack_arrays, unpack_walk
 from logitpipe.stages.score.cluster.tasks import Part, merge, score_block
-from logitpipe.stages.score.cluster.walk import FAN, MOST_IMAGES, ClusterWalk, block_size, group_size
+from logitpipe.stages.score.cluster.walk import (
+    FAN,
+    GROUPS_AT_A_TIME,
+    MOST_IMAGES,
+    ClusterWalk,
+    block_size,
+    group_size,
+)
 from logitpipe.stages.score.figures.components import OBJECT_SIZES
 from logitpipe.stages.score.figures.open_set import RULES
 from logitpipe.stages.score.ground_truth import GroundTruth
@@ -91,6 +99,11 @@ def eventually(holds: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
+def workers_of(cluster: object, count: int) -> None:
+    cluster.cluster.scale(count)
+    eventually(lambda: len(cluster.nthreads()) == count)
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[object]:
     """A cluster of four processes, and a client of it."""
@@ -101,7 +114,7 @@ def cluster() -> Iterator[object]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with (
         LocalCluster(
-            n_workers=4, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+            n_workers=4, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
         ) as four,
         Client(four) as client,
     ):
@@ -126,9 +139,50 @@ def test_any_number_of_workers_gives_the_same_bits_and_one_may_die(stores, clust
     assert killed
     assert sum(four.processors.values()) == IMAGES
     for workers, kind in ((2, "pixel"), (2, "mask"), (1, "pixel")):
-        cluster.cluster.scale(workers)
-        eventually(lambda workers=workers: len(cluster.nthreads()) == workers)
+        workers_of(cluster, workers)
         assert spelt(everything(stores[kind], ClusterWalk(cluster))) == alone[kind], (kind, workers)
+
+
+@pytest.mark.slow
+def test_the_scheduler_knows_few_groups_of_blocks_whatever_the_number_of_images(stores, cluster, monkeypatch):
+    for name, small in (("MOST_IMAGES", 1), ("FAN", 2)):
+        monkeypatch.setattr(cluster_walk, name, small)
+    store, known, images = stores["pixel"], [], [*range(IMAGES)] * 4
+    truth = ClassTruth(store, PROTOCOL, class_table(store, label_space("own", store.schema), KNOWN))
+    tasks, found = cluster.cluster.scheduler.tasks, ClusterWalk(cluster)
+    statistic = STATISTICS["classes"](store, plan_of(store))
+    assert found(truth, images, statistic, 1, lambda: known.append(len(tasks))).images == len(images) == len(known)
+    # A tree of twos has one task less above its leaves than it has leaves.
+    of_group = 2 * group_size(found.threads) - 1
+    assert len(images) > 4 * group_size(found.threads)
+    # One more than are begun, as the last one of a group is let go after the next has begun.
+    assert of_group < max(known) <= (GROUPS_AT_A_TIME + 1) * of_group + 1
+
+
+@pytest.mark.slow
+def test_processors_of_several_kinds_are_counted_and_keep_their_images(stores, cluster, monkeypatch):
+    """A later pass looks for scores in the bins where an earlier one found them: on a processor that rounds alike."""
+    workers_of(cluster, 2)
+
+    def call_it(name: str) -> None:
+        from logitpipe.stages.score.cluster import environment, tasks
+
+        tasks.processor = environment.processor = lambda: name
+
+    for address, name in zip(cluster.nthreads(), ("zen", "lake"), strict=True):
+        cluster.run(call_it, name, workers=[address])
+    store, found, seen = stores["pixel"], ClusterWalk(cluster), []
+    note = found._note
+    monkeypatch.setattr(found, "_note", lambda truth, each: (seen.append(each), note(truth, each)))
+    truth, statistic = GroundTruth(store, PROTOCOL, range(IMAGES)), ImageAreas(plan_of(store))
+    homes = []
+    for _ in range(2):
+        found(truth, range(IMAGES), statistic, 1, lambda: None)
+        homes.append({each.images: each.processor for each in seen})
+        seen.clear()
+        assert sum(found.processors.values()) == IMAGES
+        assert set(found.processors) == {"zen", "lake"}
+    assert homes[0] == homes[1]
 
 
 @pytest.mark.slow

@@ -35,9 +35,10 @@ def cluster_walk(where: str) -> Iterator[ClusterWalk]:
     if kind == "local":
         if not (count.isdecimal() and int(count)):
             raise UsageError(f"local:N is the form, such as local:4, and {where!r} was found")
+        # Port 0: the usual one may be taken by another run, and Dask would say so at length.
         with (
             LocalCluster(
-                n_workers=int(count), threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+                n_workers=int(count), threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
             ) as cluster,
             Client(cluster) as client,
         ):
