@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from logitpipe.api.methods import OneMethod, as_methods
 from logitpipe.api.notebook import followed
 from logitpipe.api.protocol import as_protocol, codes_by_dataset
@@ -83,7 +85,7 @@ def score(
         raise UsageError("at least one store is expected", option="stores")
     names, functions = as_methods(methods)
     T, T_S, T_m = (
-        require_temperatures([each] if isinstance(each, int | float) else each)
+        require_temperatures(np.atleast_1d(each).tolist())
         for each in (temperatures, map_temperatures, mask_temperatures)
     )
     threads, chosen = workers or available_cores(), as_protocol(protocol)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 
 import click
 
-from logitpipe.commands.completion import METHOD_NAMES
 from logitpipe.console.text import aligned
 
 
@@ -15,7 +14,15 @@ def _networks() -> Iterator[str]:
 
 
 def _methods() -> Iterator[str]:
-    yield from METHOD_NAMES
+    """Print each method with its formula and what else it is called; those of the core are computed by default."""
+    from logitpipe.stages.score.methods import METHODS
+
+    rows = [["method", "networks", "core", "temperatures", "also called", "formula"]]
+    for kind, methods in METHODS.items():
+        for name, method in methods.items():
+            facts = ["yes" if method.core else "", " ".join(method.temperatures), ", ".join(method.aliases)]
+            rows.append([name, kind, *facts, method.formula])
+    yield from aligned(rows)
 
 
 def _protocols() -> Iterator[str]:

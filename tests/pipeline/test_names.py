@@ -10,6 +10,7 @@ from stores import fill, make_schema
 
 from logitpipe.cache import open_store
 from logitpipe.cli import cli
+from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.protocols import PROTOCOLS
 from logitpipe.stores.names import find_image, stores_in
 from logitpipe.tables.comparison import comparison_tables
@@ -69,6 +70,8 @@ def test_two_stores_of_one_network_are_told_apart_by_their_files():
 
 def test_what_there_is_can_be_listed():
     assert [line.split()[0] for line in call("list", "metrics").splitlines()] == list(METRICS)
+    methods = [line.split()[:2] for line in call("list", "methods").splitlines()[1:]]
+    assert methods == [[name, kind] for kind, own in METHODS.items() for name in own]
     head, *fields = call("list", "protocols").splitlines()
     assert head.split() == ["--set", *PROTOCOLS]
     assert ["fpr", "first", "linear", "linear"] in [field.split() for field in fields]
