@@ -86,6 +86,7 @@ ADVICE: Mapping[str, str] = {
     "amp-device": "take --amp none, or bf16",
     "same-version": "install the same release of logitpipe, numpy and numba on every machine",
     "shared-place": "give the store's path as all machines see it, or its URL",
+    "resolve-none": "call the same command again, with --resolve none if it does not help",
     "start-cluster": "start a scheduler and workers, or take --dask local:N",
     "cluster-memory": "give each worker more memory, or each process fewer threads",
 }

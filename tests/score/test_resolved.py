@@ -7,6 +7,7 @@ import pytest
 from reference import Scene
 from scoring import random_values, write_store
 
+from logitpipe.cache import PipeError
 from logitpipe.stages.score.figures.rows import BOUNDED, has_open_digit, printed
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.methods import METHODS
@@ -96,5 +97,5 @@ def test_collected_scores_travel_and_add_up(tmp_path):
         total.add(statistic.from_arrays(part.to_arrays()))
     for found, expected in zip(statistic.finish(total), whole, strict=True):
         assert all(np.array_equal(mine, theirs) for mine, theirs in zip(found, expected, strict=True))
-    with pytest.raises(ValueError, match="other scores were collected than were counted"):
+    with pytest.raises(PipeError, match="other scores were collected than were counted"):
         statistic.finish(statistic.zero())

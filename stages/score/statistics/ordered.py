@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from logitpipe.cache import PipeError
 from logitpipe.stages.score.figures.metrics import Best, Bounded, Curve, Figures, needed_positives
 from logitpipe.stages.score.figures.reading import Reading, Rule
 from logitpipe.stages.score.kernels.counting import Bins
@@ -159,13 +160,16 @@ class Ordered:
 
         Raises
         ------
-        ValueError
+        PipeError
             They are not as many as the bins of a stretch hold.
         """
         found = [(_sorted(P), _sorted(N)) for P, N in zip(total.positives, total.negatives, strict=True)]
         # Other scores than the first walk counted would give wrong figures without an error.
         if any((P.size, N.size) != part.pixels for (P, N), part in zip(found, self.parts, strict=True)):
-            raise ValueError("other scores were collected than were counted")
+            raise PipeError(
+                "other scores were collected than were counted: processors of different kinds round differently",
+                "resolve-none",
+            )
         return found
 
 
