@@ -12,6 +12,7 @@ from logitpipe.stages.score.figures.rows import Row
 from logitpipe.stages.score.kernels.counts import CARRY, Counts
 from logitpipe.stages.score.kinds import KINDS
 from logitpipe.stages.score.methods import METHODS
+from logitpipe.stages.score.methods.method import OfImage
 from logitpipe.stages.score.passes.sweep import tally_store
 from logitpipe.stages.score.plan import Plan, make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS, Protocol
@@ -20,8 +21,13 @@ from tests.reference import Scene
 
 Values = dict[str, np.ndarray]
 TEMPERATURES = (0.05, 0.1, 0.5, 1.0, 2.0, 10.0, 100.0)
-EVERY = [(kind, method) for kind, methods in METHODS.items() for method in methods]
-"""All pairs of kind and method."""
+EVERY = [
+    (kind, name)
+    for kind, methods in METHODS.items()
+    for name, method in methods.items()
+    if not (isinstance(method.computed, OfImage) or method.needs == "statistics")
+]
+"""All pairs of kind and method, but for those that need a whole image or in-distribution statistics."""
 
 
 def describe(
@@ -77,9 +83,10 @@ def plan_for(
     void: int | None = None,
     **temperatures_of_masks: Sequence[float],
 ) -> Plan:
-    """A plan for logits of these shapes; of all methods where none is named."""
-    wanted = ["all"] if methods is None else methods
-    return make_plan(describe(values, void=void), protocol, wanted, temperatures, **temperatures_of_masks)
+    """A plan for logits of these shapes; of all methods of EVERY where none is named."""
+    schema = describe(values, void=void)
+    wanted = [name for kind, name in EVERY if kind == schema.kind] if methods is None else methods
+    return make_plan(schema, protocol, wanted, temperatures, **temperatures_of_masks)
 
 
 def all_ranks(plan: Plan, values: Values, size: tuple[int, int]) -> dict[int, np.ndarray]:

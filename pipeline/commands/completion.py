@@ -18,6 +18,9 @@ METHOD_NAMES = (
     "gini",
     "renyi",
     "gen",
+    "sml",
+    "sml+",
+    "kl",
     "rba",
     "rba-normalized",
     "mask2anomaly",
@@ -35,6 +38,7 @@ METHOD_NAMES = (
     "no-object-max",
     "rejection",
     "uno",
+    "query-smoothed",
 )
 """`logitpipe.stages.score.methods.METHOD_NAMES`, repeated here so that a press of the tab key need not load numba."""
 

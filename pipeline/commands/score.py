@@ -17,6 +17,7 @@ from logitpipe.console.settings import details, resolved
 from logitpipe.results.record import WORDS
 from logitpipe.runs.also import FAMILIES, SPACES, compute, refuse, require_families
 from logitpipe.runs.cluster import walk_by
+from logitpipe.runs.fitting import FIT
 from logitpipe.runs.scoring import count_missing, describe_run, image_counts, ordinal, plan_stores, score_store
 from logitpipe.runs.temperatures import require_temperatures, sweep
 from logitpipe.stages.cores import available_cores
@@ -45,6 +46,14 @@ def parse_temperatures(_context: click.Context, _option: click.Parameter, text: 
         return sweep(*numbers) if ":" in text else require_temperatures(numbers)
     except UsageError as error:
         raise click.BadParameter(error.about(None)) from None
+
+
+def parse_fitted(context: click.Context, option: click.Parameter, text: str) -> "tuple[float | str, ...]":
+    """Read temperatures, of which some may be fit:FILE."""
+    parts = text.split(",")
+    fitted = [part.strip() for part in parts if part.strip().startswith(FIT)]
+    others = ",".join(part for part in parts if part.strip() not in fitted)
+    return (*(parse_temperatures(context, option, others) if others or not fitted else ()), *fitted)
 
 
 def parse_choices(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
@@ -97,11 +106,17 @@ class_codes_option = click.option(
 )
 @click.option(
     "--temperatures",
-    callback=parse_temperatures,
+    callback=parse_fitted,
     default="1",
     show_default=True,
     metavar="T,...|START:STOP:STEP",
-    help="Temperatures of the class logits, for the methods that have one.",
+    help="Temperatures of the class logits, for the methods that have one; fit:FILE is that of least NLL.",
+)
+@click.option(
+    "--statistics",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="What `pipe fit` found, for the methods sml, sml+ and kl.",
 )
 @click.option(
     "--map-temperatures",
@@ -178,7 +193,8 @@ def score(
     ctx: click.Context,
     stores: "tuple[Place, ...]",
     methods: str,
-    temperatures: tuple[float, ...],
+    temperatures: "tuple[float | str, ...]",
+    statistics: Path | None,
     map_temperatures: tuple[float, ...],
     mask_temperatures: tuple[float, ...],
     protocol_name: str,
@@ -217,6 +233,7 @@ def score(
         thresholds,
         map_temperatures=map_temperatures,
         mask_temperatures=mask_temperatures,
+        statistics=statistics,
     )
     missing = count_missing(plans, allow_incomplete)
     # Whatever can be refused is refused before the first image is read: scoring may take hours.

@@ -79,6 +79,7 @@ ADVICE: Mapping[str, str] = {
     "take-out": "take it out",
     "fit": "fit them with `pipe fit` on a store of this network",
     "fit-temperature": "fit them at this temperature too, with `pipe fit --temperatures`",
+    "fit-classes": "fit it with `pipe fit` on a store whose masks name the classes",
     "give-region": "name a region with --at X,Y or --box LEFT,TOP,RIGHT,BOTTOM",
     "make-fit": "`pipe fit` makes them",
     "device-failed": "call the same command again; with CUDA_LAUNCH_BLOCKING=1 it says where, and --device cpu does "

@@ -62,7 +62,18 @@ def _describe_store(store: "Store", plan: "Plan") -> dict[str, Any]:
         "missing": [store.schema.images[image] for image in missing],
         "label_codes": codes.text(),
         "dataset_sha256": dataset_digest(store),
+        "statistics": _describe_statistics(plan.statistics),
     }
+
+
+def _describe_statistics(statistics: object) -> dict[str, Any] | None:
+    """Return where in-distribution statistics came from; None where a run had none of a file."""
+    from logitpipe.stages.score.fitted import Fitted
+
+    if not isinstance(statistics, Fitted):
+        return None
+    sources = [{"store": each.store, "fingerprint": each.fingerprint} for each in statistics.sources]
+    return {"sha256": statistics.sha256, "weights_sha256": statistics.identity["weights_sha256"], "stores": sources}
 
 
 def dataset_digest(store: "Store") -> str | None:

@@ -4,12 +4,15 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from logitpipe.cache.errors import IncompleteError
+from logitpipe.cache.errors import IncompleteError, PipeError
 from logitpipe.console.messages import caution, note, word_if_slow
 from logitpipe.console.progress import Progress
 from logitpipe.runs.also import class_codes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from logitpipe.cache import Schema
     from logitpipe.cache.files.places import Place
     from logitpipe.cache.reading.store import Store
     from logitpipe.stages.score.fitted import Fitted
@@ -112,3 +115,51 @@ def _say(fitted: "Fitted", has_classes: bool) -> None:
                 f"{source.store}: {source.left_out} of {source.images + source.left_out} images show an anomaly and "
                 "are left out. Figures on images that statistics were fitted on flatter the methods that use these"
             )
+
+
+FIT = "fit:"
+"""Begins a temperature that statistics have: fit:FILE."""
+
+
+def statistics_of(schema: "Schema", path: "Path | None", temperatures: "Sequence[float | str]") -> "Fitted | None":
+    """Return the statistics that a store is scored with: those of a file, or else those that temperatures name.
+
+    Raises
+    ------
+    PipeError
+        A file cannot be read, or holds none of the network of the store.
+    """
+    from pathlib import Path
+
+    from logitpipe.results.fitted import read_fitted
+    from logitpipe.stages.score.fitted import of_store
+
+    named = [Path(each.removeprefix(FIT)) for each in temperatures if isinstance(each, str)]
+    paths = [path] if path is not None else named[:1]
+    return of_store(read_fitted(paths[0]), schema) if paths else None
+
+
+def numbers(
+    schema: "Schema", temperatures: "Sequence[float | str]", map_temperatures: Sequence[float]
+) -> tuple[list[float], list[float]]:
+    """Return T and T_S for a store, with fitted ones as numbers.
+
+    A fitted temperature is T of a pixel network; of a mask network it is T_S, and T is 1.
+
+    Raises
+    ------
+    PipeError
+        As for `statistics_of`, or no temperature was fitted.
+    """
+    classes: list[float] = []
+    maps: list[float] = []
+    for each in temperatures:
+        if not isinstance(each, str):
+            classes.append(each)
+            continue
+        fitted = statistics_of(schema, None, [each])
+        if fitted is None or fitted.least_nll is None:
+            raise PipeError(f"{each.removeprefix(FIT)} has no fitted temperature of {schema.network}", "fit-classes")
+        (classes if schema.kind == "pixel" else maps).append(fitted.least_nll.temperature)
+    has_number = bool(classes)
+    return classes or [1.0], [*(map_temperatures if has_number or not maps else ()), *maps]

@@ -9,9 +9,12 @@ from logitpipe.console.messages import caution, detail, is_verbose, note, word_i
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import byte_size, listed
 from logitpipe.results import record
+from logitpipe.runs.fitting import numbers, statistics_of
 from logitpipe.stores.data import unlabelled
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from logitpipe.cache.files.places import Place
     from logitpipe.cache.reading.store import Store
     from logitpipe.results.per_image import ImageCounts
@@ -30,7 +33,7 @@ MOST_HISTOGRAMS = 200_000
 def plan_stores(
     places: "Sequence[Place]",
     methods: "Sequence[str] | None",
-    temperatures: Sequence[float],
+    temperatures: "Sequence[float | str]",
     protocol: "Protocol",
     label_codes: Sequence[str],
     thresholds: Sequence[float],
@@ -38,6 +41,7 @@ def plan_stores(
     *,
     map_temperatures: Sequence[float] = (1.0,),
     mask_temperatures: Sequence[float] = (1.0,),
+    statistics: "Path | None" = None,
 ) -> "list[tuple[Store, Plan]]":
     """Open every store and plan its run, so that what is wrong with any is said before the first is scored.
 
@@ -47,7 +51,8 @@ def plan_stores(
     methods : as people type them, see `methods.names`; None for the core
     label_codes : `CODES` for the masks of all data sets, `DATASET:CODES` for those of one
     functions : methods of one's own by name, beside `methods`
-    temperatures, map_temperatures, mask_temperatures : T, T_S and T_m
+    temperatures, map_temperatures, mask_temperatures : T, T_S and T_m; among the first may be fit:FILE
+    statistics : file of `pipe fit`, for the methods that need it
     """
     from logitpipe.cache.reading.pinned import PinnedStore
     from logitpipe.cache.reading.store import Store, open_store
@@ -63,22 +68,22 @@ def plan_stores(
     # Pinned: a store that is rewritten during the run must end in an error, not in figures of old and new images.
     stores: list[Store] = [PinnedStore(store.files, store.schema) for store in opened]
     protocols = _by_dataset(protocol, label_codes, [store.schema.dataset for store in stores])
-    plans = [
-        (
-            store,
-            make_plan(
-                store.schema,
-                protocols[store.schema.dataset],
-                methods,
-                temperatures,
-                thresholds,
-                functions,
-                map_temperatures=map_temperatures,
-                mask_temperatures=mask_temperatures,
-            ),
+    plans = []
+    for store in stores:
+        schema = store.schema
+        T, T_S = numbers(schema, temperatures, map_temperatures)
+        plan = make_plan(
+            schema,
+            protocols[schema.dataset],
+            methods,
+            T,
+            thresholds,
+            functions,
+            map_temperatures=T_S,
+            mask_temperatures=mask_temperatures,
+            statistics=statistics_of(schema, statistics, temperatures),
         )
-        for store in stores
-    ]
+        plans.append((store, plan))
     # A method may serve one kind of network alone. It is refused only if no store of this run can serve it.
     served = {pair.method for _, plan in plans for pair in plan.pairs}
     # Of a group, such as all, each store serves what it can.

@@ -79,9 +79,11 @@ class Fitted:
         PipeError
             None were fitted at this temperature.
         """
-        if T not in self.found.posteriors:
+        # Kernels have temperatures as float32.
+        near = [each for each in self.found.posteriors if np.float32(each) == np.float32(T)]
+        if not near:
             raise self._lacking(f"mean posteriors at T = {T:g}", list(self.found.posteriors))
-        means = self.found.posteriors[T]
+        means = self.found.posteriors[near[0]]
         return means[~np.isnan(means[:, 0])]
 
     def score(self, pair: Pair) -> tuple[float, float]:

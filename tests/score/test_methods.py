@@ -109,7 +109,7 @@ def test_scores_of_extreme_logits_are_finite_and_keep_their_shape(kind, T, half,
         values["logits"] = values["logits"].astype(np.float16)
     plan = plan_for(values, None, [T], void=0 if kind == "pixel" else None)
     found = all_ranks(plan, values, target)
-    assert sorted(found) == list(range(len(METHODS[kind])))
+    assert sorted(found) == list(range(len([each for each, _ in EVERY if each == kind])))
     for i, ranks in found.items():
         assert (ranks.shape, ranks.dtype) == (target, np.float32)
         assert np.isfinite(ranks).all() and np.isfinite(plan.formula(plan.pairs[i], ranks)).all()
@@ -175,7 +175,7 @@ def test_the_order_of_classes_and_queries_changes_nothing_beyond_rounding(kind):
 def test_temperature_changes_the_order_of_all_scores_but_of_raw_logits(kind):
     values = random_values(np.random.default_rng(3), kind, 8, (8, 9))
     void = 7 if kind == "pixel" else None
-    for method in METHODS[kind]:
+    for method in (name for each, name in EVERY if each == kind):
         orders = {
             np.argsort(score(method, values, T, (8, 9), void), axis=None, kind="stable").tobytes() for T in (0.5, 2)
         }
@@ -256,7 +256,7 @@ def test_no_row_of_a_kernel_stands_for_another():
     for kind, count in (("pixel", 9), ("mask", 21)):
         values = random_values(np.random.default_rng(7), kind, 6, (6, 6))
         # Of alpha = 2 Rényi's entropy is -log(1 - gini), and of T_S = 1 softmax-energy is mask-energy.
-        methods = [f"{name}:alpha=3" if name == "renyi" else name for name in METHODS[kind]]
+        methods = [f"{name}:alpha=3" if name == "renyi" else name for each, name in EVERY if each == kind]
         plan = plan_for(values, methods, [2.0], void=5 if kind == "pixel" else None, map_temperatures=[0.3])
         orders = {np.argsort(ranks, axis=None).tobytes() for ranks in all_ranks(plan, values, (6, 6)).values()}
         assert len(orders) == len(plan.pairs) == count
@@ -304,7 +304,7 @@ def test_a_method_by_itself_has_the_ranks_that_it_has_among_all(kind):
     void = 5 if kind == "pixel" else None
     together = plan_for(values, None, (0.5, 2), void=void)
     among = dict(zip(together.pairs, all_ranks_in_order(together, values), strict=True))
-    for method in METHODS[kind]:
+    for method in (name for each, name in EVERY if each == kind):
         alone = plan_for(values, [method], (0.5, 2), void=void)
         for pair, ranks in zip(alone.pairs, all_ranks_in_order(alone, values), strict=True):
             assert np.array_equal(ranks, among[pair]), pair

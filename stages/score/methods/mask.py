@@ -1,10 +1,12 @@
 """The methods for mask networks. Beside each stands its formula in float64, plainly, which tests hold it to."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from logitpipe.stages.score.kernels import mask_ranks
 from logitpipe.stages.score.methods.accumulators import ClassSums, QuerySums
-from logitpipe.stages.score.methods.method import Fused, Method, OfClasses, OfQueries, Parameter
+from logitpipe.stages.score.methods.method import Fused, Method, OfClasses, OfImage, OfQueries, Parameter
 from logitpipe.stages.score.methods.pixel import finish_entropy, finish_msp, log2_of, offset
 from logitpipe.stages.score.methods.plain import (
     entropy,
@@ -27,6 +29,10 @@ from logitpipe.stages.score.methods.scales import (
     sharp_energy,
     shifted,
 )
+from logitpipe.stages.score.methods.smoothing import half_of_segments
+
+if TYPE_CHECKING:
+    from logitpipe.stages.score.kinds.whole import WholeImage
 
 ALL = ("T", "T_m")
 ONE = np.float32(1.0)
@@ -61,6 +67,12 @@ def rejection(P: np.ndarray, M: np.ndarray, above: float) -> np.ndarray:
     best = P[:, :-1].max(axis=1)
     chosen = (best > above) & (best > P[:, -1])
     return 1 - most(best[chosen], M[chosen])
+
+
+def query_smoothed(image: "WholeImage") -> np.ndarray:
+    """Return half msp and half its mean within each segment: float64 (H, W)."""
+    assert image.segments is not None
+    return half_of_segments(image.scores("msp"), image.segments())
 
 
 MASK_METHODS: dict[str, Method] = {
@@ -241,5 +253,13 @@ MASK_METHODS: dict[str, Method] = {
         # One sum of differences and not the difference of two sums, whose rounding would be left.
         OfQueries(lambda q: ONE - q.sum_of(q.best - (q.none if q.outlier is None else q.outlier))),
         uno,
+    ),
+    "query-smoothed": Method(
+        "half msp, half its mean within the segment argmax_q M_q max_k P_qk",
+        "this project",
+        ALL,
+        EVEN_PROBABILITY,
+        OfImage(query_smoothed),
+        lambda S, segments: half_of_segments(not_largest(shares(S)), segments),
     ),
 }

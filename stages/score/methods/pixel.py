@@ -6,10 +6,12 @@ from logitpipe.stages.score.kernels import pixel_ranks
 from logitpipe.stages.score.kernels.arithmetic import LN2, LOG2E
 from logitpipe.stages.score.kernels.pixel_ranks import ENTROPY_OFFSET, SMALL
 from logitpipe.stages.score.kernels.sums import exp2_all, log1p_all, log2_all
+from logitpipe.stages.score.methods import standardized
 from logitpipe.stages.score.methods.accumulators import TINY, ClassSums
-from logitpipe.stages.score.methods.method import Fused, Method, OfClasses, Parameter
+from logitpipe.stages.score.methods.method import Fused, Method, OfClasses, OfImage, Parameter
 from logitpipe.stages.score.methods.plain import entropy, gen, gini, log_sum_exp, not_largest, renyi, softmax
 from logitpipe.stages.score.methods.scales import (
+    DIVERGENCE,
     ENTROPY,
     FREE_ENERGY,
     LOGARITHM,
@@ -184,5 +186,35 @@ PIXEL_METHODS: dict[str, Method] = {
         lambda z, T, gamma=0.1, top=None: gen(z / T, gamma, top),
         aliases=("generalized entropy",),
         parameters={"gamma": Parameter(0.1, 0.001, 10.0), "top": Parameter(None, 1, 1000, whole=True)},
+    ),
+    "sml": Method(
+        "(mean_c - max z) / deviation_c, c = argmax z",
+        "Jung et al., ICCV 2021 (standardized max logits)",
+        (),
+        LOGIT,
+        OfClasses(standardized.finish_sml),
+        standardized.sml,
+        aliases=("standardized max logits",),
+        needs="statistics",
+    ),
+    "sml+": Method(
+        "sml, boundaries of classes suppressed, under a Gaussian of 7 x 7 taps",
+        "Jung et al., ICCV 2021",
+        (),
+        LOGIT,
+        OfImage(standardized.sml_plus),
+        standardized.sml,
+        aliases=("SML with boundary suppression",),
+        needs="statistics",
+    ),
+    "kl": Method(
+        "min over classes k that occur of KL(p, d_k), p = softmax(z/T)",
+        "Hendrycks et al., ICML 2022 (KL matching)",
+        ("T",),
+        DIVERGENCE,
+        OfClasses(standardized.finish_kl),
+        standardized.kl,
+        aliases=("KL matching",),
+        needs="statistics",
     ),
 }

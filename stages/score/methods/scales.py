@@ -170,6 +170,9 @@ EVEN_PROBABILITY = Scale(
 )
 """A probability, counted as log2 of its odds, away from zero."""
 
+DIVERGENCE = shifted(lambda _K: 0, Bins(14, negative=(-20, -19), positive=(-20, 10)))
+"""A divergence in nats: not negative, and at most that of a share that float64 can still hold."""
+
 SOFT_ENERGY = Scale(
     rank=lambda s, T, K: np.asarray(s, np.float64) - sharp_energy(T, K),
     formula=lambda rank, T, K: np.asarray(rank, np.float64) + sharp_energy(T, K),
