@@ -131,7 +131,7 @@ class Method:
     reference : the formula in float64, of what its parameters say. Pixel networks: z, logits (K, ...) of the classes,
         T, and `void`, the void channel (...). Mask networks: S, (K, ...), or Z_k = sum_q z_qk M_q, both at the size
         of evaluation, and T_S; or P, (Q, K + 1), and M, (Q, h, w), where the score is a single map before it is
-        resampled; `segments`, (H, W), the query that claims each pixel. Parameters of its own come by their names, and
+        resampled; `segments`, (H, W), the query that claims each pixel. Its parameters come by their names, and
         so do statistics of in-distribution data
     aliases : other names that it goes by
     parameters : by name
