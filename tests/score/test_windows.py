@@ -11,11 +11,8 @@ from scoring import EVERY, Values, plan_for
 from logitpipe.cache.format.geometry import Box, Geometry, Size
 from logitpipe.cache.format.version2 import SigmoidAt
 from logitpipe.stages.score.kinds import KINDS
-<<<<<<< HEAD
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.methods.method import OfQueries
-=======
->>>>>>> 2e8637d (Standardized max logits, KL matching, query-smoothed; --statistics and fit:FILE)
 
 QUERIES, CLASSES = 5, 4
 MAPS = [
