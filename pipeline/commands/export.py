@@ -15,11 +15,18 @@ from logitpipe.cache.files.places import Place
 from logitpipe.cache.reading.store import Store, open_store
 from logitpipe.commands.completion import complete_methods
 from logitpipe.commands.maps import find_images, parse_temperature
-from logitpipe.console.options import STORE, map_temperature_option, mask_temperature_option, overwrite_option
+from logitpipe.console.options import (
+    STORE,
+    map_temperature_option,
+    mask_temperature_option,
+    overwrite_option,
+    statistics_option,
+)
 from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import listed, printable
 from logitpipe.exports.formats import EXPORTS, SMIYC_NAMES, Format, Named, Range
+from logitpipe.runs.fitting import statistics_of
 
 if TYPE_CHECKING:
     from logitpipe.stages.score.picture import Picture
@@ -42,6 +49,7 @@ SAFE = re.compile(r"\w[\w.+-]*( [\w.+-]+)*")
 @click.option("--temperature", type=float, default=1.0, show_default=True, callback=parse_temperature, metavar="T")
 @map_temperature_option
 @mask_temperature_option
+@statistics_option
 @click.option("--format", "format_name", required=True, type=click.Choice(list(EXPORTS)), help="Which tool's files.")
 @click.option("--name", metavar="NAME", help="What smiyc calls the method  [default: network, method, temperature]")
 @click.option("--images", "names", metavar="NAME,...", help="These images only.")
@@ -53,6 +61,7 @@ def export(
     temperature: float,
     map_temperature: float,
     mask_temperature: float,
+    statistics: Path | None,
     format_name: str,
     name: str | None,
     names: str | None,
@@ -73,7 +82,10 @@ def export(
     if missing := [store.schema.images[image] for image in images if image not in present]:
         found = f"{len(missing)} of {len(images)} images are not in the store ({printable(listed(missing))})"
         raise IncompleteError(f"{store.path}: {found}", "infer")
-    plan = plan_map(store.schema, PROTOCOLS["standard"], method, temperature, map_temperature, mask_temperature)
+    fitted = statistics_of(store.schema, statistics, ())
+    plan = plan_map(
+        store.schema, PROTOCOLS["standard"], method, temperature, map_temperature, mask_temperature, fitted
+    )
     named = _names(store, plan, images, name)
     files = [file for each in named for file in form.files(each)]
     _refuse_twice(files)

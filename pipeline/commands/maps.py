@@ -22,10 +22,12 @@ from logitpipe.console.options import (
     overwrite_option,
     protocol_option,
     require_temperature,
+    statistics_option,
 )
 from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import listed, printable
+from logitpipe.runs.fitting import statistics_of
 from logitpipe.stores.names import find_image
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ def _parse_region(
 @click.option("--temperature", type=float, default=1.0, show_default=True, callback=parse_temperature, metavar="T")
 @map_temperature_option
 @mask_temperature_option
+@statistics_option
 @protocol_option
 @click.option("--label-codes", metavar="CODES", help="What the masks' codes mean: normal=0,anomaly=1-2,void=255.")
 @click.option("--images", "names", metavar="NAME,...", help="Draw these images only.")
@@ -95,6 +98,7 @@ def maps(
     temperature: float,
     map_temperature: float,
     mask_temperature: float,
+    statistics: Path | None,
     protocol_name: str,
     label_codes: str | None,
     names: str | None,
@@ -134,7 +138,8 @@ def maps(
         _draw_queries(store, truth, present, point or box, temperature, most, out, overwrite)
         _require_all(store, images, present)
         return
-    plan = plan_map(store.schema, protocol, method, temperature, map_temperature, mask_temperature)
+    fitted = statistics_of(store.schema, statistics, ())
+    plan = plan_map(store.schema, protocol, method, temperature, map_temperature, mask_temperature, fitted)
     names_of = {image: picture_name(store, plan.pairs[0], image) for image in present}
     refuse_to_replace((out / name for name in names_of.values()), overwrite)
     prepare_folder(out)

@@ -11,7 +11,13 @@ import click
 from logitpipe.cache.errors import IncompleteError, UsageError
 from logitpipe.commands.completion import complete_methods
 from logitpipe.console.messages import word_if_slow
-from logitpipe.console.options import metrics_option, overwrite_option, protocol_option, stores_argument
+from logitpipe.console.options import (
+    metrics_option,
+    overwrite_option,
+    protocol_option,
+    statistics_option,
+    stores_argument,
+)
 from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.settings import details, resolved
 from logitpipe.results.record import WORDS
@@ -112,12 +118,7 @@ class_codes_option = click.option(
     metavar="T,...|START:STOP:STEP",
     help="Temperatures of the class logits, for the methods that have one; fit:FILE is that of least NLL.",
 )
-@click.option(
-    "--statistics",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="What `pipe fit` found, for the methods sml, sml+ and kl.",
-)
+@statistics_option
 @click.option(
     "--map-temperatures",
     callback=parse_temperatures,

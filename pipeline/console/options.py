@@ -36,6 +36,13 @@ map_temperature_option = click.option(
     metavar="T_S",
     help="Of the class map S, for the softmax-* methods of mask networks.",
 )
+statistics_option = click.option(
+    "--statistics",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="What `pipe fit` found, for the methods sml, sml+ and kl.",
+)
+
 mask_temperature_option = click.option(
     "--mask-temperature",
     type=float,

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from conftest import content, fails
 from PIL import Image
 from reference import RULES, label, mask_score, pixel_score
+from scoring import EVERY
 from stores import LABEL_SIZE, fill, make_schema, noise_values
 
 from logitpipe.cache import StoreWriter, open_store
@@ -19,11 +20,9 @@ from logitpipe.pictures import colours
 from logitpipe.pictures.panels import FOOTER, LEAST_WIDTH, MARGIN, TITLE, panel_size, tick_labels
 from logitpipe.pictures.scored import colour_limits
 from logitpipe.stages.score.ground_truth import GroundTruth
-from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.passes.maps import plan_map, score_map
 from logitpipe.stages.score.protocols import PROTOCOLS
 
-KINDS = [(kind, method) for kind, methods in METHODS.items() for method in methods]
 PANEL = (640, 480)
 """Width and height of a panel for `LABEL_SIZE`."""
 
@@ -78,7 +77,7 @@ def expected_scores(path: Path, image: int, method: str, T: float, rules: str) -
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize(("kind", "method"), KINDS)
+@pytest.mark.parametrize(("kind", "method"), EVERY)
 def test_maps_are_in_the_unit_of_the_formula(tmp_path, kind, method, protocol):
     store = open_store(fill(tmp_path / "store", make_schema(kind, "float32", images=["a.png"])))
     plan = plan_map(store.schema, PROTOCOLS[protocol], method, 0.7)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scoring import curve_of, no_counts, plan_for, random_values, whole
+from scoring import EVERY, curve_of, no_counts, plan_for, random_values, whole
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 from stores import fill, make_schema
 
@@ -110,9 +110,6 @@ def test_the_corner_before_a_large_bin_is_kept():
 @pytest.mark.parametrize("counts", [[[0, 0], [1, 2]], [[1, 2], [0, 0]], [[0, 0], [0, 0]]])
 def test_without_both_classes_there_are_no_points(counts):
     assert np.isnan(operating_points(curve_of(np.array(counts)))).all()
-
-
-EVERY = [(kind, method) for kind, methods in METHODS.items() for method in methods]
 
 
 def counted(plan, scores, labels):

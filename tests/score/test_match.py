@@ -94,7 +94,7 @@ def test_the_grid_holds_scores_of_the_very_pixels(store):
     labels = grid.labels(0)
     np.testing.assert_array_equal(labels, truth.labels(0)[1::3, 1::3])
     kind = KINDS[store.schema.kind]
-    logits = kind.prepare({name: store.read(name, 0) for name in kind.ARRAYS})
+    logits = kind.prepare([{name: store.read(name, 0) for name in kind.ARRAYS}])
     (_, whole), *_ = logits.rank_maps(plan, [0], SIZE)
     whole = whole.copy()
     (_, part), *_ = logits.rank_maps(plan, [0], labels.shape)
