@@ -24,6 +24,7 @@ WORDS: Mapping[str, Mapping[Any, str]] = {
     "normalise_first": {True: "S is divided by its sum before it is resampled"},
     "drop_last_class": {True: "the last class is left out"},
     "thin_above": {20_000_000: "of more than 20,000,000 pixels every tenth is kept"},
+    "sigmoid_at": {"masks": "the sigmoid is taken at the masks' size"},
     "ties": {"float32": "1 - p is rounded to float32"},
     "fpr": {
         "linear": "FPR95 is interpolated",
@@ -114,5 +115,6 @@ def _figure(match: Match, name: str) -> str:
 
 def _other(field: str, kind: str) -> bool:
     """Return whether a field concerns the other kind of network only."""
-    of_pixels, of_masks = ("pixel_size", "void_channel"), ("normalise_first", "sum_epsilon", "drop_last_class")
-    return field in (of_masks if kind == "pixel" else of_pixels) or (field == "thin_above" and kind == "pixel")
+    of_pixels = ("pixel_size", "void_channel")
+    of_masks = ("normalise_first", "sum_epsilon", "drop_last_class", "sigmoid_at", "thin_above")
+    return field in (of_masks if kind == "pixel" else of_pixels)

@@ -18,6 +18,7 @@ from logitpipe.stages.score.figures.rows import DECIMALS, Row, printed
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.passes.sweep import sweep, walks
 from logitpipe.stages.score.passes.walk import walk
+from logitpipe.stages.score.picture import sigmoid_at
 from logitpipe.stages.score.plan import Pair, Plan
 from logitpipe.stages.score.protocols import Protocol, alternatives, with_choices
 from logitpipe.stages.score.statistics.histograms import Histograms, make_rows
@@ -35,8 +36,16 @@ LABEL_FIELDS = ("label_codes", "void_as_anomaly_on", "skip_without_anomaly", "pi
 READING_FIELDS = ("fpr", "auprc", "pooling")
 """Fields that say how figures are read off counts."""
 
-METHOD_FIELDS = ("void_channel", "min_max", "ties", "normalise_first", "sum_epsilon", "drop_last_class")
-"""Fields that concern some methods only: `_score_key` says which."""
+METHOD_FIELDS = (
+    "void_channel",
+    "min_max",
+    "ties",
+    "normalise_first",
+    "sum_epsilon",
+    "drop_last_class",
+    "sigmoid_at",
+)
+"""Fields that concern some methods, or one kind of network, only: `_score_key` says which."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,4 +267,5 @@ def _score_key(plan: Plan, pair: Pair) -> tuple[object, ...]:
         plan.min_max(method),
         plan.float32_ties(method),
         scripts if is_scripted else None,
+        sigmoid_at(plan.schema, protocol) if plan.schema.kind == "mask" else None,
     )
