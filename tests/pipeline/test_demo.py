@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from conftest import content, fails
+from test_python_page import run_blocks
 from test_readme import README, assert_same
 
 from logitpipe.cache import open_store
@@ -68,6 +69,19 @@ def test_the_table_is_the_one_in_the_readme(finished):
     words = printed[1].split()
     assert len(words) > 100
     assert_same(printed[1], " ".join(finished[1].stdout.split()[: len(words)]))
+
+
+@pytest.mark.slow
+def test_the_page_for_python_runs_beside_it(finished, tmp_path, monkeypatch, capsys):
+    (tmp_path / "logitpipe-demo").symlink_to(finished[0])
+    monkeypatch.chdir(tmp_path)
+    run_blocks()
+    printed = capsys.readouterr().out
+    assert "pixel erfnet DemoScenes 40" in printed
+    assert "standard+fpr=linear+skip-without-anomaly=yes" in printed
+    assert "methods: 'entropie' is no method" in printed
+    made = {"00.png", "sweep.pdf", "ranking.png", "my-results", "first-scenes.zarr", "mine.zarr"}
+    assert made <= {path.name for path in tmp_path.iterdir()}
 
 
 @pytest.mark.slow

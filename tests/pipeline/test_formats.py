@@ -77,8 +77,9 @@ def test_quiet_leaves_results_and_errors(store, tmp_path):
     result = pipe("-q", "score", store)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == pipe("score", store).stdout
-    fails(pipe("-q", "score", tmp_path), f"pipe: {tmp_path}: expected a logit store, but there is no zarr.json; "
-          "`pipe infer` makes one")  # fmt: skip
+    (tmp_path / "empty").mkdir()
+    line = f"pipe: {tmp_path / 'empty'}: expected a logit store, but there is no zarr.json; `pipe infer` makes one"
+    fails(pipe("-q", "score", tmp_path / "empty"), line)
 
 
 def test_verbose_tells_versions_settings_and_what_is_read(store):

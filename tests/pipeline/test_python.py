@@ -116,6 +116,7 @@ def test_results_are_a_frame_and_a_data_set(results):
         results.best(by="networks")
 
 
+@pytest.mark.slow
 def test_functions_are_methods_with_any_number_of_workers(stores):
     def margin(logits, T):
         e = np.exp((logits - logits.max(axis=0)) / T)
@@ -169,6 +170,7 @@ def test_protocols_take_fields_by_name(stores):
     assert set(lp.score(stores[0], "msp", protocol=chosen).frame["protocol"]) == {chosen.name}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pixel", "mask"])
 def test_a_store_of_ones_own_logits_scores_as_another(tmp_path, stores, kind):
     """The arrays of a store, taken out and put into a new one, give the figures that they gave."""
@@ -226,6 +228,7 @@ def test_what_is_no_image_of_a_new_store_is_refused(tmp_path):
         lp.create(tmp_path / "s.zarr", **facts | {"network": "m"})
 
 
+@pytest.mark.slow
 def test_plots_keep_their_type_and_change_no_settings(results, stores, tmp_path):
     import matplotlib as mpl
 

@@ -1,4 +1,4 @@
-"""docs/python.md is run as printed, on stores of noise; test_demo.py runs it on those of the demo."""
+"""docs/python.md and the README's lines in Python; test_demo.py runs the page as printed, in the folder of a demo."""
 
 import re
 from pathlib import Path
@@ -10,29 +10,13 @@ import logitpipe as lp
 
 PAGE = (Path(__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"<!-- python: (\w+) -->\n```python\n(.*?)```", PAGE, re.DOTALL))
-WITHOUT_NETWORK = [name for name in BLOCKS if name != "infer"]
 
 
-def run_blocks(names: list[str]) -> None:
-    """Run blocks of the page one after another, as in one session."""
+def run_blocks() -> None:
+    """Run the blocks of the page one after another, as in one session."""
     session: dict = {}
-    for name in names:
-        exec(compile(BLOCKS[name], f"docs/python.md: {name}", "exec"), session)
-
-
-@pytest.mark.slow
-def test_the_page_runs(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    for network, kind in (("erfnet", "pixel"), ("eomt", "mask")):
-        schema = make_schema(kind, images=["00.png", "01.png", "02.png"], version=2)
-        place = tmp_path / "logitpipe-demo" / "stores" / f"{network}.zarr"
-        fill(place, type(schema)(**{**vars(schema), "network": network}))
-    run_blocks(WITHOUT_NETWORK)
-    printed = capsys.readouterr().out
-    assert "standard+fpr=linear+skip-without-anomaly=yes" in printed
-    assert "methods: 'entropie' is no method" in printed
-    made = {"00.png", "sweep.pdf", "ranking.png", "my-results", "mine.zarr"}
-    assert made <= {path.name for path in tmp_path.iterdir()}
+    for name, block in BLOCKS.items():
+        exec(compile(block, f"docs/python.md: {name}", "exec"), session)
 
 
 @pytest.mark.slow

@@ -124,9 +124,9 @@ def test_a_table_wider_than_the_terminal_is_split_by_store():
 
 
 def test_a_long_name_does_not_widen_a_split_table():
-    rows = [row("msp", 1, store=f"/a/long/path/to/a/folder/{i}.zarr") for i in range(2)]
+    rows = [row("msp", 1, store=f"/a/long/path/to/a/folder/{i}/e.zarr") for i in range(2)]
     lines = plain(table(rows), width=60).split("\n")[2:]
-    assert lines[0] == "enet (/a/long/path/to/a/folder/0.zarr)"
+    assert lines[0] == "enet (/a/long/path/to/a/folder/0/e.zarr)"
     assert max(map(len, lines[1:4])) == len("method  T   AuPRC   FPR95   AUROC")
 
 
