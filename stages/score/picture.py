@@ -68,6 +68,32 @@ class Picture:
             for i, ranks in self._rank_maps(plan, pairs):
                 yield i, pooled_scores(plan, i, ranks) if plan.pools_scores(plan.pairs[i].method) else ranks
 
+    def score_bands(
+        self, plan: Plan, pairs: Sequence[int], labels: np.ndarray
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield scores of the pixels that count, some rows at a time or all at once, in the unit of `score_maps`.
+
+        Parameters
+        ----------
+        labels : uint8 (H, W), perhaps with fewer pixels that count than those of the image
+
+        Yields
+        ------
+        index of pair, float32 (n,) scores and uint8 (n,) labels, IGNORED where one does not count; both are written
+        over by what is yielded next
+
+        Raises
+        ------
+        IntegrityError
+            Some logits are NaN or infinite.
+        """
+        mapped = [i for i in pairs if plan.pools_scores(plan.pairs[i].method) or _returns_map(plan, i)]
+        if direct := [i for i in pairs if i not in mapped]:
+            with self._named():
+                yield from self.logits.rank_bands(plan, direct, labels)
+        for i, scores in self.score_maps(plan, mapped):
+            yield i, np.ascontiguousarray(scores).reshape(-1), labels.reshape(-1)
+
     def formula_map(self, plan: Plan, pair: int) -> np.ndarray:
         """Return the scores of a pair as its formula gives them: float64 (H, W); raises as `score_maps`."""
         with self._named():

@@ -46,10 +46,10 @@ from logitpipe.stages.score.protocols import PROTOCOLS, with_choices
 from logitpipe.stages.score.statistics import Statistic
 from logitpipe.stages.score.statistics.class_counts import ClassCounts
 from logitpipe.stages.score.statistics.components import Components
+from logitpipe.stages.score.statistics.gaps import Everything, Gaps, Positives
 from logitpipe.stages.score.statistics.histograms import Histograms
 from logitpipe.stages.score.statistics.image_areas import ImageAreas
 from logitpipe.stages.score.statistics.open_set import OpenSet
-from logitpipe.stages.score.statistics.ordered import Ordered, stretches
 from logitpipe.stages.score.statistics.percentile_curve import PercentileCurve
 
 IMAGES = 16
@@ -218,7 +218,9 @@ def test_what_a_worker_may_not_do_ends_the_run_in_one_line(cluster, tmp_path):
 STATISTICS: dict[str, Callable[[Store, Plan], Statistic]] = {
     "histograms": lambda store, plan: Histograms(store, plan),
     "histograms of images": lambda store, plan: Histograms(store, plan, per_image=True),
-    "scores in order": lambda store, plan: ordered(store, plan),
+    "scores of all pixels": lambda store, plan: Everything(plan, pixels(store, plan)),
+    "scores of anomalous pixels": lambda store, plan: Positives(plan, pixels(store, plan)[1]),
+    "gaps between these": lambda store, plan: gaps(store, plan),
     "areas of images": lambda _store, plan: ImageAreas(plan),
     "percentiles": lambda _store, plan: PercentileCurve(plan, IMAGES),
     "components": lambda _store, plan: Components(plan, limits_of(plan), list(OBJECT_SIZES.values())),
@@ -238,10 +240,15 @@ def limits_of(plan: Plan) -> np.ndarray:
     return np.zeros((len(plan.pairs), len(RULES)), np.float32)
 
 
-def ordered(store: Store, plan: Plan) -> Ordered:
+def pixels(store: Store, plan: Plan) -> tuple[int, int]:
     truth = GroundTruth(store, PROTOCOL, range(3))
-    tally = walk(truth, range(3), Histograms(store, plan), 1, lambda: None)
-    return Ordered(plan, [stretches(tally.curve(i), plan.bins(p), 1 << 30)[0] for i, p in enumerate(plan.pairs)])
+    normal, anomalous = walk(truth, range(3), Histograms(store, plan), 1, lambda: None).pixels.tolist()
+    return normal, anomalous
+
+
+def gaps(store: Store, plan: Plan) -> Gaps:
+    truth, positives = GroundTruth(store, PROTOCOL, range(3)), Positives(plan, pixels(store, plan)[1])
+    return Gaps(plan, positives.finish(walk(truth, range(3), positives, 1, lambda: None)))
 
 
 @pytest.mark.parametrize("name", STATISTICS)

@@ -1,23 +1,26 @@
 """A second walk leaves no digit open: its figures are those of all scores, in order, by scikit-learn."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from reference import Scene
-from scoring import random_values, write_store
+from scoring import random_values, score_store, write_store
 
 from logitpipe.cache import PipeError
 from logitpipe.stages.score.figures.rows import BOUNDED, has_open_digit, printed
 from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.kernels.counting import ANOMALY, IGNORED, NORMAL, Bins
+from logitpipe.stages.score.kernels.gaps import count_gaps, first_edges
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.passes import sweep as sweep_module
 from logitpipe.stages.score.passes.exact import exact_rows
-from logitpipe.stages.score.passes.sweep import sweep, tally_store
+from logitpipe.stages.score.passes.sweep import sweep
 from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS
-from logitpipe.stages.score.statistics.ordered import Ordered, stretches
+from logitpipe.stages.score.statistics.gaps import Everything, Gaps, Positives, edges_of
 
 SIZE = (60, 80)
 
@@ -51,14 +54,14 @@ def store(request, tmp_path_factory):
 @pytest.mark.parametrize("rule", ["first", "linear", "above"])
 @pytest.mark.parametrize("protocol", ["standard", "legacy"])
 def test_all_resolved_figures_are_those_of_every_single_score(store, protocol, rule, monkeypatch):
-    """Also where the scores of a pair do not fit memory at once and are walked through in stretches."""
+    """Also where the anomalous scores of few pairs fit memory at once."""
     chosen = replace(PROTOCOLS[protocol], fpr=rule)
     plan, images = make_plan(store.schema, chosen, None, [0.5, 2.0]), range(3)
     rows = [scored.row for scored in sweep(store, plan, images, 2, lambda: None, resolve="all")]
     exact = exact_rows(store, plan, images, rows, lambda: None)
-    monkeypatch.setattr(sweep_module, "ORDER_BYTES", 9_000)
-    in_stretches = [scored.row for scored in sweep(store, plan, images, 1, lambda: None, resolve="all")]
-    for row, parts, expected in zip(rows, in_stretches, exact, strict=True):
+    monkeypatch.setattr(sweep_module, "ORDER_BYTES", 90_000)
+    in_groups = [scored.row for scored in sweep(store, plan, images, 1, lambda: None, resolve="all")]
+    for row, parts, expected in zip(rows, in_groups, exact, strict=True):
         assert not has_open_digit(row), (row.method, row.temperature)
         assert parts == row
         for name in BOUNDED:  # a row whose digits were certain is not walked over again
@@ -84,18 +87,45 @@ def test_only_what_a_summary_shows_is_resolved(tmp_path):
             assert lower - 1e-12 <= getattr(after, name) <= upper + 1e-12
 
 
-def test_collected_scores_travel_and_add_up(tmp_path):
+def test_what_is_collected_travels_and_adds_up(tmp_path):
     store = write_store(tmp_path / "store", made_scenes("pixel"))
     plan = make_plan(store.schema, PROTOCOLS["standard"], ["msp", "maxlogit"], [1.0])
-    tally = tally_store(store, plan, range(3), 1, lambda: None)
-    parts = [stretches(tally.curve(i), plan.bins(pair), 1 << 30)[0] for i, pair in enumerate(plan.pairs)]
-    statistic, truth = Ordered(plan, parts), GroundTruth(store, plan.protocol, range(3))
-    whole = statistic.finish(walk(truth, range(3), statistic, 2, lambda: None))
-    total = statistic.zero()
-    for image in (2, 0, 1):
-        part = walk(truth, [image], statistic, 1, lambda: None)
-        total.add(statistic.from_arrays(part.to_arrays()))
-    for found, expected in zip(statistic.finish(total), whole, strict=True):
-        assert all(np.array_equal(mine, theirs) for mine, theirs in zip(found, expected, strict=True))
+    truth = GroundTruth(store, plan.protocol, range(3))
+    row = score_store(store, plan)[0]
+    positives = row.positives
+    collected = Positives(plan, positives)
+    edges = collected.finish(walk(truth, range(3), collected, 2, lambda: None))
+    between = Gaps(plan, edges)
+    whole = between.finish(walk(truth, range(3), between, 2, lambda: None))
+    everything = Everything(plan, (row.pixels - positives, positives))
+    assert everything.finish(walk(truth, range(3), everything, 2, lambda: None)) == whole
+    for statistic in (collected, between, everything):
+        total = statistic.zero()
+        for image in (2, 0, 1):
+            part = walk(truth, [image], statistic, 1, lambda: None)
+            total.add(statistic.from_arrays(part.to_arrays()))
+        found = statistic.finish(total)
+        if statistic is not collected:
+            assert found == whole
+        else:
+            assert all(np.array_equal(a.scores, b.scores) for a, b in zip(found, edges, strict=True))
     with pytest.raises(PipeError, match="other scores were collected than were counted"):
-        statistic.finish(statistic.zero())
+        collected.finish(collected.zero())
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 9])
+def test_gaps_are_those_of_a_sort(decimals):
+    """Also in the outermost bins, in the bin of zero and where scores tie."""
+    noise, bins = np.random.default_rng(decimals), Bins(3, negative=(-2, 1), positive=(-2, 2))
+    scores = np.round(noise.normal(0, 2, 3000), decimals).astype(np.float32)
+    scores[:20] = np.repeat(np.float32([-np.inf, np.inf, 0, -0.0]), 5)
+    labels = noise.choice(np.uint8([NORMAL, ANOMALY, IGNORED]), 3000, p=(0.6, 0.2, 0.2))
+    labels[:20] = np.tile(np.uint8([NORMAL, ANOMALY]), 10)
+    edges = edges_of(scores[labels == ANOMALY])
+    gaps = np.zeros(2 * edges.scores.size + 1, np.uint32)
+    count_gaps(scores, labels, bins.layout, first_edges(edges.scores, bins.layout), edges.scores, gaps)
+    normal = scores[labels == NORMAL]
+    assert gaps[1::2].tolist() == [(normal == edge).sum() for edge in edges.scores]
+    ends = [-np.inf, *edges.scores.tolist(), np.inf]
+    inside = [((normal > low) & (normal < high)).sum() for low, high in pairwise(ends)]
+    assert gaps[::2].tolist() == inside and edges.pixels.sum() == (labels == ANOMALY).sum()

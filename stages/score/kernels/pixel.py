@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.compiled import Array, entry
+from logitpipe.stages.score.kernels.compiled import Array, entry, kernel
 from logitpipe.stages.score.kernels.counting import add_above, place
 from logitpipe.stages.score.kernels.counts import Counts, add_waiting, make_waiting
 from logitpipe.stages.score.kernels.picking import every_block, make_picked, pick
@@ -78,6 +78,64 @@ def count_pixels(
         filled += row.top.size
     add_waiting(waiting, filled, slots.reshape(-1), counts)
     return damaged
+
+
+@entry
+def rank_band(
+    logits: Array,
+    channels: Array,
+    classes: int,
+    temperatures: Array,
+    axes: tuple[Axis, Axis],
+    start: int,
+    labels: Array,
+    slots: Array,
+    ranks: Array,
+    picked_labels: Array,
+) -> tuple[int, int]:
+    """Write the ranks of some rows of an image at every temperature, blocks of ignored pixels left out.
+
+    Parameters
+    ----------
+    logits, channels, classes, temperatures, axes : as for `count_pixels`
+    start : the first row
+    labels : uint8 (rows, W), from that row on
+    slots : int64 (ROWS, t), to which row of `ranks` each score goes; -1 where nobody asked. MAXLOGIT uses column 0
+    ranks : float32 (m, at least rows * apart(W)), written
+    picked_labels : uint8 of the same length, written: what each rank is of
+
+    Returns
+    -------
+    how many ranks there are of each score, and how many logits are not finite
+    """
+    height, width = labels.shape
+    held, stretched = make_rows(channels.size, width)
+    z, room, blocks = np.zeros_like(stretched[0]), make_row(channels.size, classes, width), make_picked(width)
+    of_row, damaged, filled, wanted = make_ranks(width), 0, 0, (slots >= 0).T.copy()
+    for y in range(height):
+        picked = pick(labels[y], blocks)
+        if picked.starts.size == 0:
+            continue
+        sample_row(logits, channels, start + y, axes, held, stretched, z)
+        damaged += count_infinite(z)
+        row, lowest = prepare(z, picked.starts, room)
+        n = row.top.size
+        rank_maxlogit(row.top, of_row)
+        for t in range(temperatures.size):
+            temper(row, lowest, temperatures[t], wanted[t], of_row)
+            for kind in range(ROWS):
+                if slots[kind, t] >= 0:
+                    copy_to(of_row[kind][:n], ranks[slots[kind, t]][filled : filled + n])
+        picked_labels[filled : filled + n] = picked.labels
+        filled += n
+    return filled, damaged
+
+
+@kernel
+def copy_to(source: Array, target: Array) -> None:
+    """Copy numbers: float32 (n,) each; a loop of its own is faster than an assignment between slices."""
+    for i in range(source.size):
+        target[i] = source[i]
 
 
 @entry

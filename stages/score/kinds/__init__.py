@@ -59,6 +59,11 @@ class Logits(Protocol):
     def rank_maps(self, plan: Plan, pairs: Sequence[int], size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (index of pair, float32 (H, W) ranks) for some pairs, in no particular order; raises as `count`."""
 
+    def rank_bands(
+        self, plan: Plan, pairs: Sequence[int], labels: np.ndarray
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield index of pair, ranks (n,) and labels (n,) of pixels that count; see `Picture.score_bands`."""
+
     def whole_map(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
         """Return the ranks of a method that needs the whole image, or is the user's own: float32 (H, W).
 

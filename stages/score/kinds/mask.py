@@ -148,6 +148,14 @@ class MaskLogits:
                 yield from each.each()
             yield from others.items()
 
+    def rank_bands(
+        self, plan: Plan, pairs: Sequence[int], labels: np.ndarray
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """See `Logits`: a map at a time, as each temperature has planes of its own."""
+        height, width = labels.shape
+        for i, ranks in self.rank_maps(plan, pairs, (height, width)):
+            yield i, ranks.reshape(-1), labels.reshape(-1)
+
     def whole_map(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
         """See `Logits`."""
         chosen, how = plan.pairs[pair], computed(plan, pair)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import ClassVar, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from logitpipe.stages.score.kernels import pixel as kernels
 from logitpipe.stages.score.kernels.arithmetic import patterns
 from logitpipe.stages.score.kernels.counts import Counts
 from logitpipe.stages.score.kernels.pixel_ranks import ROWS
+from logitpipe.stages.score.kernels.vectors import LANES
 from logitpipe.stages.score.kinds.blocks import class_ranks, count_ranks, row_blocks, write_ranks
 from logitpipe.stages.score.kinds.canvas import Band, bands_of, sampled
 from logitpipe.stages.score.kinds.maps import Maps
@@ -21,6 +23,9 @@ from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.methods.method import Computed, Fused, OfClasses, OfImage
 from logitpipe.stages.score.methods.own import score_band
 from logitpipe.stages.score.plan import Pair, Plan
+
+BAND_PIXELS = 1 << 15
+"""Pixels whose ranks of all pairs are held at a time: those of a sweep must not fill the memory."""
 
 OWN_ROWS = 64
 """Rows of an image that a method of one's own gets at once."""
@@ -132,6 +137,40 @@ class PixelLogits:
                         )
                     _refuse(damaged)
                 yield from maps.each()
+
+    def rank_bands(
+        self, plan: Plan, pairs: Sequence[int], labels: np.ndarray
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """See `Logits`: all temperatures in one pass over the logits."""
+        height, width = labels.shape
+        fused, summed = divided_pairs(plan, pairs)
+        for i, map_ in self.rank_maps(plan, summed, (height, width)):
+            yield i, map_.reshape(-1), labels.reshape(-1)
+        temperatures = list(dict.fromkeys(_temperature(plan, plan.pairs[i]) for i in fused))
+        rows = max(1, BAND_PIXELS // width)
+        of_band = np.empty(rows * -(-width // LANES) * LANES, np.uint8)
+        for band, group in product(self.bands((height, width)), groups(plan, fused)):
+            ranks = np.empty((len(group.pairs), of_band.size), np.float32)
+            slots = _slots(plan, group, temperatures)
+            # To the places in `ranks`, where the pairs of the group stand side by side.
+            local = np.where(slots < 0, -1, np.searchsorted(group.pairs, slots))
+            of_labels = labels[band.rows]
+            for start in range(0, len(of_labels), rows):
+                n, damaged = kernels.rank_band(
+                    band.values,
+                    group.channels,
+                    group.classes,
+                    np.array(temperatures, np.float32),
+                    band.axes,
+                    start,
+                    of_labels[start : start + rows],
+                    local,
+                    ranks,
+                    of_band,
+                )
+                _refuse(damaged)
+                if n:
+                    yield from ((pair, ranks[i, :n], of_band[:n]) for i, pair in enumerate(group.pairs))
 
     def whole_map(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
         """See `Logits`."""

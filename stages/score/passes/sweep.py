@@ -1,6 +1,6 @@
 """The sweep: figures of every method at every temperature, in one walk, or in several if memory is short."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Literal
@@ -16,9 +16,8 @@ from logitpipe.stages.score.kinds import KINDS
 from logitpipe.stages.score.passes.walk import Walk, walk
 from logitpipe.stages.score.picture import Picture, sigmoid_at
 from logitpipe.stages.score.plan import Pair, Plan
+from logitpipe.stages.score.statistics.gaps import PIXEL_BYTES, SCORE_BYTES, Everything, Gaps, Positives
 from logitpipe.stages.score.statistics.histograms import PAIR_BYTES, Histograms, Scored, Tally
-from logitpipe.stages.score.statistics.ordered import SCORE_BYTES, Descent, Ordered, Stretch, stretches
-from logitpipe.stages.streams import in_parallel
 
 Resolve = Literal["summary", "all", "none"]
 """Which pairs are resolved: T = 1 and what may be the best temperature of each method, every pair, or none."""
@@ -26,8 +25,8 @@ Resolve = Literal["summary", "all", "none"]
 WALK_BYTES = 768 << 20
 """Memory for the counts of one walk, in bytes. A sweep that needs more is divided into several walks."""
 
-ORDER_BYTES = 256 << 20
-"""Memory for the scores that one walk collects, in bytes; joining the scores of a pair holds them twice."""
+ORDER_BYTES = 384 << 20
+"""Memory for what one walk orders, in bytes; joining the scores of a pair holds them twice."""
 
 
 def sweep(
@@ -116,37 +115,30 @@ def _resolved(
 ) -> dict[Pair, Scored]:
     """Return those of the pairs that have a digit open, with the figures of all scores in order."""
     opened = {pair: scored.curve for pair, scored in found.items() if scored.curve and has_open_digit(scored.row)}
-    descents = {pair: Descent(curve, plan.protocol.reading) for pair, curve in opened.items()}
-    parts = [
-        (pair, part) for pair, curve in opened.items() for part in stretches(curve, plan.bins(pair), ORDER_BYTES)
-    ]
-    for group in _grouped(parts):
-        statistic = Ordered(replace(plan, pairs=tuple(pair for pair, _ in group)), [part for _, part in group])
-        extend(len(images))
-        scores = statistic.finish(walker(truth, images, statistic, workers, advance))
-        jobs = [partial(descents[pair].go_on, part, *scores[i]) for i, (pair, part) in enumerate(group)]
-        in_parallel(lambda job: job(), jobs, workers)
-    return {
-        pair: found[pair]._replace(
-            row=with_figures(found[pair].row, replace(plan, pairs=(pair,)), 0, descents[pair].figures())
-        )
-        for pair in opened
-    }
+    if not opened:
+        return {}
+    a_row, rows = next(iter(found.values())).row, dict[Pair, Row]()
+    pixels = a_row.pixels - a_row.positives, a_row.positives
+    # Where all scores of a pair fit, a sort of them is faster than a third walk.
+    all_fit = a_row.pixels * SCORE_BYTES <= ORDER_BYTES
+    for group in _grouped(list(opened), a_row.pixels * SCORE_BYTES if all_fit else a_row.positives * PIXEL_BYTES):
+        part = replace(plan, pairs=tuple(group))
+        extend((1 if all_fit else 2) * len(images))
+        if all_fit:
+            everything = Everything(part, pixels, workers)
+            figures = everything.finish(walker(truth, images, everything, workers, advance))
+        else:
+            positives = Positives(part, a_row.positives)
+            between = Gaps(part, positives.finish(walker(truth, images, positives, workers, advance)))
+            figures = between.finish(walker(truth, images, between, workers, advance))
+        rows |= {pair: with_figures(found[pair].row, part, i, figures[i]) for i, pair in enumerate(group)}
+    return {pair: found[pair]._replace(row=rows[pair]) for pair in opened}
 
 
-def _grouped(parts: Sequence[tuple[Pair, Stretch]]) -> Iterator[list[tuple[Pair, Stretch]]]:
-    """Yield stretches for one walk each: as many as fit memory, none of them of the same pair."""
-    group, size = list[tuple[Pair, Stretch]](), 0
-    for pair, part in parts:
-        needed = sum(part.pixels) * SCORE_BYTES
-        # Stretches of one pair are passed in order, those of one walk in parallel: hence one of each pair.
-        if group and (size + needed > ORDER_BYTES or pair == group[-1][0]):
-            yield group
-            group, size = [], 0
-        group.append((pair, part))
-        size += needed
-    if group:
-        yield group
+def _grouped(pairs: Sequence[Pair], pair_bytes: int) -> list[Sequence[Pair]]:
+    """Divide pairs into groups that fit memory, but at least one pair to a group."""
+    most = max(1, ORDER_BYTES // max(1, pair_bytes))
+    return [pairs[i : i + most] for i in range(0, len(pairs), most)]
 
 
 def walks(plan: Plan) -> list[Plan]:
@@ -178,4 +170,7 @@ def compile_kernels(plan: Plan) -> None:
     two = at == "window" or (is_masks and not isinstance(plan.schema, version1.Schema) and plan.schema.windows > 1)
     for logits in [kind.prepare(windows), *([kind.prepare(windows * 2, beside, at)] if two else [])]:
         picture, tally = Picture("", 0, "", logits, np.zeros(size, np.uint8)), Tally.zero(part)
-        picture.count(part, range(len(part.pairs)), tally.counts, tally.above)
+        every = range(len(part.pairs))
+        picture.count(part, every, tally.counts, tally.above)
+        for _ in picture.score_bands(part, every, picture.labels):  # of a later walk
+            pass

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from logitpipe.stages.score.figures import metrics
-from logitpipe.stages.score.figures.metrics import Best, Bounded, Curve, Figures
-from logitpipe.stages.score.kernels.counting import ANOMALY, NORMAL, count_above
+from logitpipe.stages.score.figures.metrics import Best, Bounded, Figures
+from logitpipe.stages.score.kernels.counting import ANOMALY, count_above
+from logitpipe.stages.score.kernels.gaps import count_gaps, first_edges
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Plan
-from logitpipe.stages.score.statistics.ordered import Descent, Stretch
+from logitpipe.stages.score.statistics.gaps import edges_of, exact_figures
 
 AT_THRESHOLD = ("normal", "anomaly", "mean")
 """Of `metrics.iou`."""
@@ -60,13 +61,10 @@ def mean_ious(values: np.ndarray, thresholds: Sequence[float]) -> list[dict[str,
 
 
 def _figures(plan: Plan, pair: int, scores: np.ndarray, labels: np.ndarray) -> list[float]:
-    P, N = np.sort(scores[labels == ANOMALY]), np.sort(scores[labels == NORMAL])
-    # One bin for everything: all of it is walked through score by score.
-    column = (np.zeros(1, np.int64), np.array([P.size]), np.array([N.size]), np.zeros(1, bool))
-    curve = Curve(*column, np.full(1, -np.inf, np.float32))
-    descent = Descent(curve, plan.protocol.reading)
-    descent.go_on(Stretch(curve, plan.bins(plan.pairs[pair])), P, N)
-    found = descent.figures()
+    edges, layout = edges_of(scores[labels == ANOMALY]), plan.bins(plan.pairs[pair]).layout
+    gaps = np.zeros(2 * edges.scores.size + 1, np.uint32)
+    count_gaps(scores, labels, layout, first_edges(edges.scores, layout), edges.scores, gaps)
+    found = exact_figures(edges, gaps, plan.protocol.reading)
     return [
         found.auprc.value,
         found.fpr95.value,
