@@ -295,7 +295,7 @@ def _taken(parts: list[np.ndarray], pixels: int) -> np.ndarray:
     parts.clear()
     # Other scores than the first walk counted would give wrong figures without an error.
     if scores.size != pixels:
-        raise PipeError("other scores were collected than were counted; call the same command again")
+        raise PipeError("other scores were collected than were counted", "resolve-none")
     return scores
 
 
