@@ -229,7 +229,10 @@ def test_tensors_of_other_kinds_are_refused(path, name):
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.float8_e4m3fn, torch.uint16])
 def test_numbers_of_other_kinds_are_refused(tmp_path, dtype):
     path = tmp_path / "weights.safetensors"
-    safetensors.torch.save_file(STATE | {"odd": torch.zeros(4, dtype=dtype)}, path)
+    try:
+        safetensors.torch.save_file(STATE | {"odd": torch.zeros(4, dtype=dtype)}, path)
+    except KeyError:
+        pytest.skip(f"this release of safetensors writes no {dtype}")
     with refused(
         f"Weights must be plain numbers; in {path}, 1 of 3 entries are not (odd: {dtype}). "
         "Save the weights as float32."
