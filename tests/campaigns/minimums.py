@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-EXTRAS = ("cloud", "export", "infer", "plot", "dev")
+EXTRAS = ("cloud", "dask", "export", "infer", "plot", "dev")
 """What the tests need; the others are for benchmarks and for one campaign."""
 
 
