@@ -1,10 +1,14 @@
 """`pipe list`: what there is to choose from, by name."""
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import click
 
 from logitpipe.console.text import aligned
+
+if TYPE_CHECKING:
+    from logitpipe.stages.score.methods import Method
 
 
 def _networks() -> Iterator[str]:
@@ -17,12 +21,18 @@ def _methods() -> Iterator[str]:
     """Print each method with its formula and what else it is called; those of the core are computed by default."""
     from logitpipe.stages.score.methods import METHODS
 
-    rows = [["method", "networks", "core", "temperatures", "also called", "formula"]]
+    rows = [["method", "networks", "core", "temperatures", "parameters", "also called", "formula", "from"]]
     for kind, methods in METHODS.items():
         for name, method in methods.items():
-            facts = ["yes" if method.core else "", " ".join(method.temperatures), ", ".join(method.aliases)]
-            rows.append([name, kind, *facts, method.formula])
+            facts = ["yes" if method.core else "", " ".join(method.temperatures), _parameters(method)]
+            rows.append([name, kind, *facts, ", ".join(method.aliases), method.formula, method.source])
     yield from aligned(rows)
+
+
+def _parameters(method: "Method") -> str:
+    """Return parameters with their defaults as --methods takes them; K is the number of classes."""
+    defaults = {name: each.default for name, each in method.parameters.items()}
+    return ",".join(f"{name}={'K' if value is None else f'{value:g}'}" for name, value in defaults.items())
 
 
 def _protocols() -> Iterator[str]:

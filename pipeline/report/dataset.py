@@ -25,6 +25,9 @@ def dataset_section(
         )
         for entry in entries
     )
+    core, others = ([part for entry in entries if (part := entry.only(core))] for core in (True, False))
+    # The core alone, as tables and figures of thirty methods cannot be read; where it was not scored, what was.
+    shown = [_compared(name, some, results) for some in (core, others) if some]
     return tag(
         "section",
         tag("h2", name),
@@ -32,14 +35,18 @@ def dataset_section(
         _findings(entries),
         fold(
             "Methods compared",
-            comparison(name, entries, results.temperatures),
-            _over_temperature(entries, results),
+            shown[0],
+            *(fold("All other methods", each) for each in shown[1:]),
             anchor=f"{anchor}-methods",
         ),
         *networks,
         fold("Every figure at every temperature, with its bounds", every, class_="screen"),
         id=anchor,
     )
+
+
+def _compared(name: str, entries: list[Entry], results: Results) -> Html:
+    return joined(comparison(name, entries, results.temperatures), _over_temperature(entries, results))
 
 
 def _counts(entries: list[Entry]) -> str:

@@ -16,7 +16,7 @@ from logitpipe.console.text import listed, printable
 from logitpipe.pictures.colours import ANOMALY, NORMAL, VOID, score_colours
 from logitpipe.pictures.panels import photo_panel, score_panel, truth_panel
 from logitpipe.pictures.scored import PERCENTILES, colour_limits
-from logitpipe.report.markup import Html, joined, tag
+from logitpipe.report.markup import Html, fold, joined, tag
 from logitpipe.report.words import at_temperature, per_cent
 from logitpipe.results.per_image import read_per_image
 from logitpipe.results.series import Entry, Series
@@ -25,7 +25,7 @@ from logitpipe.stages.score.figures.rows import pair_of
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.counting import ANOMALY as ANOMALOUS
 from logitpipe.stages.score.kernels.counting import IGNORED
-from logitpipe.stages.score.methods import METHODS
+from logitpipe.stages.score.methods import CORE, METHODS
 from logitpipe.stages.score.passes.maps import DRAWN_PIXELS, ScoreMap, score_map
 from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.plan import Plan, make_plan, with_pairs
@@ -62,7 +62,9 @@ def gallery(entry: Entry, workers: int) -> Html:
     """
     store, protocol = _open(entry), entry.run.protocol
     images = _images(entry, store)
-    entry = replace(entry, series=tuple(s for s in entry.series if s.rows[0].method in METHODS[store.schema.kind]))
+    entry = replace(entry, series=tuple(s for s in entry.series if _can_be_drawn(s, store.schema.kind)))
+    if not entry.series:
+        return tag("p", "Scores of functions, and of methods with fitted statistics, are not drawn.", class_="note")
     pairs = [pair_of(series.rows[series.shown]) for series in entry.series]
     plan = with_pairs(make_plan(store.schema, protocol, None, [1.0]), pairs)
     areas = _kept_areas(entry, store) or _counted_areas(entry, store, plan, images, workers)
@@ -71,7 +73,15 @@ def gallery(entry: Entry, workers: int) -> Html:
     scored = Scored(store, drawn, GroundTruth(store, drawn.protocol, images), areas)
     if all(area is None for values in areas.values() for area in values):
         return tag("p", "No image has both normal and anomalous pixels.", class_="note")
-    return joined(_key(), *(_of_method(scored, series, i) for i, series in enumerate(entry.series)))
+    drawn_methods = [(s.method in CORE, _of_method(scored, s, i)) for i, s in enumerate(entry.series)]
+    core, others = ([part for is_core, part in drawn_methods if is_core == wanted] for wanted in (True, False))
+    return joined(_key(), *core, *([fold("All other methods", *others)] if core and others else others))
+
+
+def _can_be_drawn(series: Series, kind: str) -> bool:
+    """Return whether a method can be computed again: not a function of the user's, nor one with fitted statistics."""
+    method = METHODS[kind].get(series.rows[0].method)
+    return method is not None and method.needs != "statistics"
 
 
 def _kept_areas(entry: Entry, store: Store) -> dict[int, list[float | None]] | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from logitpipe.report.curves import distribution_plot, precision_recall_plot, roc_plot
-from logitpipe.report.markup import Html, joined, tag
+from logitpipe.report.markup import Html, fold, joined, tag
 from logitpipe.report.tables import legend
 from logitpipe.report.words import chosen_from, figure
 from logitpipe.results.series import Entry, Results, Series
@@ -14,7 +14,10 @@ def network_section(entry: Entry, results: Results, gallery: Html) -> Html:
     title = tag("h3", entry.label)
     if entry.row.auprc is None:
         return joined(title, gallery)
-    return joined(title, _curves(entry, results), _distributions(entry), tag("h4", "Best and worst images"), gallery)
+    parts = [part for core in (True, False) if (part := entry.only(core))]
+    drawn = [joined(_curves(part, results), _distributions(part)) for part in parts]
+    others = [fold("Curves and scores of all other methods", each) for each in drawn[1:]]
+    return joined(title, drawn[0], *others, tag("h4", "Best and worst images"), gallery)
 
 
 def _curves(entry: Entry, results: Results) -> Html:

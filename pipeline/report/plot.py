@@ -23,7 +23,27 @@ STYLES: dict[str, tuple[str, str | None]] = {
     "mask-energy": ("violet", "5 3"),
     "eam": ("red", "5 3"),
 }
-"""Colour and dashes of each method, the same in every figure; the style sheet has the colours, light and dark."""
+"""Colour and dashes of the core methods, the same in every figure; the style sheet has the colours, light and dark.
+"""
+
+OTHER_STYLES: dict[str, tuple[str, str | None]] = {
+    "margin": ("blue", "2 2"),
+    "gini": ("green", "2 2"),
+    "renyi": ("red", "2 2"),
+    "gen": ("violet", "2 2"),
+    "softmax-msp": ("blue", "8 3 2 3"),
+    "softmax-entropy": ("red", "8 3 2 3"),
+    "softmax-energy": ("violet", "8 3 2 3"),
+    "raw-msp": ("blue", "2 2"),
+    "rba-product": ("gold", "2 2"),
+    "rba-tanh-log": ("gold", "8 3 2 3"),
+    "rba-plus1": ("gold", "12 3"),
+    "rba-hard": ("grey", "5 3"),
+    "no-object-max": ("grey", "2 2"),
+    "rejection": ("green", "2 2"),
+    "uno": ("green", "8 3 2 3"),
+}
+"""The same of all other methods, which are drawn apart from the core."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +64,7 @@ class Line:
 
 def style_of(method: str) -> tuple[str, str | None]:
     """Return colour and dashes of a method; a name that no release knew is grey and dotted."""
-    return STYLES.get(method, ("grey", "1 3"))
+    return (STYLES | OTHER_STYLES).get(method, ("grey", "1 3"))
 
 
 def svg(width: float, height: float, title: str, description: str, *children: str) -> Html:

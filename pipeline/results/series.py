@@ -11,6 +11,7 @@ from logitpipe.results.columns import method_label
 from logitpipe.results.per_image import Place
 from logitpipe.stages.score.figures.curves import Sketch
 from logitpipe.stages.score.figures.rows import Row
+from logitpipe.stages.score.methods import CORE
 from logitpipe.stages.score.protocols import Protocol
 
 
@@ -91,6 +92,14 @@ class Entry:
     run: Run
     facts: dict[str, Any]
     series: tuple[Series, ...]
+
+    def only(self, core: bool) -> "Entry | None":
+        """Return the store with its methods of the core, or with all others; None where there are none of these.
+
+        A method of the core with parameters, or at another T_S or T_m than 1, is one of the others.
+        """
+        some = tuple(s for s in self.series if (s.method in CORE) == core)
+        return replace(self, series=some) if some else None
 
     @property
     def row(self) -> Row:
