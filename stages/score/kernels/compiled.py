@@ -58,18 +58,24 @@ def entry(function: Function) -> Function:
     """
     folder, trouble = _folder()
     compiled = _kept(function, folder) if folder else numba.njit(**_OPTIONS)(function)
-    ready: set[tuple[object, ...]] = set()
+    ready: set[object] = set()
 
     @functools.wraps(function)
     def call(*arguments: object) -> object:
         """Run the function, once its code is there: what has begun to count is never begun again."""
-        types = tuple(map(numba.typeof, arguments))
-        if types not in ready:
-            _make(compiled, types, folder, trouble)
-            ready.add(types)
+        if (kinds := _kind(arguments)) not in ready:
+            _make(compiled, tuple(map(numba.typeof, arguments)), folder, trouble)
+            ready.add(kinds)
         return compiled(*arguments)
 
     return _refuse if _SETTINGS["DISABLE_JIT"] else call
+
+
+def _kind(value: object) -> object:
+    """Return what the code for a value depends on, much faster than numba finds its type."""
+    if isinstance(value, np.ndarray):
+        return value.dtype, value.ndim, value.flags.num
+    return (type(value), *map(_kind, value)) if isinstance(value, tuple) else type(value)
 
 
 def _make(compiled: Any, types: tuple[object, ...], folder: Path | None, trouble: str) -> None:  # noqa: ANN401

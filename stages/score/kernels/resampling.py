@@ -118,12 +118,19 @@ def sample_row(
 @entry
 def sample_band(planes: Array, chosen: Array, start: int, axes: tuple[Axis, Axis], out: Array) -> None:
     """Sample rows of the target grid from `start` on into float32 (P, rows, width); else as for `hold_rows`."""
-    width = out.shape[2]
+    (first, weight), width = axes[0], out.shape[2]
     held, stretched = make_rows(chosen.size, width)
-    row = np.empty((chosen.size, stretched.shape[2]), np.float32)
     for y in range(out.shape[1]):
-        sample_row(planes, chosen, start + y, axes, held, stretched, row)
-        out[:, y] = row[:, :width]
+        at, share = first[start + y], weight[start + y]
+        if share == 0 and is_identity(axes[1], planes.shape[2]):
+            for p in range(chosen.size):
+                widen(planes[chosen[p], at], out[p, y])
+            continue
+        hold_rows(planes, chosen, start + y, axes, held, stretched)
+        above, below = stretched[at % 2], stretched[(at + 1) % 2]
+        for p in range(chosen.size):
+            # At the last source row there is none below, and `stretched` holds an older one in its place.
+            blend(above[p, :width], above[p, :width] if share == 0 else below[p, :width], share, out[p, y])
 
 
 @kernel

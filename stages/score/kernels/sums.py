@@ -8,6 +8,7 @@ import numpy as np
 
 from logitpipe.stages.score.kernels.arithmetic import LEAST_EXPONENT, exp2, exp2_product, log1p, log2
 from logitpipe.stages.score.kernels.compiled import Array, entry, kernel
+from logitpipe.stages.score.kernels.pixel_ranks import offset
 from logitpipe.stages.score.kernels.vectors import greater, lesser
 
 PIECE = 1024
@@ -39,6 +40,15 @@ def log1p_all(x: Array) -> Array:
     out = np.empty_like(x)
     for i in range(x.size):
         out[i] = log1p(x[i])
+    return out
+
+
+@entry
+def offset_all(x: Array, by: np.float32) -> Array:
+    """Return x moved away from zero, float32 (n,)."""
+    out = np.empty_like(x)
+    for i in range(x.size):
+        out[i] = offset(x[i], by)
     return out
 
 

@@ -16,7 +16,7 @@ from logitpipe.stages.score.methods.accumulators import ClassSums, Pixels
 from logitpipe.stages.score.methods.method import OfClasses
 from logitpipe.stages.score.plan import Pair, Plan
 
-BLOCK = 1 << 14
+BLOCK = 1 << 13
 """Pixels of a block, about: its classes and sums fit the second cache of a core."""
 
 Ranks = Iterator[tuple[int, slice, np.ndarray]]

@@ -5,7 +5,7 @@ import numpy as np
 from logitpipe.stages.score.kernels import pixel_ranks
 from logitpipe.stages.score.kernels.arithmetic import LN2, LOG2E
 from logitpipe.stages.score.kernels.pixel_ranks import ENTROPY_OFFSET, SMALL
-from logitpipe.stages.score.kernels.sums import exp2_all, log1p_all, log2_all
+from logitpipe.stages.score.kernels.sums import exp2_all, log1p_all, log2_all, offset_all
 from logitpipe.stages.score.methods import standardized
 from logitpipe.stages.score.methods.accumulators import TINY, ClassSums
 from logitpipe.stages.score.methods.method import Fused, Method, OfClasses, OfImage, Parameter
@@ -28,7 +28,7 @@ ONE = np.float32(1.0)
 
 def offset(ranks: np.ndarray) -> np.ndarray:
     """Return ranks moved away from zero by ENTROPY_OFFSET, so that their bins are of even width there."""
-    return ranks + np.where(ranks >= 0, ENTROPY_OFFSET, -ENTROPY_OFFSET)
+    return offset_all(ranks, ENTROPY_OFFSET)
 
 
 def log2_of(x: np.ndarray) -> np.ndarray:
