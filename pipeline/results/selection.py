@@ -1,8 +1,8 @@
 """Which rows of results are taken: at a temperature, of a network, on a data set."""
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from logitpipe.console.text import printable
 from logitpipe.results.series import Entry, Series
@@ -17,9 +17,15 @@ def row_at(series: Series, temperature: Temperature) -> int | None:
 
 
 def identity(entry: Entry) -> tuple[object, ...]:
-    """Return what makes two stores those of one network: name, weights, input size, precision."""
+    """Return what makes two stores those of one network: name, weights, input, precision."""
     facts = entry.facts
-    return entry.row.network, facts["weights_sha256"], tuple(facts["input_size"]), facts["precision"]
+    return entry.row.network, facts["weights_sha256"], _input(facts), facts["precision"]
+
+
+def _input(facts: Mapping[str, Any]) -> str:
+    """Return how pictures came to the network: the rule of resizing, or the input's size where a sentence says it."""
+    rule = str((facts.get("preprocessing") or {}).get("resize", " "))
+    return "x".join(map(str, facts["input_size"])) if " " in rule else rule
 
 
 def network_names(entries: Sequence[Entry]) -> dict[tuple[object, ...], str]:
@@ -29,7 +35,7 @@ def network_names(entries: Sequence[Entry]) -> dict[tuple[object, ...], str]:
     names: dict[tuple[object, ...], str] = {}
     for network, weights, size, precision in networks:
         others = [other for other in networks if other[0] == network]
-        parts = [str(weights)[:8], "x".join(map(str, size)), str(precision)]  # type: ignore[call-overload]
+        parts = [str(weights)[:8], str(size), str(precision)]
         # Only the parts that differ among networks of this name are shown.
         told = [part for i, part in enumerate(parts) if len({other[i + 1] for other in others}) > 1]
         name = f"{network} ({', '.join(told)})" if shared[network] > 1 else network
