@@ -75,7 +75,7 @@ def test_without_matplotlib_the_remedy_is_named(folder, monkeypatch):
     monkeypatch.delattr("logitpipe.pictures.plots", raising=False)
     result = pipe("figure", folder)
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1].endswith("; `pip install matplotlib` brings it")
+    assert result.stderr.splitlines()[-1].endswith("; run pip install '.[plot]' in the project's folder")
 
 
 def test_nothing_to_draw_is_said(tmp_path, pixel_store):
