@@ -173,10 +173,10 @@ def test_an_image_that_another_run_replaces_is_whole_or_an_error(store, monkeypa
     schema = open_store(store).schema
     read = PinnedStore.read
 
-    def replaced(self, array, image, record=None):
+    def replaced(self, array, image, record=None, window=0):
         if image == 2 and "logits" in array:
             StoreWriter(store, schema).commit(2, noise_values(schema, 77, (0, 1)), {})
-        return read(self, array, image, record)
+        return read(self, array, image, record, window)
 
     monkeypatch.setattr(PinnedStore, "read", replaced)
     result = one_by_one(store)
