@@ -76,6 +76,7 @@ def test_the_results_say_what_was_set_and_where(here):
         "threshold": {"value": [0.5, 1.0], "from": "file"},
         "exact": {"value": False, "from": "default"},
         "dask": {"value": None, "from": "default"},
+        "statistics": {"value": None, "from": "default"},
         "allow-incomplete": {"value": False, "from": "default"},
         "out": {"value": "r", "from": "flag"},
         "overwrite": {"value": False, "from": "default"},
