@@ -108,6 +108,7 @@ def with_advice(error: PipeError) -> str:
     told = str(error) if error.option is None else error.about(f"--{error.option.replace('_', '-')}")
     if error.remedy is None:
         return told
-    # What to do may have two parts: a detail that names another remedy stands for its words.
-    details = {name: ADVICE.get(str(detail), detail) for name, detail in error.details.items()}
+    details = dict(error.details)
+    if "then" in details:  # what to do has two parts, and this names the second one's remedy
+        details["then"] = ADVICE[str(details["then"])]
     return f"{told}; {ADVICE[error.remedy].format(**details)}"
