@@ -7,8 +7,10 @@ from logitpipe.console.messages import detail, note, word_if_slow
 from logitpipe.console.progress import Progress
 
 if TYPE_CHECKING:
+    from logitpipe.cache import Schema
     from logitpipe.cache.reading.store import Store
     from logitpipe.stages.score.passes.match import Match
+    from logitpipe.stages.score.plan import Plan
     from logitpipe.stages.score.protocols import Protocol
 
 
@@ -33,14 +35,11 @@ def match_stores(
     """
     from logitpipe.stages.score.passes.match import Search, match, nearness, variations
     from logitpipe.stages.score.passes.sweep import compile_kernels
-    from logitpipe.stages.score.plan import make_plan
 
     found: list[Match] = []
     for store in stores:
         schema = store.schema
-        plans = [
-            make_plan(schema, protocol, methods, temperatures) for protocol in variations(protocols, schema.dataset)
-        ]
+        plans = [_plan(schema, protocol, methods, temperatures) for protocol in variations(protocols, schema.dataset)]
         with word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
             compile_kernels(plans[0])
         with word_if_slow(f"reading the masks of {schema.dataset}"):
@@ -51,3 +50,18 @@ def match_stores(
         with Progress(f"matching {schema.network} on {schema.dataset}", 0, unit="readings") as progress:
             found += match(search, target, limit, progress.advance, progress.extend)
     return sorted(found, key=nearness)[:limit]
+
+
+def _plan(
+    schema: "Schema", protocol: "Protocol", methods: Sequence[str] | None, temperatures: Sequence[float]
+) -> "Plan":
+    """Return a plan of all pairs: at each T and, of methods that have it, at T = 1 and each T_S."""
+    from dataclasses import replace
+
+    from logitpipe.stages.score.plan import make_plan
+
+    plan = make_plan(schema, protocol, methods, temperatures)
+    maps = make_plan(schema, protocol, methods, [1.0], map_temperatures=temperatures)
+    # Not each T with each T_S: nobody prints such figures, and there would be hundreds of pairs.
+    pairs = tuple(dict.fromkeys((*plan.pairs, *maps.pairs)))
+    return replace(plan, pairs=pairs, temperatures=tuple(dict.fromkeys((*plan.temperatures, 1.0))))

@@ -37,6 +37,18 @@ def test_it_lists_the_nearest_with_their_distance_and_in_words(store):
     assert matches[0]["distance"] < 1e-9
 
 
+def test_temperatures_of_the_class_map_are_tried(tmp_path):
+    store = fill(tmp_path / "eomt.zarr", make_schema("mask"))
+    words = ["--methods", "softmax-msp", "--map-temperatures", "0.3", "--json", "--resolve", "all"]
+    (scored,) = json.loads(call("score", store, *words).stdout)["results"]
+    numbers = ["--auprc", 100 * scored["auprc"], "--fpr95", 100 * scored["fpr95"]]
+    result = call("match", store, *numbers, "--methods", "softmax-msp", "--temperatures", "0.3,1", "--json")
+    assert result.exit_code == 0, result.stderr
+    first, *_ = json.loads(result.stdout)
+    assert (first["temperature"], first["map_temperature"], first["protocol"]) == (1, 0.3, "standard")
+    assert first["distance"] < 1e-9
+
+
 def test_without_numbers_there_is_nothing_to_look_for(store):
     line = "pipe: say what was printed, with --auprc, --fpr95 or --auroc"
     fails(call("match", store), line, code=2)

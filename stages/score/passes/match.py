@@ -20,7 +20,7 @@ from logitpipe.stages.score.passes.sweep import sweep, walks
 from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.picture import sigmoid_at
 from logitpipe.stages.score.plan import Pair, Plan
-from logitpipe.stages.score.protocols import Protocol, alternatives, with_choices
+from logitpipe.stages.score.protocols import PROTOCOLS, Protocol, alternatives, with_choices
 from logitpipe.stages.score.statistics.histograms import Histograms, make_rows
 from logitpipe.stages.streams import in_parallel
 
@@ -233,10 +233,10 @@ def match(
     return _without_repetition(sorted(matches, key=nearness), target)[:limit]
 
 
-def nearness(match: Match) -> tuple[float, int, str]:
+def nearness(match: Match) -> tuple[float, int, int, str]:
     """Return what matches are ordered by: the distance as it is printed, and then how simple the protocol is."""
-    name = match.choice.protocol.name
-    return round(match.distance, DECIMALS), name.count("+"), name
+    base, *changes = match.choice.protocol.name.split("+")
+    return round(match.distance, DECIMALS), len(changes), list(PROTOCOLS).index(base), match.choice.protocol.name
 
 
 def _without_repetition(matches: Sequence[Match], target: Mapping[str, float]) -> list[Match]:
