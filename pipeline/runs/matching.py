@@ -61,6 +61,8 @@ def _plan(
     from logitpipe.stages.score.plan import make_plan
 
     plan = make_plan(schema, protocol, methods, temperatures)
+    if schema.kind == "pixel":
+        return plan
     maps = make_plan(schema, protocol, methods, [1.0], map_temperatures=temperatures)
     # Not each T with each T_S: nobody prints such figures, and there would be hundreds of pairs.
     pairs = tuple(dict.fromkeys((*plan.pairs, *maps.pairs)))
