@@ -48,7 +48,7 @@ def test_the_schema_tells_what_the_run_was(run, tmp_path, network, count, void):
     assert schema.label_shape == (24, 40)
     assert schema.facts == {"channels": 20}
     assert (len(schema.classes), schema.void_class) == (count, void)
-    assert set(schema.software) == {"logitpipe", "python", "torch", "numpy", "pillow", "device"}
+    assert set(schema.software) == {"logitpipe", "python", "torch", "numpy", "pillow", "device", "instructions"}
 
 
 @pytest.mark.parametrize("network", ["enet", "eomt"])
