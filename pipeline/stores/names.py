@@ -1,5 +1,6 @@
 """Stores and images as people name them: a folder stands for the stores in it, `0` for the image `0.png`."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -41,9 +42,11 @@ def _short(name: str) -> tuple[str, ...]:
 
 
 def _stores_of(place: Place) -> Iterator[Place]:
-    if not isinstance(place, Path) or (place / METADATA).exists() or not place.is_dir():
+    # Every store has the array `labels`: where only that has metadata, the place is a store that has lost its own.
+    if not isinstance(place, Path) or any(map(os.path.lexists, (place / METADATA, place / "labels" / METADATA))):
         yield place
         return
-    inside = [each for each in sorted(place.iterdir()) if each.suffix == ".zip" or (each / METADATA).exists()]
+    inside = sorted(place.iterdir()) if place.is_dir() else []
+    inside = [each for each in inside if each.suffix == ".zip" or os.path.lexists(each / METADATA)]
     # Without any, the folder itself goes on, to be told that it is no store.
     yield from inside or [place]

@@ -43,6 +43,16 @@ def test_a_folder_stands_for_the_stores_in_it(folder, tmp_path):
     assert call("show", folder) == call("show", *both)
 
 
+@pytest.mark.parametrize("left", ["nothing", "a link to itself"])
+def test_a_store_without_metadata_is_no_folder_of_stores(folder, tmp_path, left):
+    broken = tmp_path / "broken.zarr"
+    shutil.copytree(folder / "one.zarr", broken)
+    (broken / "zarr.json").unlink()
+    if left == "a link to itself":
+        (broken / "zarr.json").symlink_to("zarr.json")
+    assert stores_in([broken]) == (broken,)
+
+
 @pytest.mark.parametrize(("name", "index"), [("sub/0.png", 0), ("0.png", 0), ("0", 0), ("sub/10", 1), ("a.jpg", 3)])
 def test_an_image_may_be_named_in_short(folder, name, index):
     assert find_image(open_store(folder / "one.zarr"), name) == index
