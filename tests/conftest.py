@@ -1,5 +1,6 @@
 """What several test files share: a tiny data set on disk, and the way to the real one."""
 
+import gc
 import os
 import signal
 import threading
@@ -87,6 +88,10 @@ def run(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
     before = set(threading.enumerate())
     yield call
+    # A library's pool may end only when it is collected, and its threads a moment later.
+    gc.collect()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
     assert set(threading.enumerate()) <= before
 
 
