@@ -12,6 +12,8 @@ from scoring import EVERY, TEMPERATURES, all_ranks, describe, plan_for, random_v
 
 from logitpipe.cache import PipeError
 from logitpipe.stages.score.methods import METHODS
+from logitpipe.stages.score.methods.accumulators import ClassSums, Pixels
+from logitpipe.stages.score.methods.pixel import finish_entropy
 from logitpipe.stages.score.methods.plain import mix
 from logitpipe.stages.score.plan import Pair, make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS
@@ -206,6 +208,19 @@ def test_confident_pixels_are_kept_apart(method, T):
     assert len(np.unique(np.searchsorted(bins.lower_edges(np.arange(bins.count)), ranks))) == 200
     if method == "msp":
         np.testing.assert_allclose(ranks, -gaps / T * np.log2(np.e) - 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("spread", [1e-4, 0.01, 0.3, 3])
+def test_the_entropy_of_nearly_equal_classes_keeps_its_order(spread):
+    """Where no query claims a pixel ln K - H is far below what float32 resolves beside ln K."""
+    z = np.random.default_rng(5).normal(0, spread, (6, 500)).astype(np.float32)
+    ranks = finish_entropy(ClassSums(Pixels(z), 0.7))
+    u = z.astype(np.float64) / np.float32(0.7)
+    e = np.expm1(u - u.mean(axis=0))
+    x = (e - e.mean(axis=0)) / (1 + e.mean(axis=0))
+    lack = ((1 + x) * np.log1p(x) - x).mean(axis=0)
+    log_odds = np.log2((np.log(6) - lack) / lack)
+    np.testing.assert_allclose(ranks, log_odds + np.sign(log_odds), rtol=2e-6, atol=1e-5)
 
 
 @settings(max_examples=60, deadline=None)

@@ -6,14 +6,16 @@ inner loops run over so few that their sums stay in the first cache.
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.arithmetic import LEAST_EXPONENT, exp2, exp2_product, log1p, log2
+from logitpipe.stages.score.kernels.arithmetic import LEAST_EXPONENT, LOG2E, exp2, exp2_product, log1p, log2
 from logitpipe.stages.score.kernels.compiled import Array, entry, kernel
 from logitpipe.stages.score.kernels.pixel_ranks import offset
 from logitpipe.stages.score.kernels.vectors import greater, lesser
 
 PIECE = 1024
 """Pixels that the inner loops run over."""
-ZERO, ONE = np.float32(0.0), np.float32(1.0)
+ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
+MOST_DEVIATION = np.float32(80.0)
+"""e to this power is still far from float32's greatest number."""
 
 
 @entry
@@ -145,6 +147,37 @@ def sum_complements(z: Array, top: Array, bits: np.float32) -> tuple[Array, Arra
             part = slice(start, start + PIECE)
             _add_complements(z[k][part], top[part], bits, total[part], squares[part])
     return total, squares
+
+
+@kernel
+def _add_deviations(x: Array, mean: Array, inverse: np.float32, beyond: Array, moment: Array) -> None:
+    for i in range(x.size):
+        u = lesser((x[i] - mean[i]) * inverse, MOST_DEVIATION)
+        # e^u - 1 - u: its series where the difference would cancel, to 4e-8.
+        series = np.float32(1 / 5040) + u * np.float32(1 / 40320)
+        series = np.float32(1 / 120) + u * (np.float32(1 / 720) + u * series)
+        series = HALF + u * (np.float32(1 / 6) + u * (np.float32(1 / 24) + u * series))
+        v = u * u * series if abs(u) < HALF else exp2(u * LOG2E) - ONE - u
+        beyond[i] += v
+        moment[i] += u * (v + u)
+
+
+@entry
+def sum_deviations(z: Array, inverse: np.float32) -> tuple[Array, Array]:
+    """Return V and W, the sums over k of e^u - 1 - u and of u (e^u - 1): float32 (n,) each.
+
+    u = (z_k - mean of z) / T. No term of either is negative, so that nearly equal classes do not cancel.
+    """
+    mean = np.zeros(z.shape[1], np.float32)
+    for k in range(z.shape[0]):
+        mean += z[k]
+    mean /= np.float32(z.shape[0])
+    beyond, moment = np.zeros(mean.size, np.float32), np.zeros(mean.size, np.float32)
+    for start in range(0, mean.size, PIECE):
+        for k in range(z.shape[0]):
+            part = slice(start, start + PIECE)
+            _add_deviations(z[k][part], mean[part], inverse, beyond[part], moment[part])
+    return beyond, moment
 
 
 @kernel

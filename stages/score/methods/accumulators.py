@@ -12,6 +12,8 @@ import numpy as np
 from logitpipe.stages.score.kernels import sums as kernels
 from logitpipe.stages.score.kernels.arithmetic import LN2, LOG2E
 
+ONE = np.float32(1.0)
+
 TINY = np.float32(2.0**-126)
 """The least normal float32: what a logarithm is taken of instead of 0."""
 
@@ -116,6 +118,13 @@ class ClassSums:
         X, Y = kernels.sum_complements(self.pixels.z, self.top, self._bits)
         K = np.float32(self.K)
         return np.maximum(K * Y - X * X, 0) / (K * (K - X) ** 2)
+
+    @cached_property
+    def lack_of_entropy(self) -> np.ndarray:
+        """What the entropy lacks to ln K, W / (K + V) - ln(1 + V / K): it does not cancel where classes are alike."""
+        V, W = kernels.sum_deviations(self.pixels.z, ONE / self.T)
+        K = np.float32(self.K)
+        return W / (K + V) - kernels.log1p_all(V / K)
 
     @cached_property
     def posteriors(self) -> np.ndarray:

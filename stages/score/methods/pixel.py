@@ -25,6 +25,12 @@ from logitpipe.stages.score.methods.scales import (
 
 ONE = np.float32(1.0)
 
+EVEN = np.float32(0.05)
+"""Share of ln K - H, in nats, below which rounding of H would change its order."""
+
+LEAST_LACK = np.float32(2.0**-48)
+"""Least ln K - H: beside ln K float64 holds no less."""
+
 
 def offset(ranks: np.ndarray) -> np.ndarray:
     """Return ranks moved away from zero by ENTROPY_OFFSET, so that their bins are of even width there."""
@@ -45,11 +51,14 @@ def finish_entropy(c: ClassSums) -> np.ndarray:
     """Return the rank of the entropy H: log2 of H / (ln K - H).
 
     H (1 + r) = (1 + r) ln(1 + r) + g spread, g = exp((m2 - m1) / T): no term is negative, nothing cancels. Where r is
-    small, H = g (others + spread), of which only the logarithm is sure to be representable.
+    small, H = g (others + spread), of which only the logarithm is sure to be representable. Where classes are nearly
+    equal, as all S are that no query claims, ln K - H is a sum of its own.
     """
     total, is_small = ONE + c.rest, c.rest < SMALL
     H = c.log1p_rest * total + c.shrink * c.spread
-    left = np.maximum(np.float32(np.log(c.K)) * total - H, SMALL * total)
+    left = np.float32(np.log(c.K)) * total - H
+    if (is_even := left < EVEN * total).any():
+        left = np.where(is_even, np.maximum(c.lack_of_entropy, LEAST_LACK) * total, left)
     log_odds = log2_of(np.where(is_small, c.others() + c.spread, H) / left)
     return offset(log_odds - np.where(is_small, c.gap, np.float32(0)))
 
