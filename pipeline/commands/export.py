@@ -75,6 +75,7 @@ def export(
     """
     from logitpipe.stages.score.passes.maps import plan_map
     from logitpipe.stages.score.protocols import PROTOCOLS
+    from logitpipe.stages.score.spread import is_tiny
 
     store, form = open_store(path), EXPORTS[format_name]
     images = list(range(len(store.schema.images))) if names is None else find_images(store, names)
@@ -84,7 +85,14 @@ def export(
         raise IncompleteError(f"{store.path}: {found}", "infer")
     fitted = statistics_of(store.schema, statistics, ())
     plan = plan_map(
-        store.schema, PROTOCOLS["standard"], method, temperature, map_temperature, mask_temperature, fitted
+        store.schema,
+        PROTOCOLS["standard"],
+        method,
+        temperature,
+        map_temperature,
+        mask_temperature,
+        fitted,
+        is_tiny(store),
     )
     named = _names(store, plan, images, name)
     files = [file for each in named for file in form.files(each)]

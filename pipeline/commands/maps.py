@@ -129,6 +129,7 @@ def maps(
         raise click.UsageError("--images and --limit exclude each other: name the images, or say how many")
     from logitpipe.stages.score.ground_truth import DrawnTruth
     from logitpipe.stages.score.passes.maps import plan_map
+    from logitpipe.stages.score.spread import is_tiny
 
     store = open_store(path)
     images = list(range(len(store.schema.images)))[:limit] if names is None else find_images(store, names)
@@ -139,7 +140,8 @@ def maps(
         _require_all(store, images, present)
         return
     fitted = statistics_of(store.schema, statistics, ())
-    plan = plan_map(store.schema, protocol, method, temperature, map_temperature, mask_temperature, fitted)
+    temperatures = temperature, map_temperature, mask_temperature
+    plan = plan_map(store.schema, protocol, method, *temperatures, fitted, is_tiny(store))
     names_of = {image: picture_name(store, plan.pairs[0], image) for image in present}
     refuse_to_replace((out / name for name in names_of.values()), overwrite)
     prepare_folder(out)

@@ -13,6 +13,7 @@ from logitpipe.pictures.panels import draw_figure, panel_size, photo_column, sco
 from logitpipe.stages.score.ground_truth import DrawnTruth
 from logitpipe.stages.score.passes.maps import ScoreMap
 from logitpipe.stages.score.plan import Plan, make_plan
+from logitpipe.stages.score.spread import is_tiny
 
 if TYPE_CHECKING:
     from logitpipe.stages.score.methods import Method
@@ -33,7 +34,7 @@ def plan_pairs(
     # Thinning is for counting: a drawing shows every pixel.
     drawn = replace(protocol, thin_above=None)
     wanted = None if methods is None else [*methods, *functions]
-    return make_plan(store.schema, drawn, wanted, [temperature], (), functions)
+    return make_plan(store.schema, drawn, wanted, [temperature], (), functions, fine=is_tiny(store))
 
 
 def drawn_truth(store: Store, plan: Plan, images: Sequence[int]) -> DrawnTruth:

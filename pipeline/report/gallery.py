@@ -29,6 +29,7 @@ from logitpipe.stages.score.methods import CORE, METHODS
 from logitpipe.stages.score.passes.maps import DRAWN_PIXELS, ScoreMap, score_map
 from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.plan import Plan, make_plan, with_pairs
+from logitpipe.stages.score.spread import is_tiny
 from logitpipe.stages.score.statistics.image_areas import ImageAreas
 
 PANEL_WIDTH = 400
@@ -66,7 +67,7 @@ def gallery(entry: Entry, workers: int) -> Html:
     if not entry.series:
         return tag("p", "Scores of functions, and of methods with fitted statistics, are not drawn.", class_="note")
     pairs = [pair_of(series.rows[series.shown]) for series in entry.series]
-    plan = with_pairs(make_plan(store.schema, protocol, None, [1.0]), pairs)
+    plan = with_pairs(make_plan(store.schema, protocol, None, [1.0], fine=is_tiny(store)), pairs)
     areas = _kept_areas(entry, store) or _counted_areas(entry, store, plan, images, workers)
     # Thinning leaves most pixels out of the figures; in a picture they would be holes.
     drawn = replace(plan, protocol=replace(protocol, thin_above=None))

@@ -35,11 +35,13 @@ def match_stores(
     """
     from logitpipe.stages.score.passes.match import Search, match, nearness, variations
     from logitpipe.stages.score.passes.sweep import compile_kernels
+    from logitpipe.stages.score.spread import is_tiny
 
     found: list[Match] = []
     for store in stores:
         schema = store.schema
-        plans = [_plan(schema, protocol, methods, temperatures) for protocol in variations(protocols, schema.dataset)]
+        tried_protocols, fine = variations(protocols, schema.dataset), is_tiny(store)
+        plans = [_plan(schema, protocol, methods, temperatures, fine) for protocol in tried_protocols]
         with word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
             compile_kernels(plans[0])
         with word_if_slow(f"reading the masks of {schema.dataset}"):
@@ -53,14 +55,18 @@ def match_stores(
 
 
 def _plan(
-    schema: "Schema", protocol: "Protocol", methods: Sequence[str] | None, temperatures: Sequence[float]
+    schema: "Schema",
+    protocol: "Protocol",
+    methods: Sequence[str] | None,
+    temperatures: Sequence[float],
+    fine: bool,
 ) -> "Plan":
     """Return a plan of all pairs: at each T and, of methods that have it, at T = 1 and each T_S."""
     from dataclasses import replace
 
     from logitpipe.stages.score.plan import make_plan
 
-    plan = make_plan(schema, protocol, methods, temperatures)
+    plan = make_plan(schema, protocol, methods, temperatures, fine=fine)
     if schema.kind == "pixel":
         return plan
     maps = make_plan(schema, protocol, methods, [1.0], map_temperatures=temperatures)

@@ -56,8 +56,10 @@ def plan_stores(
     """
     from logitpipe.cache.reading.pinned import PinnedStore
     from logitpipe.cache.reading.store import Store, open_store
+    from logitpipe.stages.score.methods.fine import TOO_COARSE
     from logitpipe.stages.score.methods.names import GROUPS, asked
     from logitpipe.stages.score.plan import make_plan
+    from logitpipe.stages.score.spread import tiny_spread
 
     named = [name for name in methods or () if name not in functions]
     for each in asked(named):
@@ -72,6 +74,12 @@ def plan_stores(
     for store in stores:
         schema = store.schema
         T, T_S = numbers(schema, temperatures, map_temperatures)
+        # Decided here, once: whoever scores a part of the images has it from the plan.
+        if (spread := tiny_spread(store)) is not None:
+            note(
+                f"{store.path}: the class logits of a pixel differ by {spread:.2g} at most; scores are computed in "
+                f"float64, which is slower, and without {' and '.join(TOO_COARSE)}"
+            )
         plan = make_plan(
             schema,
             protocols[schema.dataset],
@@ -82,6 +90,7 @@ def plan_stores(
             map_temperatures=T_S,
             mask_temperatures=mask_temperatures,
             statistics=statistics_of(schema, statistics, temperatures),
+            fine=spread is not None,
         )
         plans.append((store, plan))
     # A method may serve one kind of network alone. It is refused only if no store of this run can serve it.

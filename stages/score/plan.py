@@ -12,6 +12,7 @@ import numpy as np
 from logitpipe.cache import PipeError, Schema
 from logitpipe.stages.score.kernels.counting import Bins
 from logitpipe.stages.score.methods import METHODS, Method
+from logitpipe.stages.score.methods.fine import FINE_METHODS, TOO_COARSE
 from logitpipe.stages.score.methods.method import InDistribution
 from logitpipe.stages.score.methods.names import Asked, asked, is_own, parse
 from logitpipe.stages.score.methods.own import load_own, serves
@@ -78,6 +79,7 @@ class Plan:
         them there
     own : methods of one's own by name, beside those of the store's kind
     statistics : of in-distribution data, for the methods that need them
+    fine : whether the logits of a pixel network are of tiny spread (see `methods.fine`)
     """
 
     schema: Schema
@@ -87,6 +89,7 @@ class Plan:
     thresholds: tuple[float, ...] = ()
     own: tuple[tuple[str, Method], ...] = ()
     statistics: InDistribution | None = None
+    fine: bool = False
 
     def __getstate__(self) -> dict[str, object]:
         """Pickle the fields alone: what follows from them is made of lambdas, and is compared by identity."""
@@ -98,7 +101,8 @@ class Plan:
         protocol, replaced = self.protocol, dict[str, Method]()
         if self.schema.kind == "mask" and (protocol.drop_last_class or protocol.sum_epsilon):
             replaced = scripted(protocol.normalise_first, protocol.sum_epsilon, protocol.drop_last_class)
-        return METHODS[self.schema.kind] | replaced | dict(self.own)
+        fine = FINE_METHODS if self.fine else {}
+        return METHODS[self.schema.kind] | fine | replaced | dict(self.own)
 
     def parameters(self, pair: Pair) -> dict[str, Any]:
         """Return what a pair's method is given by name: its parameters and, if it needs them, the statistics."""
@@ -123,7 +127,7 @@ class Plan:
 
     def float32_ties(self, method: str) -> bool:
         """Return whether the protocol has a method's scores, 1 - max p, as float32 rounds them."""
-        return self.protocol.ties == "float32" and self.methods[method].scale is PROBABILITY_LEFT
+        return self.protocol.ties == "float32" and self.methods[method].scale.rank is PROBABILITY_LEFT.rank
 
     def pools_scores(self, method: str) -> bool:
         """Return whether a method's scores are pooled as they are, from 0 to 1; those of others are as ranks."""
@@ -171,6 +175,7 @@ def make_plan(
     map_temperatures: Sequence[float] = (1.0,),
     mask_temperatures: Sequence[float] = (1.0,),
     statistics: InDistribution | None = None,
+    fine: bool = False,
 ) -> Plan:
     """Plan a run over one store.
 
@@ -182,6 +187,7 @@ def make_plan(
     temperatures, map_temperatures, mask_temperatures : T, T_S and T_m, positive; each method is computed at those
         that it has
     statistics : of in-distribution data, for the methods that need them
+    fine : whether the logits of a pixel network are of tiny spread (see `spread.tiny_spread`)
 
     Raises
     ------
@@ -202,6 +208,7 @@ def make_plan(
     own = {name: method for name, method in own.items() if serves(method, schema.kind)}
     every = METHODS[schema.kind] | own
     served = [name for name, method in every.items() if _served(method, schema, statistics)]
+    served = [name for name in served if not (fine and name in TOO_COARSE)]
     each_temperature = {"T": temperatures, "T_S": map_temperatures, "T_m": mask_temperatures}
     pairs = [
         Pair(name, T, parameters, T_S, T_m)
@@ -224,6 +231,7 @@ def make_plan(
         tuple(thresholds),
         tuple(own.items()),
         statistics,
+        fine,
     )
 
 

@@ -39,6 +39,7 @@ def class_ranks(
     chosen: Sequence[int],
     temperature: Callable[[Pair], float | None],
     labels: np.ndarray | None = None,
+    void: int | None = None,
 ) -> Ranks:
     """Yield the ranks of pairs whose methods finish sums over classes.
 
@@ -48,12 +49,15 @@ def class_ranks(
     band, chosen : planes, and which of them are the classes
     temperature : what divides the planes
     labels : uint8 (H, W); blocks in which no pixel counts are passed over
+    void : the plane of the void channel, where a method asks for it
     """
+    beside = [] if void is None else [void]
     by_temperature = sorted(pairs, key=lambda i: temperature(plan.pairs[i]) or 1.0)
     parameters = {i: plan.parameters(plan.pairs[i]) for i in pairs}
     for rows in row_blocks(band, labels):
-        values = sampled(band, chosen, rows)
-        pixels, sums = Pixels(values.reshape(len(chosen), -1)), None
+        values = sampled(band, [*chosen, *beside], rows)
+        planes = values.reshape(len(values), -1)
+        pixels, sums = Pixels(planes[: len(chosen)], planes[-1] if beside else None), None
         for i in by_temperature:
             T, computed = temperature(plan.pairs[i]) or 1.0, plan.methods[plan.pairs[i].method].computed
             assert isinstance(computed, OfClasses)

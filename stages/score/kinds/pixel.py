@@ -51,6 +51,11 @@ class Group:
         """The channels that are classes."""
         return self.channels[: self.classes].tolist()
 
+    @property
+    def void(self) -> int | None:
+        """The void channel, where it is read beside them."""
+        return int(self.channels[-1]) if self.channels.size > self.classes else None
+
 
 @dataclass(frozen=True)
 class PixelLogits:
@@ -89,10 +94,10 @@ class PixelLogits:
         layouts = row_layouts(plan, ROWS)
         height, width = labels.shape
         for group in groups(plan, summed):
-            self._refuse_damage(group.known)
+            self._refuse_damage(group.channels.tolist())
         for band in self.bands((height, width)):
             for group in groups(plan, summed):
-                found = class_ranks(plan, group.pairs, band, group.known, _of_logits, labels)
+                found = class_ranks(plan, group.pairs, band, group.known, _of_logits, labels, group.void)
                 count_ranks(plan, found, labels, counts, above)
             for group in groups(plan, fused):
                 damaged = kernels.count_pixels(
@@ -114,11 +119,12 @@ class PixelLogits:
         """See `Logits`."""
         fused, summed = divided_pairs(plan, pairs)
         for group in groups(plan, summed):
-            self._refuse_damage(group.known)
+            self._refuse_damage(group.channels.tolist())
             for i in group.pairs:  # one map at a time: those of a sweep would fill the memory
                 scores = np.empty(size, np.float32)
                 for band in self.bands(size):
-                    write_ranks(class_ranks(plan, [i], band, group.known, _of_logits), {i: scores})
+                    found = class_ranks(plan, [i], band, group.known, _of_logits, void=group.void)
+                    write_ranks(found, {i: scores})
                 yield i, scores
         for group in groups(plan, fused):
             for T in dict.fromkeys(_temperature(plan, plan.pairs[i]) for i in group.pairs):

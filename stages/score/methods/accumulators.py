@@ -24,10 +24,11 @@ class Pixels:
     Parameters
     ----------
     z : float32 (K, n), class logits, or planes of S or Z of a mask network
+    void : float32 (n,), logits of the void channel, for methods that ask for it
     """
 
-    def __init__(self, z: np.ndarray) -> None:
-        self.z = z
+    def __init__(self, z: np.ndarray, void: np.ndarray | None = None) -> None:
+        self.z, self.void = z, void
 
     @cached_property
     def two_largest(self) -> tuple[np.ndarray, np.ndarray]:
@@ -111,6 +112,11 @@ class ClassSums:
     def spread(self) -> np.ndarray:
         """Sum over k != argmax of (m1 - z_k) / T exp((z_k - m2) / T)."""
         return (self.gap * self.others() - self.moment) * LN2
+
+    @cached_property
+    def distances(self) -> np.ndarray:
+        """(z_k - m1) / T, for methods that need more digits than float32 has: float64 (K, n)."""
+        return (self.pixels.z.astype(np.float64) - self.top) / float(self.T)
 
     @cached_property
     def distance_from_uniform(self) -> np.ndarray:

@@ -39,6 +39,7 @@ def plan_map(
     map_temperature: float = 1.0,
     mask_temperature: float = 1.0,
     statistics: InDistribution | None = None,
+    fine: bool = False,
 ) -> Plan:
     """Plan a single pair; a temperature that the method does not have is left out.
 
@@ -47,6 +48,7 @@ def plan_map(
     method : as people type it, with its parameters, or FILE.py:FUNCTION
     temperature, map_temperature, mask_temperature : T, T_S and T_m
     statistics : of in-distribution data, for the methods that need them
+    fine : see `make_plan`
 
     Raises
     ------
@@ -66,6 +68,7 @@ def plan_map(
         map_temperatures=[map_temperature],
         mask_temperatures=[mask_temperature],
         statistics=statistics,
+        fine=fine,
     )
     pairs = tuple(pair for pair in plan.pairs if (pair.method, pair.parameters) == (wanted.name, wanted.parameters))
     if not pairs or others:
