@@ -74,8 +74,8 @@ def export(
     all images into its range.
     """
     from logitpipe.stages.score.passes.maps import plan_map
+    from logitpipe.stages.score.passes.spread import is_tiny
     from logitpipe.stages.score.protocols import PROTOCOLS
-    from logitpipe.stages.score.spread import is_tiny
 
     store, form = open_store(path), EXPORTS[format_name]
     images = list(range(len(store.schema.images))) if names is None else find_images(store, names)

@@ -129,7 +129,7 @@ def maps(
         raise click.UsageError("--images and --limit exclude each other: name the images, or say how many")
     from logitpipe.stages.score.ground_truth import DrawnTruth
     from logitpipe.stages.score.passes.maps import plan_map
-    from logitpipe.stages.score.spread import is_tiny
+    from logitpipe.stages.score.passes.spread import is_tiny
 
     store = open_store(path)
     images = list(range(len(store.schema.images)))[:limit] if names is None else find_images(store, names)

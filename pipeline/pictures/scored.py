@@ -12,8 +12,8 @@ from logitpipe.cache.reading.store import Store
 from logitpipe.pictures.panels import draw_figure, panel_size, photo_column, score_column, truth_column
 from logitpipe.stages.score.ground_truth import DrawnTruth
 from logitpipe.stages.score.passes.maps import ScoreMap
+from logitpipe.stages.score.passes.spread import is_tiny
 from logitpipe.stages.score.plan import Plan, make_plan
-from logitpipe.stages.score.spread import is_tiny
 
 if TYPE_CHECKING:
     from logitpipe.stages.score.methods import Method

@@ -27,9 +27,9 @@ from logitpipe.stages.score.kernels.counting import ANOMALY as ANOMALOUS
 from logitpipe.stages.score.kernels.counting import IGNORED
 from logitpipe.stages.score.methods import CORE, METHODS
 from logitpipe.stages.score.passes.maps import DRAWN_PIXELS, ScoreMap, score_map
+from logitpipe.stages.score.passes.spread import is_tiny
 from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.plan import Plan, make_plan, with_pairs
-from logitpipe.stages.score.spread import is_tiny
 from logitpipe.stages.score.statistics.image_areas import ImageAreas
 
 PANEL_WIDTH = 400

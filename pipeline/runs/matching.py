@@ -34,8 +34,8 @@ def match_stores(
     limit : how many are wanted
     """
     from logitpipe.stages.score.passes.match import Search, match, nearness, variations
+    from logitpipe.stages.score.passes.spread import is_tiny
     from logitpipe.stages.score.passes.sweep import compile_kernels
-    from logitpipe.stages.score.spread import is_tiny
 
     found: list[Match] = []
     for store in stores:

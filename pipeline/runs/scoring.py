@@ -58,8 +58,8 @@ def plan_stores(
     from logitpipe.cache.reading.store import Store, open_store
     from logitpipe.stages.score.methods.fine import TOO_COARSE
     from logitpipe.stages.score.methods.names import GROUPS, asked
+    from logitpipe.stages.score.passes.spread import tiny_spread
     from logitpipe.stages.score.plan import make_plan
-    from logitpipe.stages.score.spread import tiny_spread
 
     named = [name for name in methods or () if name not in functions]
     for each in asked(named):
