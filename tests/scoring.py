@@ -1,6 +1,6 @@
 """Small stores, plans and scores for the tests of the scoring stage."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +73,18 @@ def random_values(noise: np.random.Generator, kind: str, planes: int, size: tupl
         return {"logits": noise.normal(0, 5, (planes, *size)).astype(np.float32)}
     masks, classes = noise.normal(-2, 4, (planes, *size)), noise.normal(0, 3, (planes, K + 1))
     return {"mask_logits": masks.astype(np.float32), "class_logits": classes.astype(np.float32)}
+
+
+def made_scenes(
+    kind: str, change: Callable[[np.ndarray], np.ndarray] = lambda logits: logits, size: tuple[int, int] = (60, 80)
+) -> list[Scene]:
+    """Three scenes at the size of their masks, their logits changed by a function."""
+    noise, scenes = np.random.default_rng(0), []
+    for image in range(3):
+        values = {name: change(array) for name, array in random_values(noise, kind, 6, size).items()}
+        codes = noise.choice(np.array([0, 1, 255], np.uint8), size, p=(0.7, 0.2, 0.1))
+        scenes.append(Scene(f"{image}.png", values, codes))
+    return scenes
 
 
 def plan_for(

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from reference import RULES, Pool, figures, pool
 from scipy.special import logsumexp
-from scoring import write_store
-from test_resolved import made_scenes
+from scoring import made_scenes, write_store
 
 from logitpipe.cache.errors import PipeError
 from logitpipe.runs.scoring import plan_stores

@@ -5,8 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from reference import Scene
-from scoring import random_values, score_store, write_store
+from scoring import made_scenes, score_store, write_store
 
 from logitpipe.cache import PipeError
 from logitpipe.stages.score.figures.rows import BOUNDED, has_open_digit, printed
@@ -21,19 +20,6 @@ from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS
 from logitpipe.stages.score.statistics.gaps import Everything, Gaps, Positives, edges_of
-
-SIZE = (60, 80)
-
-
-def made_scenes(kind: str, change=lambda logits: logits) -> list[Scene]:
-    """Three scenes at the size of their masks, their logits changed by a function."""
-    noise, scenes = np.random.default_rng(0), []
-    for image in range(3):
-        values = {name: change(array) for name, array in random_values(noise, kind, 6, SIZE).items()}
-        codes = noise.choice(np.array([0, 1, 255], np.uint8), SIZE, p=(0.7, 0.2, 0.1))
-        scenes.append(Scene(f"{image}.png", values, codes))
-    return scenes
-
 
 CHANGES = {
     "as they are": lambda logits: logits,
