@@ -25,8 +25,8 @@ from logitpipe.stages.score.methods.scales import (
 
 ONE = np.float32(1.0)
 
-EVEN = np.float32(0.05)
-"""Share of ln K - H, in nats, below which rounding of H would change its order."""
+EVEN = 8
+"""Classes are nearly equal where the largest has less than about so many times its even share."""
 
 LEAST_LACK = np.float32(2.0**-48)
 """Least ln K - H: beside ln K float64 holds no less."""
@@ -54,13 +54,17 @@ def finish_entropy(c: ClassSums) -> np.ndarray:
     small, H = g (others + spread), of which only the logarithm is sure to be representable. Where classes are nearly
     equal, as all S are that no query claims, ln K - H is a sum of its own.
     """
+    ln_K, is_even = np.float32(np.log(c.K)), c.rest > np.float32((c.K - 1) / EVEN)
+    even = np.zeros_like(c.rest)
+    if is_even.any():
+        lack = np.maximum(c.lack_of_entropy, LEAST_LACK)
+        even = (ln_K - lack) / lack
+    if is_even.all():
+        return offset(log2_of(even))
     total, is_small = ONE + c.rest, c.rest < SMALL
     H = c.log1p_rest * total + c.shrink * c.spread
-    left = np.float32(np.log(c.K)) * total - H
-    if (is_even := left < EVEN * total).any():
-        left = np.where(is_even, np.maximum(c.lack_of_entropy, LEAST_LACK) * total, left)
-    log_odds = log2_of(np.where(is_small, c.others() + c.spread, H) / left)
-    return offset(log_odds - np.where(is_small, c.gap, np.float32(0)))
+    odds = np.where(is_small, c.others() + c.spread, H) / np.maximum(ln_K * total - H, SMALL * total)
+    return offset(log2_of(np.where(is_even, even, odds)) - np.where(is_small, c.gap, np.float32(0)))
 
 
 def finish_margin(c: ClassSums) -> np.ndarray:
