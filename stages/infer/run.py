@@ -78,21 +78,21 @@ def infer_images(
             ) from error
 
     depth = queue_depth(model.device, batch_size, schema.image_bytes())
-    with (
-        # Outermost: the images stay claimed until the last encoder has finished.
-        writer.claimed(images),
-        side_by_side(model.device) as passes,
-        thread_pool(threads) as decoders,
-        thread_pool(passes) as networks,
-        # Not a `thread_pool`: after a failure this pool finishes what it has begun, so images that were computed
-        # are still committed.
-        ThreadPoolExecutor(threads) as encoders,
-    ):
-        batches = batched(ahead(decoders, decoded, images, depth), batch_size)
-        for _ in ahead(encoders, commit, _computed(model, writer, networks, passes, batches), depth):
-            committed()
-    # Counted in the store itself, and not in this process: an image that got lost in a thread is found here.
-    require_committed(writer, images)
+    with writer.claimed(images):
+        with (
+            side_by_side(model.device) as passes,
+            thread_pool(threads) as decoders,
+            thread_pool(passes) as networks,
+            # Not a `thread_pool`: after a failure this pool finishes what it has begun, so images that were computed
+            # are still committed.
+            ThreadPoolExecutor(threads) as encoders,
+        ):
+            batches = batched(ahead(decoders, decoded, images, depth), batch_size)
+            for _ in ahead(encoders, commit, _computed(model, writer, networks, passes, batches), depth):
+                committed()
+        # Counted in the store itself, and not in this process: an image that got lost in a thread is found here.
+        # While they are still claimed: a command that waits for them may write them anew, and removes records first.
+        require_committed(writer, images)
 
 
 def _computed(
