@@ -10,8 +10,8 @@ from benchmarks import plain
 from benchmarks.sheet import Sheet
 from benchmarks.timing import median, one_core, ratio, take_turns
 from logitpipe.stages.score.figures import metrics
-from logitpipe.stages.score.kernels.counting import Bins, count
-from logitpipe.stages.score.kernels.counts import Counts, filled
+from logitpipe.stages.score.kernels.counting.bins import Bins, count
+from logitpipe.stages.score.kernels.counting.counts import Counts, filled
 
 PIXELS = 4_000_000
 REDUCED = 400_000

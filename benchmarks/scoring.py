@@ -19,9 +19,9 @@ from logitpipe.stages.score.figures.rows import Row
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.arithmetic import widened
 from logitpipe.stages.score.kernels.compiled import kernel
-from logitpipe.stages.score.kernels.picking import make_picked, pick
-from logitpipe.stages.score.kernels.pixel_ranks import MAXLOGIT, ROWS, VOID, make_ranks, make_row, temper
-from logitpipe.stages.score.kernels.pixel_ranks import prepare as prepare_row
+from logitpipe.stages.score.kernels.counting.picking import make_picked, pick
+from logitpipe.stages.score.kernels.fused.pixel_ranks import MAXLOGIT, ROWS, VOID, make_ranks, make_row, temper
+from logitpipe.stages.score.kernels.fused.pixel_ranks import prepare as prepare_row
 from logitpipe.stages.score.kernels.vectors import apart
 from logitpipe.stages.score.kinds.pixel import PixelLogits
 from logitpipe.stages.score.passes.sweep import tally_store

@@ -9,7 +9,7 @@ from logitpipe.cache import Schema, Store, StoreWriter, open_store
 from logitpipe.cache.format import version1
 from logitpipe.stages.score.figures.metrics import Curve
 from logitpipe.stages.score.figures.rows import Row
-from logitpipe.stages.score.kernels.counts import CARRY, Counts
+from logitpipe.stages.score.kernels.counting.counts import CARRY, Counts
 from logitpipe.stages.score.kinds import KINDS
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.methods.method import OfImage

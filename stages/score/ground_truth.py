@@ -6,7 +6,7 @@ from typing import Protocol as TypingProtocol
 import numpy as np
 
 from logitpipe.cache import Store
-from logitpipe.stages.score.kernels.counting import ANOMALY, IGNORED
+from logitpipe.stages.score.kernels.counting.bins import ANOMALY, IGNORED
 from logitpipe.stages.score.labels import classify, codes_for, resize_nearest
 from logitpipe.stages.score.protocols import Protocol
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from logitpipe.cache import PipeError, UsageError
-from logitpipe.stages.score.kernels.counting import ANOMALY, IGNORED, NORMAL
+from logitpipe.stages.score.kernels.counting.bins import ANOMALY, IGNORED, NORMAL
 
 UNKNOWN = 3
 _PART = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")

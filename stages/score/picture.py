@@ -11,8 +11,8 @@ from logitpipe.cache.files.places import Place
 from logitpipe.cache.format import version1
 from logitpipe.cache.format.version2 import SigmoidAt
 from logitpipe.stages.score.ground_truth import Truth
-from logitpipe.stages.score.kernels.counting import count, count_above
-from logitpipe.stages.score.kernels.counts import Counts
+from logitpipe.stages.score.kernels.counting.bins import count, count_above
+from logitpipe.stages.score.kernels.counting.counts import Counts
 from logitpipe.stages.score.kinds import KINDS, Logits
 from logitpipe.stages.score.methods.method import OfImage, Own
 from logitpipe.stages.score.plan import Plan

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from logitpipe.cache import PipeError, Schema
-from logitpipe.stages.score.kernels.counting import Bins
+from logitpipe.stages.score.kernels.counting.bins import Bins
 from logitpipe.stages.score.methods import METHODS, Method
 from logitpipe.stages.score.methods.fine import FINE_METHODS, TOO_COARSE
 from logitpipe.stages.score.methods.method import InDistribution

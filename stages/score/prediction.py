@@ -5,7 +5,7 @@ from typing import cast
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.classes import predict_logits
+from logitpipe.stages.score.kernels.counting.classes import predict_logits
 from logitpipe.stages.score.kinds.canvas import Band
 from logitpipe.stages.score.kinds.mask import MaskLogits, softmax
 from logitpipe.stages.score.kinds.pixel import PixelLogits

@@ -8,7 +8,7 @@ from scoring import describe, random_values, write_store
 
 from logitpipe.cache import PipeError
 from logitpipe.stages.classes import CLASS_CODES, COCO, COCO_TO_CITYSCAPES
-from logitpipe.stages.score.kernels.classes import BINS
+from logitpipe.stages.score.kernels.counting.classes import BINS
 from logitpipe.stages.score.label_spaces import (
     LABEL_SPACES,
     NO_CLASS,
@@ -181,7 +181,7 @@ def test_the_temperature_of_least_nll(store):
 @pytest.mark.slow
 def test_a_network_that_is_sure():
     """NLL of float32's own logarithms: far beyond the least number that it can hold, and at 0."""
-    from logitpipe.stages.score.kernels.classes import NLL, NLL_UNIT, count_logits
+    from logitpipe.stages.score.kernels.counting.classes import NLL, NLL_UNIT, count_logits
     from logitpipe.stages.score.kernels.resampling import axis_weights
 
     logits = np.array([[[0.0, 0.0]], [[-300.0, -30.0]]], np.float32)

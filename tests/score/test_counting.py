@@ -6,8 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scoring import no_counts, whole
 
-from logitpipe.stages.score.kernels.counting import ANOMALY, IGNORED, NORMAL, Bins, count, count_above, place
-from logitpipe.stages.score.kernels.counts import Counts, add, add_counts, filled
+from logitpipe.stages.score.kernels.counting.bins import ANOMALY, IGNORED, NORMAL, Bins, count, count_above, place
+from logitpipe.stages.score.kernels.counting.counts import Counts, add, add_counts, filled
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.plan import UNIT_BINS
 

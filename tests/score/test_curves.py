@@ -21,7 +21,7 @@ from logitpipe.stages.score.figures.curves import (
     operating_points,
 )
 from logitpipe.stages.score.ground_truth import GroundTruth
-from logitpipe.stages.score.kernels.counting import count
+from logitpipe.stages.score.kernels.counting.bins import count
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.passes.sweep import sweep, tally_store
 from logitpipe.stages.score.passes.walk import walk

@@ -11,7 +11,7 @@ from stores import make_schema
 from logitpipe.cache import open_store
 from logitpipe.stages.score.figures import metrics
 from logitpipe.stages.score.figures.image_counts import BINS, MOST_JOINED, Joined, image_counts
-from logitpipe.stages.score.kernels.counts import drain, fill
+from logitpipe.stages.score.kernels.counting.counts import drain, fill
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.passes.sweep import sweep
 from logitpipe.stages.score.plan import make_plan

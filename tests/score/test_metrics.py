@@ -12,7 +12,7 @@ from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 
 from logitpipe.stages.score.figures import metrics
 from logitpipe.stages.score.figures.metrics import Curve
-from logitpipe.stages.score.kernels.figures import precision_sum
+from logitpipe.stages.score.kernels.curves.figures import precision_sum
 
 BINS = 12
 PIXELS = st.lists(st.tuples(st.floats(0, BINS, exclude_max=True), st.booleans()), min_size=2, max_size=120).filter(

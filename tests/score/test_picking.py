@@ -8,8 +8,8 @@ from stores import make_schema, noise_values
 
 from logitpipe.cache import IntegrityError, StoreWriter, open_store
 from logitpipe.cache.writing import commit
-from logitpipe.stages.score.kernels.counting import ANOMALY, IGNORED, NORMAL
-from logitpipe.stages.score.kernels.picking import every_block, make_picked, pick
+from logitpipe.stages.score.kernels.counting.bins import ANOMALY, IGNORED, NORMAL
+from logitpipe.stages.score.kernels.counting.picking import every_block, make_picked, pick
 from logitpipe.stages.score.kernels.vectors import LANES
 from logitpipe.stages.score.passes.sweep import tally_store
 from logitpipe.stages.score.plan import make_plan

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 
 from logitpipe.stages.score.figures.reading import Reading
-from logitpipe.stages.score.kernels import replicates
+from logitpipe.stages.score.kernels.curves import replicates
 from logitpipe.stages.streams import in_parallel
 
 FIGURES = ("auprc", "fpr95", "auroc")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.classes import CONFIDENCE, HITS, MEMBERS, UNIT
+from logitpipe.stages.score.kernels.counting.classes import CONFIDENCE, HITS, MEMBERS, UNIT
 
 
 class ReliabilityBin(NamedTuple):

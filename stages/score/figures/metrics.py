@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from logitpipe.stages.score.figures.reading import Area, Reading, Rule
-from logitpipe.stages.score.kernels import figures
+from logitpipe.stages.score.kernels.curves import figures
 
 ROUNDING = 1e-9
 """More than float64 can err in a sum over all bins; the bounds of areas are wider by it on both sides."""

@@ -126,7 +126,7 @@ def _folder() -> tuple[Path | None, str]:
     locks none, and one would find the other's code under its own name.
     """
     digest = hashlib.sha256(f"{numba.__version__} {processor()}".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     folder: Path | None = None
     try:

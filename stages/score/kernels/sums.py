@@ -8,7 +8,7 @@ import numpy as np
 
 from logitpipe.stages.score.kernels.arithmetic import LEAST_EXPONENT, LOG2E, exp2, exp2_product, log1p, log2
 from logitpipe.stages.score.kernels.compiled import Array, entry, kernel
-from logitpipe.stages.score.kernels.pixel_ranks import offset
+from logitpipe.stages.score.kernels.fused.pixel_ranks import offset
 from logitpipe.stages.score.kernels.vectors import greater, lesser
 
 PIECE = 1024

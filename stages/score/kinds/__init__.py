@@ -7,7 +7,7 @@ import numpy as np
 
 from logitpipe.cache.format.geometry import Geometry
 from logitpipe.cache.format.version2 import SigmoidAt
-from logitpipe.stages.score.kernels.counts import Counts
+from logitpipe.stages.score.kernels.counting.counts import Counts
 from logitpipe.stages.score.kinds.mask import MaskLogits
 from logitpipe.stages.score.kinds.pixel import PixelLogits
 from logitpipe.stages.score.plan import Plan

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.counting import IGNORED, count, count_above
-from logitpipe.stages.score.kernels.counts import Counts
+from logitpipe.stages.score.kernels.counting.bins import IGNORED, count, count_above
+from logitpipe.stages.score.kernels.counting.counts import Counts
 from logitpipe.stages.score.kinds.canvas import Band, sampled
 from logitpipe.stages.score.methods.accumulators import ClassSums, Pixels
 from logitpipe.stages.score.methods.method import OfClasses

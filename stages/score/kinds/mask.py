@@ -8,10 +8,10 @@ import numpy as np
 
 from logitpipe.cache.format.geometry import Geometry
 from logitpipe.cache.format.version2 import SigmoidAt
-from logitpipe.stages.score.kernels import mask as kernels
 from logitpipe.stages.score.kernels.arithmetic import patterns
-from logitpipe.stages.score.kernels.counts import Counts
-from logitpipe.stages.score.kernels.mask_ranks import ROWS
+from logitpipe.stages.score.kernels.counting.counts import Counts
+from logitpipe.stages.score.kernels.fused import mask as kernels
+from logitpipe.stages.score.kernels.fused.mask_ranks import ROWS
 from logitpipe.stages.score.kinds.blocks import class_ranks, count_ranks, map_ranks, row_blocks, write_ranks
 from logitpipe.stages.score.kinds.canvas import Band, bands_of, sampled
 from logitpipe.stages.score.kinds.maps import Maps

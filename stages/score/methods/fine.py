@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.counting import Bins
-from logitpipe.stages.score.kernels.pixel_ranks import ENTROPY_OFFSET
+from logitpipe.stages.score.kernels.counting.bins import Bins
+from logitpipe.stages.score.kernels.fused.pixel_ranks import ENTROPY_OFFSET
 from logitpipe.stages.score.kernels.sums import offset_all
 from logitpipe.stages.score.methods.accumulators import ClassSums
 from logitpipe.stages.score.methods.method import Method, OfClasses

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from logitpipe.stages.score.kernels import mask_ranks
+from logitpipe.stages.score.kernels.fused import mask_ranks
 from logitpipe.stages.score.methods.accumulators import ClassSums, QuerySums
 from logitpipe.stages.score.methods.method import Fused, Method, OfClasses, OfImage, OfQueries, Parameter
 from logitpipe.stages.score.methods.pixel import finish_entropy, finish_msp, log2_of, offset

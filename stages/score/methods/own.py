@@ -21,7 +21,7 @@ import numpy as np
 
 from logitpipe.cache import UsageError
 from logitpipe.cache.errors import PipeError
-from logitpipe.stages.score.kernels.counting import Bins
+from logitpipe.stages.score.kernels.counting.bins import Bins
 from logitpipe.stages.score.methods import Method
 from logitpipe.stages.score.methods.method import TEMPERATURES, Own
 from logitpipe.stages.score.methods.scales import Scale

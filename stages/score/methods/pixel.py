@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from logitpipe.stages.score.kernels import pixel_ranks
 from logitpipe.stages.score.kernels.arithmetic import LN2, LOG2E
-from logitpipe.stages.score.kernels.pixel_ranks import ENTROPY_OFFSET, SMALL
+from logitpipe.stages.score.kernels.fused import pixel_ranks
+from logitpipe.stages.score.kernels.fused.pixel_ranks import ENTROPY_OFFSET, SMALL
 from logitpipe.stages.score.kernels.sums import exp2_all, log1p_all, log2_all, offset_all
 from logitpipe.stages.score.methods import standardized
 from logitpipe.stages.score.methods.accumulators import TINY, ClassSums

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.counting import Bins
-from logitpipe.stages.score.kernels.pixel_ranks import ENTROPY_OFFSET, LOGIT_OFFSET
+from logitpipe.stages.score.kernels.counting.bins import Bins
+from logitpipe.stages.score.kernels.fused.pixel_ranks import ENTROPY_OFFSET, LOGIT_OFFSET
 
 LEAST, MOST = float(np.finfo(np.float64).tiny), float(np.nextafter(1, 0))
 """Least and greatest share whose odds are neither 0 nor infinite in float64."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.counting import Bins
+from logitpipe.stages.score.kernels.counting.bins import Bins
 from logitpipe.stages.score.methods import Method
 from logitpipe.stages.score.methods.own import OWN_SCALE, own_method
 from logitpipe.stages.score.methods.plain import ratio

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.pixel_ranks import LOGIT_OFFSET
+from logitpipe.stages.score.kernels.fused.pixel_ranks import LOGIT_OFFSET
 from logitpipe.stages.score.methods.accumulators import ClassSums
 from logitpipe.stages.score.methods.method import InDistribution
 from logitpipe.stages.score.methods.plain import softmax

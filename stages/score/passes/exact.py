@@ -18,7 +18,7 @@ from logitpipe.cache import PipeError, Store
 from logitpipe.stages.score.figures.reading import Reading
 from logitpipe.stages.score.figures.rows import Row
 from logitpipe.stages.score.ground_truth import GroundTruth
-from logitpipe.stages.score.kernels.counting import ANOMALY, NORMAL
+from logitpipe.stages.score.kernels.counting.bins import ANOMALY, NORMAL
 from logitpipe.stages.score.picture import Picture, read_picture
 from logitpipe.stages.score.plan import Plan
 

@@ -9,7 +9,7 @@ from logitpipe.cache import Store
 from logitpipe.stages.score.figures.open_set import RULES, OpenSetFigures, OperatingPoints
 from logitpipe.stages.score.figures.rows import Identity, Row, identity
 from logitpipe.stages.score.ground_truth import GroundTruth
-from logitpipe.stages.score.kernels.counting import ANOMALY, NORMAL
+from logitpipe.stages.score.kernels.counting.bins import ANOMALY, NORMAL
 from logitpipe.stages.score.label_spaces import NO_CLASS, LabelSpace
 from logitpipe.stages.score.passes.closed_set import ClassTruth
 from logitpipe.stages.score.passes.sweep import walks

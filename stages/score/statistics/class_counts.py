@@ -7,7 +7,16 @@ from typing import cast
 import numpy as np
 
 from logitpipe.stages.score.figures.closed_set import ClosedSetFigures, closed_set_figures
-from logitpipe.stages.score.kernels.classes import BINS, BRIER, NLL, NLL_UNIT, SUMS, UNIT, count_logits, count_scores
+from logitpipe.stages.score.kernels.counting.classes import (
+    BINS,
+    BRIER,
+    NLL,
+    NLL_UNIT,
+    SUMS,
+    UNIT,
+    count_logits,
+    count_scores,
+)
 from logitpipe.stages.score.kinds.mask import MaskLogits
 from logitpipe.stages.score.kinds.pixel import PixelLogits
 from logitpipe.stages.score.picture import Picture
@@ -26,7 +35,7 @@ class ClassTotal:
     ----------
     confusion : int64 (t, K, K), [label, prediction]
     sums : int64 (t, SUMS, 2), as high * 2**32 + low
-    bins : int64 (t, BINS, 3), of `kernels.classes`
+    bins : int64 (t, BINS, 3), of `kernels.counting.classes`
     images : how many images have been added
     """
 
@@ -118,7 +127,7 @@ class ClassCounts:
 def count_classes(
     statistic: ClassCounts, picture: Picture, part: slice, confusion: np.ndarray, sums: np.ndarray, bins: np.ndarray
 ) -> None:
-    """Add one image at some temperatures to arrays of these, as `kernels.classes` has them."""
+    """Add one image at some temperatures to arrays of these, as `kernels.counting.classes` has them."""
     channels, groups, temperatures = statistic.channels, statistic.groups, statistic.temperatures[part]
     every, labels, (height, width) = np.arange(channels.size), picture.labels, picture.labels.shape
     if isinstance(picture.logits, PixelLogits):

@@ -13,8 +13,8 @@ from logitpipe.stages.score.figures.components import (
     component_figures,
     match,
 )
-from logitpipe.stages.score.kernels.components import components_above, number_components
-from logitpipe.stages.score.kernels.counting import ANOMALY, IGNORED
+from logitpipe.stages.score.kernels.counting.bins import ANOMALY, IGNORED
+from logitpipe.stages.score.kernels.counting.components import components_above, number_components
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Plan, split
 from logitpipe.stages.streams import in_parallel

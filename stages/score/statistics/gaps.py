@@ -14,9 +14,9 @@ import numpy as np
 from logitpipe.cache import PipeError
 from logitpipe.stages.score.figures.metrics import Best, Bounded, Curve, Figures, needed_positives
 from logitpipe.stages.score.figures.reading import Reading, Rule
-from logitpipe.stages.score.kernels.counting import ANOMALY, IGNORED, NORMAL
-from logitpipe.stages.score.kernels.gaps import count_gaps, count_sorted, first_edges
-from logitpipe.stages.score.kernels.ordering import Walked, start, walk_down
+from logitpipe.stages.score.kernels.counting.bins import ANOMALY, IGNORED, NORMAL
+from logitpipe.stages.score.kernels.counting.gaps import count_gaps, count_sorted, first_edges
+from logitpipe.stages.score.kernels.curves.ordering import Walked, start, walk_down
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Plan, split
 from logitpipe.stages.streams import in_parallel
@@ -170,7 +170,7 @@ class Between:
 
     Parameters
     ----------
-    gaps : of each pair, uint32 (2 m + 1,) of `kernels.gaps.count_gaps`
+    gaps : of each pair, uint32 (2 m + 1,) of `kernels.counting.gaps.count_gaps`
     images : number of images added
     """
 
@@ -250,7 +250,7 @@ def exact_figures(edges: Edges, gaps: np.ndarray, reading: Reading) -> Figures:
 
     Parameters
     ----------
-    gaps : of `kernels.gaps.count_gaps`
+    gaps : of `kernels.counting.gaps.count_gaps`
     """
     m = edges.scores.size
     # By falling score: above the highest edge, at it, below it, ...; what is below the lowest edge comes last.

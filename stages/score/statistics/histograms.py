@@ -16,7 +16,7 @@ from logitpipe.stages.score.figures.curves import Sketch, sketch
 from logitpipe.stages.score.figures.image_counts import MOST_JOINED, Joined, image_counts
 from logitpipe.stages.score.figures.metrics import Curve, all_figures
 from logitpipe.stages.score.figures.rows import Row, make_row
-from logitpipe.stages.score.kernels.counts import Counts, add_counts, drain, fill, filled
+from logitpipe.stages.score.kernels.counting.counts import Counts, add_counts, drain, fill, filled
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Plan, split
 from logitpipe.stages.score.statistics.image_means import image_values, mean_figures, mean_ious

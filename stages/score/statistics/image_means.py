@@ -6,8 +6,8 @@ import numpy as np
 
 from logitpipe.stages.score.figures import metrics
 from logitpipe.stages.score.figures.metrics import Best, Bounded, Figures
-from logitpipe.stages.score.kernels.counting import ANOMALY, count_above
-from logitpipe.stages.score.kernels.gaps import count_gaps, first_edges
+from logitpipe.stages.score.kernels.counting.bins import ANOMALY, count_above
+from logitpipe.stages.score.kernels.counting.gaps import count_gaps, first_edges
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Plan
 from logitpipe.stages.score.statistics.gaps import edges_of, exact_figures

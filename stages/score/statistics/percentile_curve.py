@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.counting import ANOMALY, NORMAL
-from logitpipe.stages.score.kernels.halves import count_halves, half_values
+from logitpipe.stages.score.kernels.counting.bins import ANOMALY, NORMAL
+from logitpipe.stages.score.kernels.counting.halves import count_halves, half_values
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Plan, split
 from logitpipe.stages.streams import in_parallel

@@ -7,7 +7,7 @@ between; how normal pixels are spread over a gap changes no figure.
 import numpy as np
 
 from logitpipe.stages.score.kernels.compiled import Array, entry
-from logitpipe.stages.score.kernels.counting import NORMAL
+from logitpipe.stages.score.kernels.counting.bins import NORMAL
 
 
 @entry

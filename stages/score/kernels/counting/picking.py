@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from logitpipe.stages.score.kernels.compiled import Array, kernel
-from logitpipe.stages.score.kernels.counting import IGNORED
+from logitpipe.stages.score.kernels.counting.bins import IGNORED
 from logitpipe.stages.score.kernels.vectors import LANES, apart
 
 

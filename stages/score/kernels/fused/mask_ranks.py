@@ -13,7 +13,7 @@ import numpy as np
 
 from logitpipe.stages.score.kernels.arithmetic import LN2, LOG2E, exp2, log1p, log2
 from logitpipe.stages.score.kernels.compiled import Array, inlined, kernel
-from logitpipe.stages.score.kernels.pixel_ranks import ENTROPY_OFFSET, LOGIT_OFFSET, SMALL, offset
+from logitpipe.stages.score.kernels.fused.pixel_ranks import ENTROPY_OFFSET, LOGIT_OFFSET, SMALL, offset
 from logitpipe.stages.score.kernels.vectors import LANES, Floats, apart, fused, greater, lesser, load, splat, store
 
 MSP, ENTROPY, RBA, MASK2ANOMALY, NEG_SUM, MASK_ENERGY, EAM, VOID, RBA_NORMALIZED, MAXLOGIT = range(10)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from logitpipe.stages.score.kernels.compiled import Array, kernel
-from logitpipe.stages.score.kernels.figures import precision_sum, sum_before
+from logitpipe.stages.score.kernels.curves.figures import precision_sum, sum_before
 
 FIRST, LINEAR, ABOVE = range(3)
 """Where the FPR at 95 % TPR is read off, as `protocols.Protocol.fpr` names it."""

@@ -3,10 +3,10 @@
 import numpy as np
 
 from logitpipe.stages.score.kernels.compiled import Array, entry, kernel
-from logitpipe.stages.score.kernels.counting import add_above, place
-from logitpipe.stages.score.kernels.counts import Counts, add_waiting, make_waiting
-from logitpipe.stages.score.kernels.picking import every_block, make_picked, pick
-from logitpipe.stages.score.kernels.pixel_ranks import (
+from logitpipe.stages.score.kernels.counting.bins import add_above, place
+from logitpipe.stages.score.kernels.counting.counts import Counts, add_waiting, make_waiting
+from logitpipe.stages.score.kernels.counting.picking import every_block, make_picked, pick
+from logitpipe.stages.score.kernels.fused.pixel_ranks import (
     ROWS,
     count_infinite,
     make_ranks,

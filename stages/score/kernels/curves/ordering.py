@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from logitpipe.stages.score.kernels.compiled import Array, entry
-from logitpipe.stages.score.kernels.figures import chord, precision
+from logitpipe.stages.score.kernels.curves.figures import chord, precision
 
 
 class Walked(NamedTuple):

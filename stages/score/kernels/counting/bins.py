@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from logitpipe.stages.score.kernels.compiled import Array, entry, kernel
-from logitpipe.stages.score.kernels.counts import Counts, add
+from logitpipe.stages.score.kernels.counting.counts import Counts, add
 from logitpipe.stages.score.kernels.vectors import as_int
 
 NORMAL, ANOMALY, IGNORED = 0, 1, 2
