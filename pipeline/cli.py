@@ -2,41 +2,50 @@
 
 import errno
 import os
-import platform
 import signal
 import sys
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from logitpipe.cache.errors import IntegrityError, PipeError
-from logitpipe.commands.compare import compare
-from logitpipe.commands.completion import PROGRAM, completion
-from logitpipe.commands.delta import delta
-from logitpipe.commands.demo import demo
-from logitpipe.commands.export import export
-from logitpipe.commands.figure import figure
-from logitpipe.commands.fit import fit
-from logitpipe.commands.infer import infer
-from logitpipe.commands.labels import labels
-from logitpipe.commands.list import list_names
-from logitpipe.commands.maps import maps
-from logitpipe.commands.match import match
-from logitpipe.commands.pack import pack
-from logitpipe.commands.report import report
-from logitpipe.commands.score import score
-from logitpipe.commands.show import show
-from logitpipe.commands.table import table
-from logitpipe.commands.verify import verify
 from logitpipe.console import exits
 from logitpipe.console.advice import DAMAGED_ADVICE, LESS_MEMORY, with_advice
+from logitpipe.console.invocation import PROGRAM, WORDS
 from logitpipe.console.messages import detail, note
 from logitpipe.console.settings import bind_variables, blamed_variable, choose_file, read_settings
 from logitpipe.console.streams import OutputError, guard_streams
 from logitpipe.console.text import abridged, printable
-from logitpipe.results.record import WORDS
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "infer": ("infer:infer", "Run a network over data sets once and keep its logits."),
+    "score": ("score:score", "Score stores with every method at every temperature."),
+    "show": ("show:show", "Show what is in stores, and how complete they are."),
+    "table": ("table:table", "Print results as one table, as papers have it."),
+    "compare": ("compare:compare", "Say which methods and networks differ, and by how much."),
+    "figure": ("figure:figure", "Draw results as papers print them."),
+    "report": ("report:report", "Make one HTML page of results."),
+    "maps": ("maps:maps", "Draw each image beside its ground truth and its scores."),
+    "list": ("list:list_names", "List networks, methods, protocols, metrics or layouts."),
+    "labels": ("labels:labels", "Count the codes in a folder of masks."),
+    "verify": ("verify:verify", "Read every byte of stores and check it."),
+    "pack": ("pack:pack", "Make one zip of a store, which every command reads."),
+    "fit": ("fit:fit", "Fit temperatures and statistics without anomalies."),
+    "delta": ("delta:delta", "Print what each choice of a protocol changes."),
+    "match": ("match:match", "Find the method and protocol that print given numbers."),
+    "export": ("export:export", "Write score maps as the benchmarks' tools read them."),
+    "demo": ("demo:demo", "See it work: two trained networks on drawn scenes."),
+    "completion": ("completion:completion", "Print a script that teaches a shell to complete `pipe`."),
+}
+"""Name -> `module:attribute` in logitpipe.commands, and its line in `pipe --help`: the first of the command's own
+help, repeated here so that `pipe --help` and a press of the tab key need not load every command."""
 
 GLOBAL_FLAGS = ("-q", "--quiet", "-v", "--verbose")
 """They may also stand after the name of a command, none of which has a flag or takes a value of that name."""
@@ -46,8 +55,36 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, as batch systems send it, ends a run as Ctrl-C does."""
 
 
-class ErrorsAsLines(click.Group):
-    """A group whose commands end in one clear line and the right exit code, whatever the user did wrong."""
+class Commands(click.Group):
+    """The commands of `pipe`, each loaded when it is called.
+
+    Whatever a user did wrong, a command ends in one clear line and the right exit code.
+    """
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """Return the names of all commands, in the order in which they are met."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Return a command, loaded now if it was not yet; None where there is none of that name."""
+        if name in COMMANDS and name not in self.commands:
+            module, attribute = COMMANDS[name][0].split(":")
+            command: click.Command = getattr(import_module(f"logitpipe.commands.{module}"), attribute)
+            bind_variables(command, name)
+            self.add_command(command, name)
+        return super().get_command(ctx, name)
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands' lines into the help."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Complete the name of a command, or a flag that stands before it."""
+        from click.shell_completion import CompletionItem
+
+        names = [CompletionItem(name, help=COMMANDS[name][1]) for name in COMMANDS if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep the command line as it was typed, for the record of a run; `pipe score -q` is `pipe -q score`."""
@@ -96,7 +133,7 @@ def _too_little_memory(cause: str, command: str | None) -> str:
     return f"there is too little memory{f' ({cause})' if cause else ''}{f'; {advice}' if advice else ''}"
 
 
-@click.group(cls=ErrorsAsLines, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--settings",
     type=click.Path(path_type=Path),
@@ -120,28 +157,11 @@ def cli(ctx: click.Context, settings: Path | None, verbose: bool, quiet: bool) -
             note(f"{settings} sets defaults of `pipe {ctx.invoked_subcommand}`")
 
 
-cli.add_command(infer)
-cli.add_command(score)
-cli.add_command(show)
-cli.add_command(verify)
-cli.add_command(list_names)
-cli.add_command(labels)
-cli.add_command(maps)
-cli.add_command(match)
-cli.add_command(pack)
-cli.add_command(report)
-cli.add_command(table)
-cli.add_command(compare)
-cli.add_command(delta)
-cli.add_command(figure)
-cli.add_command(fit)
-cli.add_command(export)
-cli.add_command(demo)
-cli.add_command(completion)
 bind_variables(cli)
 
 
 def _versions() -> str:
+    import platform
     from importlib.metadata import version
 
     packages = ("logitpipe", "click", "numpy", "numba", "zarr")

@@ -5,8 +5,10 @@ from pathlib import Path
 import click
 from click.shell_completion import BashComplete, CompletionItem, FishComplete, ShellComplete, ZshComplete
 
+from logitpipe.console.invocation import PROGRAM
+
 SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
-PROGRAM, VARIABLE = "pipe", "_PIPE_COMPLETE"
+VARIABLE = "_PIPE_COMPLETE"
 
 METHOD_NAMES = (
     "msp",

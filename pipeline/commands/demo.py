@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from logitpipe.cache.errors import PipeError
+from logitpipe.console.invocation import WORDS
 from logitpipe.console.messages import note, word_if_slow
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import listed
-from logitpipe.results.record import WORDS
 from logitpipe.runs.inference import torch_at_hand
 
 NETWORKS = ("erfnet", "eomt")
@@ -28,11 +28,11 @@ NOTE = "COMMANDS.txt"
 )
 @click.pass_context
 def demo(ctx: click.Context, out: Path) -> None:
-    """See it work: infer and score two trained networks on 40 drawn scenes.
+    """See it work: two trained networks on drawn scenes.
 
-    Draws the scenes, then runs `pipe infer` for ERFNet and for a small EoMT, `pipe score` with all methods at 20
-    temperatures, and `pipe report`, printing each command before it runs. On scenes without anomalies it shows how
-    well both networks know their classes. The same command again goes on where the last one stopped.
+    Draws 40 scenes, then runs `pipe infer` for ERFNet and for a small EoMT, `pipe score` with the core methods at
+    20 temperatures, and `pipe report`, printing each command before it runs. On scenes without anomalies it shows
+    how well both networks know their classes. The same command again goes on where the last one stopped.
     """
     commands = demo_commands(out)
     # Before anything is drawn: without torch the demo would end after its first minute.
@@ -43,7 +43,8 @@ def demo(ctx: click.Context, out: Path) -> None:
     assert isinstance(group, click.Group)
     for name, *words in commands:
         note(_typed(name, *words))
-        command, ctx.meta[WORDS] = group.commands[name], (name, *words)  # the record of a run says what ran
+        command, ctx.meta[WORDS] = group.get_command(ctx, name), (name, *words)  # the record of a run says what ran
+        assert command is not None
         # In this process and not by a shell: `pipe` need not be on the PATH, and torch is imported once.
         with command.make_context(name, list(words), parent=ctx.parent) as context:
             command.invoke(context)

@@ -68,11 +68,16 @@ def export(
     out: Path,
     overwrite: bool,
 ) -> None:
-    """Write the scores of each image as a benchmark's tool reads them, and a JSON file that says how they were made.
+    """Write score maps as the benchmarks' tools read them.
 
-    Scores have the size of the mask. Where a format cannot hold them as they are, one increasing map brings those of
-    all images into its range.
-    """
+    A JSON file beside them says how they were made. Scores have the size of the mask. Where a format cannot hold
+    them as they are, one increasing function brings those of all images into its range.
+
+    \b
+    Examples:
+      pipe export enet.zarr --method msp --format smiyc --out smiyc
+      pipe export eomt.zarr --method rba --temperature 0.6 --format npy --out scores
+    """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
     from logitpipe.stages.score.passes.maps import plan_map
     from logitpipe.stages.score.passes.spread import is_tiny
     from logitpipe.stages.score.protocols import PROTOCOLS

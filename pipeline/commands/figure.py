@@ -46,9 +46,10 @@ def figure(
     out: Path | None,
     overwrite: bool,
 ) -> None:
-    """Draw results as papers print them, and say which files were written.
+    """Draw results as papers print them.
 
-    RESULTS are folders that `pipe score --out` wrote; several are joined. No store is opened. sweep: AuPRC and FPR95
+    RESULTS are folders that `pipe score --out` wrote; several are joined. No store is opened, and the
+    files that were written are printed. sweep: AuPRC and FPR95
     over temperature. pr, roc: curves. scores: how normal and anomalous pixels are spread. ranking: all methods of all
     networks on every data set.
 

@@ -66,7 +66,7 @@ def fit(
     allow_incomplete: bool,
     overwrite: bool,
 ) -> None:
-    """Fit statistics on images without anomalies, for sml, sml+, kl, z-scores and fit:FILE.
+    """Fit temperatures and statistics without anomalies.
 
     STORES are logits over pictures of what a network was trained on, such as Cityscapes; images that show an anomaly
     are left out. Stores of one network are taken together. Of each network are fitted: mean and variance of the

@@ -76,13 +76,19 @@ def parse_values(_context: click.Context, _option: click.Parameter, texts: tuple
     required=True,
     shell_complete=complete_networks,
     metavar="NAME",
-    help=f"One of {', '.join(NETWORKS)}.",
+    help=f"{', '.join(NETWORKS)}, or one of your own as FILE.py:NAME or MODEL.pt2.",
 )
-@click.option("--weights", type=click.Path(path_type=Path), help="Its checkpoint file.")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="Its checkpoint; for hf a folder of the transformers library."
+)
 @click.option("--weights-key", metavar="KEY", help="Which of several state dicts in the checkpoint, such as teacher.")
-@click.option("--classes", metavar="cityscapes|coco|FILE", help="Names of its channels, in a file one on each line.")
-@click.option("--void-class", metavar="first|last|NAME|none", help="Its channel for what has no class.")
-@click.option("--outlier-class", metavar="first|last|NAME|none", help="Its channel for outliers.")
+@click.option(
+    "--classes",
+    metavar="cityscapes|coco|FILE",
+    help="Names of its channels: those of a data set, or of a file with one name on each line.",
+)
+@click.option("--void-class", metavar="first|last|NAME|none", help="Which channel stands for what has no class.")
+@click.option("--outlier-class", metavar="first|last|NAME|none", help="Which channel was trained on anomalies.")
 @click.option(
     "--dataset",
     "names",
@@ -90,41 +96,48 @@ def parse_values(_context: click.Context, _option: click.Parameter, texts: tuple
     multiple=True,
     metavar="NAME|all",
     shell_complete=complete_datasets,
-    help="Data set; may be repeated.",
+    help="Data set in --data-root; repeatable.",
 )
 @click.option("--data-root", required=True, type=click.Path(path_type=Path), help="Folder that holds the data sets.")
 @click.option(
-    "--out", required=True, type=STORE, help="The store; a folder for NAME.zarr of several. A path or s3://..."
+    "--out",
+    required=True,
+    type=STORE,
+    help="The store; of several data sets the folder for their NAME.zarr. A path or s3://...",
 )
 @click.option(
     "--network-options",
     multiple=True,
     callback=parse_values,
     metavar="KEY=VALUE",
-    help="For FILE.py:NAME, what it is called with; may be repeated.",
+    help="For FILE.py:NAME: what it is called with; repeatable.",
 )
 @click.option(
     "--declare",
     multiple=True,
     callback=parse_values,
     metavar="KEY=VALUE",
-    help="For networks of your own: mean, std, range, multiple, resize or output; may be repeated.",
+    help="For networks of your own: mean, std, range, multiple, resize or output; repeatable.",
 )
-@click.option("--trust-model", is_flag=True, help="Read MODEL.pt2, which can run code.")
-@click.option("--config", type=click.Path(path_type=Path), help="YAML file to check an EoMT checkpoint against.")
+@click.option("--trust-model", is_flag=True, help="Read MODEL.pt2 although such a file can run code.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="For eomt: the yaml of its training or its config.json."
+)
 @click.option(
     "--masked-attention",
     type=click.Choice(["on", "off", "checkpoint"]),
-    help="Of EoMT; checkpoint: as its weights have it  [default: checkpoint]",
+    help="For eomt: whether its attention is masked; checkpoint: as the weights have it  [default: checkpoint]",
 )
 @click.option(
-    "--base-weights", type=click.Path(path_type=Path), help="Backbone to which an EoMT checkpoint is differences."
+    "--base-weights",
+    type=click.Path(path_type=Path),
+    help="For eomt: the backbone's own weights, where the checkpoint holds differences from them.",
 )
 @click.option(
     "--resize",
     metavar="RULE",
     callback=parse_rule,
-    help="How pictures come to the network's input: HxW, windows:N, short:N, long:N, pad:N, native, slide:HxW:SHxSW "
+    help="How a picture becomes the network's input: HxW, windows:N, short:N, long:N, pad:N, native, slide:HxW:SHxSW "
     " [default: as its authors do]",
 )
 @click.option("--input-size", callback=parse_size, metavar="HxW", help="Another name for --resize HxW.")
@@ -144,16 +157,18 @@ def parse_values(_context: click.Context, _option: click.Parameter, texts: tuple
     "--shard",
     callback=parse_shard,
     metavar="I/N",
-    help="Every N-th image from the I-th  [default: the rank that torchrun or srun gives]",
+    help="Take every N-th image from the I-th, counted from 0  [default: the rank that torchrun or srun gives]",
 )
 @click.option("--layout", metavar="NAME", help="How the files lie, where that is not clear; see `pipe list layouts`.")
-@click.option("--images", "globs", multiple=True, metavar="GLOB", help="Take only pictures so called; repeatable.")
+@click.option(
+    "--images", "globs", multiple=True, metavar="GLOB", help="Take only pictures of such names; repeatable."
+)
 @click.option(
     "--select",
     "names_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Take the pictures that a file names.",
+    help="Take only the pictures that a file names, one on each line.",
 )
 @click.option("--labelled-only/--all-pictures", help="Leave out pictures that have no mask.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take only so many images of each data set, for a trial.")
@@ -197,7 +212,13 @@ def infer(
 
     The same command again goes on where the last one stopped. A store that another network, other weights,
     another data set or another setting made is refused; --overwrite starts it anew.
-    """
+
+    \b
+    Examples:
+      pipe infer --network erfnet --weights weights/erfnet.pth --dataset RoadAnomaly21 --data-root . --out erfnet.zarr
+      pipe infer --network erfnet --weights weights/erfnet.pth --dataset all --data-root data --out stores --limit 2
+      pipe infer --network mine.py:MyNet --dataset RoadAnomaly21 --data-root . --classes cityscapes --out mine.zarr
+    """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
     details(click.get_current_context())
     find_load(network)  # a name that is none is refused before torch is loaded
     given = {

@@ -20,9 +20,14 @@ from logitpipe.runs.codes import count_codes, describe_codes, find_masks
 def labels(folder: Path, layout: str | None, as_json: bool) -> None:
     """Count the codes in a folder of masks.
 
-    DIR is a data set of any layout, or a folder of masks. The last lines tell whether the codes are those that the
-    layout has, or need --label-codes. Coloured files and files of 16 bits are passed over.
-    """
+    DIR is a data set of any layout, or a folder of masks. The last lines tell whether the codes are those of the
+    layout; if not, scoring needs --label-codes. Coloured files and files of 16 bits are passed over.
+
+    \b
+    Examples:
+      pipe labels RoadAnomaly21
+      pipe labels my-masks
+    """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
     masks, rules = find_masks(folder, layout)
     document = describe_codes(folder, count_codes(masks, rules), rules.label_codes)
     if skipped := document["skipped"]:

@@ -89,5 +89,13 @@ KINDS: Mapping[str, Callable[[], Iterator[str]]] = {
 @click.command("list")
 @click.argument("kind", type=click.Choice(list(KINDS)))
 def list_names(kind: str) -> None:
-    """List what there is to choose from: protocols with their fields, layouts with a drawing and their sources."""
+    """List networks, methods, protocols, metrics or layouts.
+
+    Methods with formula and source, protocols with their fields, layouts with a drawing and where such data is found.
+
+    \b
+    Examples:
+      pipe list methods
+      pipe list layouts
+    """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
     click.echo("\n".join(KINDS[kind]()).rstrip("\n"))

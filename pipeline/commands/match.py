@@ -66,7 +66,7 @@ def match(
     as_json: bool,
     workers: int,
 ) -> None:
-    """Find the method, temperature and protocol that print given numbers.
+    """Find the method and protocol that print given numbers.
 
     Every method is computed at every temperature under every protocol, and under each protocol with any one of its
     fields changed. The nearest are listed with their distance and, in words, with what they compute. First a part of

@@ -25,11 +25,15 @@ from logitpipe.stages.streams import ahead
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE.zip", help="The zip  [default: STORE.zip]")
 @click.option("--allow-incomplete", is_flag=True, help="Pack what the store has, and exit with 3.")
 def pack(place: Place, out: Path | None, allow_incomplete: bool) -> None:
-    """Make one zip of a store, to carry; every command that reads stores reads it as it is.
+    """Make one zip of a store, which every command reads.
 
     Each image is verified on its way into the zip, and a damaged store is not packed. What is compressed already
     is not compressed again.
-    """
+
+    \b
+    Example:
+      pipe pack enet.zarr --out enet.zarr.zip
+    """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
     store, out = open_store(place), out or default_zip(place)
     if not allow_incomplete:
         store.require_complete()

@@ -34,8 +34,13 @@ def report(folders: tuple[Path, ...], out: Path | None, overwrite: bool) -> None
     """Make one HTML page of results.
 
     RESULTS are folders that `pipe score --out` wrote; several are joined. The page holds tables, figures and, as
-    long as the stores can still be read, the best and worst images of each method; nothing in it leads elsewhere.
-    """
+    long as the stores can still be read, the best and worst images of each method. It is one file and needs no other.
+
+    \b
+    Examples:
+      pipe report results
+      pipe report results more-results --out report.html
+    """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
     from logitpipe.report.page import page
     from logitpipe.results.reading import read_results
 

@@ -10,6 +10,7 @@ import click
 
 from logitpipe.cache.errors import IncompleteError, UsageError
 from logitpipe.commands.completion import complete_methods
+from logitpipe.console.invocation import WORDS
 from logitpipe.console.messages import word_if_slow
 from logitpipe.console.options import (
     metrics_option,
@@ -20,7 +21,6 @@ from logitpipe.console.options import (
 )
 from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.settings import details, resolved
-from logitpipe.results.record import WORDS
 from logitpipe.runs.also import FAMILIES, SPACES, compute, refuse, require_families
 from logitpipe.runs.cluster import walk_by
 from logitpipe.runs.fitting import FIT
@@ -84,7 +84,7 @@ also_option = click.option(
     callback=parse_families,
     default="",
     metavar=",".join(FAMILIES),
-    help="Benchmarks' own figures to compute as well.",
+    help="Figures of benchmarks to compute as well.",
 )
 label_space_option = click.option(
     "--label-space",
@@ -137,7 +137,12 @@ class_codes_option = click.option(
 )
 @protocol_option
 @click.option(
-    "--set", "choices", multiple=True, callback=parse_choices, metavar="FIELD=VALUE", help="One choice anew."
+    "--set",
+    "choices",
+    multiple=True,
+    callback=parse_choices,
+    metavar="FIELD=VALUE",
+    help="Change one field of the protocol (`pipe list protocols`); repeatable.",
 )
 @click.option(
     "--label-codes",
@@ -146,14 +151,19 @@ class_codes_option = click.option(
     help="What the codes of the masks mean, of all data sets or of one; repeatable  [default: as the stores say]",
 )
 @click.option(
-    "--threshold", "thresholds", multiple=True, type=float, metavar="X", help="IoU at this score; repeatable."
+    "--threshold",
+    "thresholds",
+    multiple=True,
+    type=float,
+    metavar="X",
+    help="Also print the IoU at this score; repeatable.",
 )
 @click.option(
     "--resolve",
     type=click.Choice(["summary", "all", "none"]),
     default="summary",
     show_default=True,
-    help="Pairs whose digits are made certain: T = 1 and the best temperature of each method, all, or none.",
+    help="Rows whose printed digits are made certain: T = 1 and the best temperature of each method, all, or none.",
 )
 @click.option(
     "--exact/--no-exact", help="Compute the figures from every single score, sorted on disk: slow, a check."
@@ -168,9 +178,11 @@ class_codes_option = click.option(
 @click.option(
     "--dask",
     metavar="ADDRESS|FILE.json|local:N",
-    help="Score by the workers of a Dask cluster, at its address or scheduler file, or by N processes here.",
+    help="Let a Dask cluster score, found by its address or scheduler file, or N processes here.",
 )
-@click.option("--allow-incomplete", is_flag=True, help="Score what a store has, and exit with 3.")
+@click.option(
+    "--allow-incomplete", is_flag=True, help="Score what a store has, and exit with 3 if images are missing."
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results as files.")
 @overwrite_option
 @click.option(
@@ -217,7 +229,17 @@ def score(
     label_space: str,
     class_codes: str | None,
 ) -> None:
-    """Score stores with every method at every temperature."""
+    """Score stores with every method at every temperature.
+
+    STORES are what `pipe infer` made, or folders of stores. Figures go to stdout; with --out also to files, which
+    `pipe table`, `compare`, `figure` and `report` read.
+
+    \b
+    Examples:
+      pipe score enet.zarr erfnet.zarr
+      pipe score stores --temperatures 0.1:2:0.1 --summary --out results
+      pipe score eomt.zarr --methods all --protocol course --format latex
+    """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
     printed_as = choose_format(ctx, format_name, as_json)
     details(ctx)
     _refuse_what_is_no_number(thresholds)

@@ -27,9 +27,14 @@ KEY_WIDTH = 15
 def show(stores: tuple[Place, ...], as_json: bool) -> None:
     """Show what is in stores, and how complete they are.
 
-    Nothing but metadata is read, and the masks of small stores of earlier releases: whether the data is sound,
-    `pipe verify` tells.
-    """
+    It reads metadata, and masks only of small stores of earlier releases. Whether the data is sound, `pipe verify`
+    tells.
+
+    \b
+    Examples:
+      pipe show enet.zarr
+      pipe show stores --json
+    """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
     documents = [describe_store(open_store(path)) for path in stores]
     if as_json:
         click.echo(json.dumps({"schema_version": SCHEMA_VERSION, "stores": documents}, indent=1))

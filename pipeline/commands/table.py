@@ -42,8 +42,9 @@ def table(
     intervals: bool,
     format_name: str,
 ) -> None:
-    """Print results as papers have them: networks and methods down, data sets across.
+    """Print results as one table, as papers have it.
 
+    Networks and methods go down, data sets across.
     RESULTS are folders that `pipe score --out` wrote; several are joined. No store is opened. With --temperature best
     further tables say how much of the choice will not last, and what it gives on the other data sets.
 

@@ -23,7 +23,11 @@ def verify(ctx: click.Context, stores: tuple[Place, ...]) -> None:
 
     Each damage is one line: file, image, what is wrong. The exit code is 0 if all is sound, 3 if images are
     missing and the rest is sound, 4 if anything is damaged.
-    """
+
+    \b
+    Example:
+      pipe verify enet.zarr erfnet.zarr
+    """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
     code = max(_verify(path) for path in stores)
     if code == DAMAGED:
         click.echo(

@@ -44,16 +44,19 @@ def read_settings(context: click.Context, path: Path) -> dict[str, dict[str, Any
     UsageError
         The file cannot be read, or holds what no flag would accept; the message names file, table and key.
     """
-    commands = context.command.commands if isinstance(context.command, click.Group) else {}
+    group = context.command
+    assert isinstance(group, click.Group)
     defaults: dict[str, dict[str, Any]] = {}
     for name, table in _parsed(path).items():
         if not isinstance(table, Mapping):
             raise UsageError(f"{path}: {name} stands outside a table; put it under its command, such as [score]")
-        if name not in commands:
-            raise UsageError(f"{path}: [{name}]: there is no such command; there are {', '.join(commands)}")
+        command = group.get_command(context, name)
+        if command is None:
+            names = ", ".join(group.list_commands(context))
+            raise UsageError(f"{path}: [{name}]: there is no such command; there are {names}")
         # Each value goes through the option's own checks here, so that an error can name file, table and key;
         # click itself would blame a flag that nobody typed.
-        own = click.Context(commands[name], parent=context, info_name=name)
+        own = click.Context(command, parent=context, info_name=name)
         defaults[name] = dict(_checked(own, f"{path}: [{name}] {key}", key, table[key]) for key in table)
     return defaults
 
@@ -74,13 +77,14 @@ def details(context: click.Context) -> None:
         detail(f"{name} = {json.dumps(setting['value'])} ({setting['from']})")
 
 
-def bind_variables(group: click.Group) -> None:
-    """Let the options of a group and its commands read variables named after their flags: PIPE_SCORE_TEMPERATURES."""
-    for command in (group, *group.commands.values()):
-        words = [PREFIX] if command is group else [PREFIX, str(command.name)]
-        for option in _options(command):
-            # click reads os.environ when the command is parsed; binding the names here needs no variable to be set.
-            option.envvar = "_".join([*words, flag_name(option)]).replace("-", "_").upper()
+def bind_variables(command: click.Command, *name: str) -> None:
+    """Let the options of a command read variables named after it and their flags: PIPE_SCORE_TEMPERATURES.
+
+    `name` is the command's; without it the variables are those of `pipe` itself, such as PIPE_SETTINGS.
+    """
+    for option in _options(command):
+        # click reads os.environ when the command is parsed; binding the names here needs no variable to be set.
+        option.envvar = "_".join([PREFIX, *name, flag_name(option)]).replace("-", "_").upper()
 
 
 def blamed_variable(error: click.UsageError) -> str:

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from logitpipe.cache.reading.store import Store
     from logitpipe.stages.score.plan import Plan
 
-WORDS = "logitpipe.results.record.words"
-"""Under this name a context keeps the words that followed `pipe`."""
-
 PACKAGES = ("logitpipe", "numpy", "numba")
 SOURCES = ("image_sha256", "mask_sha256")
 """What a completion record says of the files of its image; there is no mask's where there was none."""

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from conftest import fails
 from stores import fill, make_schema
 
-from logitpipe.cli import cli
+from logitpipe.cli import COMMANDS, cli
 from logitpipe.tables.formats import SUMMARY
 
 ROOT = Path(__file__).parents[2]
@@ -154,7 +154,7 @@ def test_a_terminal_gets_what_it_can_show(store, width, variables, bold, split):
         assert text == pipe("-q", "score", store, "--methods", "msp,maxlogit").stdout
 
 
-@pytest.mark.parametrize("name", cli.commands)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_prints_no_marks_of_its_source(name):
     text = pipe(name, "--help").stdout
     assert "\\b" not in text and "\b" not in text

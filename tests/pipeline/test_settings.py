@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from conftest import fails
 from stores import fill, make_schema
 
-from logitpipe.cli import cli
+from logitpipe.cli import COMMANDS, cli
 
 
 @pytest.fixture
@@ -21,6 +22,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def pipe(*words: str, **variables: str) -> Result:
     return CliRunner().invoke(cli, words, env=variables)
+
+
+def loaded(name: str) -> click.Command:
+    """A command, its options bound to their variables."""
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    return command
 
 
 def temperatures(*words: str, **variables: str) -> list[float]:
@@ -174,7 +182,7 @@ def test_a_switch_of_the_file_can_be_taken_back(here):
 @pytest.mark.usefixtures("here")
 def test_what_nothing_takes_back_comes_from_no_variable():
     assert pipe("score", "s.zarr", PIPE_SCORE_ALLOW_INCOMPLETE="1", PIPE_QUIET="1", PIPE_VERSION="1").exit_code == 0
-    params = {p.name: p for p in cli.commands["infer"].params}
+    params = {p.name: p for p in loaded("infer").params}
     assert params["overwrite"].envvar is None
     assert params["names"].envvar == "PIPE_INFER_DATASET"
     assert params["data_root"].envvar == "PIPE_INFER_DATA_ROOT"
@@ -183,7 +191,7 @@ def test_what_nothing_takes_back_comes_from_no_variable():
 @pytest.mark.usefixtures("here")
 def test_the_variable_of_the_tests_is_no_setting():
     assert temperatures(PIPE_REAL_DATA="/nowhere") == [1]
-    variables = {p.envvar for command in (cli, *cli.commands.values()) for p in command.params}
+    variables = {p.envvar for command in (cli, *map(loaded, COMMANDS)) for p in command.params}
     assert "PIPE_REAL_DATA" not in variables
 
 
