@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,12 +47,20 @@ def run(script, full_disk=False, **variables):
     return done.stdout, done.stderr
 
 
+def test_of_two_processes_that_need_it_at_once_one_compiles(script, tmp_path):
+    told = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "NUMBA_DEBUG_CACHE": "1"}
+    with ThreadPoolExecutor() as pool:
+        both = [done.result() for done in [pool.submit(run, script, **told) for _ in range(2)]]
+    assert [(out.splitlines()[-1], error) for out, error in both] == [("3.0", "")] * 2
+    printed = "".join(out for out, _ in both)
+    assert (printed.count("data saved to"), printed.count("data loaded from")) == (1, 1)
+
+
 def kept(folder):
     """The files of compiled code below a folder, and how long each is."""
     return {path: path.stat().st_size for path in sorted(folder.rglob("*.nb?"))}
 
 
-@pytest.mark.slow
 def test_code_is_kept_below_the_folder_that_numba_was_given(script, tmp_path):
     cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     assert run(script, **cache) == ("3.0\n", "")
@@ -63,7 +72,6 @@ def test_code_is_kept_below_the_folder_that_numba_was_given(script, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in kept(tmp_path / "cache")} == before
 
 
-@pytest.mark.slow
 def test_two_processors_that_share_a_home_share_no_file(script, tmp_path):
     home = {"HOME": str(tmp_path)}
     assert run(script, **home) == ("3.0\n", "")
@@ -73,7 +81,6 @@ def test_two_processors_that_share_a_home_share_no_file(script, tmp_path):
     assert len(both) == 2 * len(mine) and len({path.parent.parent for path in both}) == 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "left"), [("nbi", 0.0), ("nbi", 0.5), ("nbc", 0.0), ("nbc", 0.5)])
 def test_damaged_code_is_compiled_again(script, tmp_path, kind, left):
     cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}

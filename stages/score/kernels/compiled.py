@@ -14,7 +14,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import numba
 import numpy as np
 
 from logitpipe.cache.errors import PipeError
+from logitpipe.cache.writing.bytelock import TakenError, lock_bytes
 
 Array = np.ndarray
 Function = Callable[..., Any]
@@ -38,6 +40,9 @@ inlined: Callable[[Function], Function] = numba.njit(**_OPTIONS, inline="always"
 
 UNUSED_DAYS = 90
 """After so many days the code of other sources, or of another processor, is removed. No run has used it since."""
+
+PATIENCE = 60.0
+"""Seconds that a process waits for the code that another one compiles, which may have been stopped meanwhile."""
 
 _CODE = re.compile(r"[0-9a-f]{16}(\.\d+)?")
 """Name of a folder of compiled code: a digest, and the process that was removing it when it was stopped."""
@@ -87,13 +92,38 @@ def _make(compiled: Any, types: tuple[object, ...], folder: Path | None, trouble
     # fails after both is raised by the last call.
     for _ in ("damaged", "full"):
         try:
-            compiled.compile(types)
+            with _turn(folder, compiled.__name__):
+                compiled.compile(types)
             return
         except OSError as error:  # numba has compiled the function before it fails to keep it
             _warn(_trouble(folder, error))
         except Exception:  # what half a file raises is anybody's guess
             shutil.rmtree(folder, ignore_errors=True)
     compiled.compile(types)
+
+
+@contextmanager
+def _turn(folder: Path, function: str) -> Iterator[None]:
+    """Wait while another process compiles a function: it leaves the code here, and to load that takes no time.
+
+    Work is saved by it and nothing depends on it: where files cannot be locked, each process compiles its own.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):
+            file = stack.enter_context((folder / f"{function}.lock").open("wb"))
+            limit = time.monotonic() + PATIENCE
+            while _taken(file.fileno()) and time.monotonic() < limit:
+                time.sleep(0.02)
+        yield
+
+
+def _taken(descriptor: int) -> bool:
+    """Lock a file, and return whether another process has it."""
+    try:
+        lock_bytes(descriptor, range(1))
+    except TakenError:
+        return True
+    return False
 
 
 def _refuse(*_arguments: object) -> None:
