@@ -88,8 +88,9 @@ def run(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
     before = set(threading.enumerate())
     yield call
-    # A library's pool may end only when it is collected, and its threads a moment later.
-    gc.collect()
+    # A library's pool may end only when it is collected, which takes a while, and its threads a moment later.
+    if set(threading.enumerate()) - before:
+        gc.collect()
     for thread in set(threading.enumerate()) - before:
         thread.join(5)
     assert set(threading.enumerate()) <= before

@@ -18,6 +18,7 @@ from logitpipe.cache.reading.verify import check_image, check_metadata
 from tests.children import Watch, commit, finish, make_data, pipe_infer, taken
 from tests.conftest import content
 
+pytestmark = pytest.mark.slow
 COUNT = 3
 NAMES = tuple(f"{number}.png" for number in range(COUNT))
 
@@ -130,12 +131,10 @@ def assert_finished(place: Path, expected: dict[str, bytes]) -> None:
     assert list(place.parent.iterdir()) == [place]
 
 
-@pytest.mark.slow
 def test_the_steps_that_are_taken_are_those_that_have_a_name(undisturbed):
     assert {name for scenario in SCENARIOS for name, _ in undisturbed(scenario)[1]} == set(get_args(Step))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", get_args(Step))
 def test_who_is_killed_at_a_step_is_succeeded_by_the_same_command(data, disturbed, undisturbed, name):
     kills = 0
@@ -152,7 +151,6 @@ def test_who_is_killed_at_a_step_is_succeeded_by_the_same_command(data, disturbe
     assert kills
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_who_is_killed_in_the_midst_of_a_write_is_too(data, disturbed, undisturbed, scenario):
     expected, steps = undisturbed(scenario)

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ from zarr.errors import ZarrUserWarning
 
 from logitpipe.cache import Store, open_dataset, open_store
 from logitpipe.cache.format.codec import Encoded, decode, encode
-from logitpipe.cache.format.schema import ArraySpec
+from logitpipe.cache.format.schema import ArraySpec, Kind, Precision
 
 CODES = (0, 1, 255)
+SHAPE = (5, 701, 640)
+"""Of logits: enough for several chunks, the last of which reaches past the edge."""
 KINDS = [(kind, precision) for kind in ("pixel", "mask") for precision in ("float16", "float32")]
 README = Path(__file__).parents[2] / "cache" / "README.md"
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
@@ -27,14 +30,19 @@ SNIPPETS = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-
 
 @pytest.fixture(scope="module", params=KINDS, ids="-".join)
 def store(request, tmp_path_factory) -> Store:
-    """Two of three images, each in several chunks of which the last reaches past the edge."""
-    schema = replace(make_schema(*request.param), logits_shape=(5, 701, 1000))
+    """Two of three images."""
+    schema = replace(make_schema(*request.param), logits_shape=SHAPE)
     return open_store(fill(tmp_path_factory.mktemp("stores") / "enet.zarr", schema, images=[0, 1]))
+
+
+@cache
+def committed(kind: Kind, precision: Precision, image: int) -> dict[str, np.ndarray]:
+    return noise_values(replace(make_schema(kind, precision), logits_shape=SHAPE), image, CODES)
 
 
 def expected(store: Store, name: str) -> np.ndarray:
     """An array as it was committed, fill values where the third image is missing."""
-    images = [noise_values(store.schema, image, CODES) for image in (0, 1)]
+    images = [committed(store.schema.kind, store.schema.precision, image) for image in (0, 1)]
     size = np.array(images[0]["labels"].shape, np.int32)
     spec = store.arrays[name]
     missing = np.full(spec.image_shape, np.nan if spec.dtype.kind == "f" else spec.fill_value(), spec.dtype)
@@ -149,14 +157,13 @@ def test_a_reader_written_from_the_readme_reads_a_store(store):
         np.testing.assert_array_equal(read_as_documented(store.path, name, 1), expected(store, name)[1])
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: snippet.split()[1])
-def test_the_snippets_of_the_readme_run(snippet, tmp_path, monkeypatch):
-    schema = replace(make_schema("pixel"), logits_shape=(5, 701, 1000))
-    fill(tmp_path / "enet.zarr", schema)
+def test_the_snippets_of_the_readme_run(tmp_path, monkeypatch):
+    fill(tmp_path / "enet.zarr", replace(make_schema("pixel"), logits_shape=SHAPE))
     monkeypatch.chdir(tmp_path)
-    names: dict[str, np.ndarray] = {}
-    exec(snippet, names)
-    assert np.array_equal(names["logits"], noise_values(schema, 0, CODES)["logits"])
+    for snippet in SNIPPETS:
+        names: dict[str, np.ndarray] = {}
+        exec(snippet, names)
+        assert np.array_equal(names["logits"], committed("pixel", "float16", 0)["logits"]), snippet
 
 
 def test_the_readme_shows_each_reader():
