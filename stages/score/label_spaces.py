@@ -41,7 +41,8 @@ class LabelSpace:
             raise PipeError(
                 f"the label space {self.name} has fewer than two of the classes of {schema.network}", "label-space"
             )
-        channels, groups = np.array(found, np.int64).T
+        # Each of them contiguous: kernels would be compiled once more for arrays with gaps.
+        channels, groups = np.array(found, np.int64).T.copy()
         return channels, groups
 
     def table(self, codes: Mapping[str, int]) -> np.ndarray:
