@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import xarray
 
     from logitpipe.results.benchmarks import Records
-    from logitpipe.results.per_image import ImageCounts
+    from logitpipe.results.per_image.histograms import ImageCounts
     from logitpipe.results.series import Results as Arranged
     from logitpipe.stages.score.figures.curves import Sketch
     from logitpipe.stages.score.figures.rows import Row
@@ -142,9 +142,9 @@ class Results:
         >>> print(results.table(metrics=["auprc", "fpr95"], temperature="best"))
         >>> print(results.table().to_latex())
         """
-        from logitpipe.tables.intervals import interval_words
         from logitpipe.tables.metrics import metrics_named
         from logitpipe.tables.paper import no_interval, paper_table
+        from logitpipe.tables.uncertainty.intervals import interval_words
 
         words = interval_words(self._arranged, temperature, decimals) if intervals else no_interval
         return PrintedTable([paper_table(self._arranged, metrics_named(metrics), temperature, decimals, words)])

@@ -11,7 +11,7 @@ from logitpipe.runs.comparison import compared, sampled_by_dataset
 from logitpipe.tables.formats import writer
 
 if TYPE_CHECKING:
-    from logitpipe.results.sampling import Sampled
+    from logitpipe.results.per_image.sampling import Sampled
     from logitpipe.results.selection import Temperature
 
 FORMATS = ("table", "markdown", "latex", "csv")
@@ -81,7 +81,7 @@ def compare(
 def _write_images(path: Path, every: "dict[str, Sampled]") -> None:
     from logitpipe.cache.files.folder import Folder
     from logitpipe.console.output import prepare_folder
-    from logitpipe.results.image_rows import images_as_csv
+    from logitpipe.results.per_image.rows import images_as_csv
     from logitpipe.results.plain_rows import csv_bytes
 
     prepare_folder(path.parent)

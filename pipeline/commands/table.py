@@ -68,7 +68,7 @@ def table(
 
 
 def _interval_words(results: "Results", temperature: "Temperature", decimals: int) -> "Interval":
-    from logitpipe.tables.intervals import interval_words
+    from logitpipe.tables.uncertainty.intervals import interval_words
 
     with word_if_slow("drawing resamples of the images"):
         return interval_words(results, temperature, decimals)
@@ -76,7 +76,7 @@ def _interval_words(results: "Results", temperature: "Temperature", decimals: in
 
 def _behind_the_choice(results: "Results", decimals: int) -> "list[Table]":
     """Return the tables without which temperatures that were chosen on the labels should not be shown."""
-    from logitpipe.tables.choices import optimism_tables, transfer_table
+    from logitpipe.tables.uncertainty.choices import optimism_tables, transfer_table
 
     elsewhere = transfer_table(results, decimals)
     tables = [elsewhere] if elsewhere else []

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from logitpipe.console.text import printable
-from logitpipe.report.axes import LOGARITHMIC_FROM
-from logitpipe.report.plot import STYLES
+from logitpipe.report.charts.axes import LOGARITHMIC_FROM
+from logitpipe.report.charts.plot import STYLES
 from logitpipe.results.selection import Temperature, row_at
 from logitpipe.results.series import Entry, Results, Series
 from logitpipe.stages.score.figures.curves import BINS, Sketch

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from logitpipe.report.axes import even_axis
+from logitpipe.report.charts.axes import even_axis
+from logitpipe.report.charts.plot import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, frame, svg
 from logitpipe.report.markup import Html, fold, joined, tag
-from logitpipe.report.plot import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, frame, svg
 from logitpipe.report.tables import scroll_box
 from logitpipe.report.words import per_cent
 from logitpipe.results.benchmarks import Benchmarks
@@ -15,9 +15,9 @@ from logitpipe.stages.score.passes.closed_set import ClosedSetRow
 from logitpipe.stages.score.passes.components import ComponentRow
 from logitpipe.stages.score.passes.open_set import OpenSetRow
 from logitpipe.tables.benchmarks import closed_set_tables, component_tables, open_set_tables
-from logitpipe.tables.fitted import fitted_tables
 from logitpipe.tables.render import html
 from logitpipe.tables.table import Table
+from logitpipe.tables.uncertainty.fitted import fitted_tables
 
 RIGHT = WIDTH - 12
 COLOURS = ("blue", "red")

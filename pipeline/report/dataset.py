@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from logitpipe.report.charts.sweeps import METRICS, bar_plot, temperature_plot
 from logitpipe.report.markup import Html, fold, joined, tag
 from logitpipe.report.network import network_section
-from logitpipe.report.sweeps import METRICS, bar_plot, temperature_plot
 from logitpipe.report.tables import comparison, every_figure
 from logitpipe.report.words import at_temperature, chosen_from, figure
 from logitpipe.results.series import Entry, Results, Series

@@ -18,7 +18,7 @@ from logitpipe.pictures.panels import photo_panel, score_panel, truth_panel
 from logitpipe.pictures.scored import PERCENTILES, colour_limits
 from logitpipe.report.markup import Html, fold, joined, tag
 from logitpipe.report.words import at_temperature, per_cent
-from logitpipe.results.per_image import read_per_image
+from logitpipe.results.per_image.histograms import read_per_image
 from logitpipe.results.series import Entry, Series
 from logitpipe.stages.score.figures.bootstrap import FIGURES, image_figures
 from logitpipe.stages.score.figures.rows import pair_of

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from logitpipe.report.curves import distribution_plot, precision_recall_plot, roc_plot
+from logitpipe.report.charts.curves import distribution_plot, precision_recall_plot, roc_plot
 from logitpipe.report.markup import Html, fold, joined, tag
 from logitpipe.report.tables import legend
 from logitpipe.report.words import chosen_from, figure

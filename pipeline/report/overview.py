@@ -6,11 +6,11 @@ from logitpipe.report.markup import Html, fold, joined, tag
 from logitpipe.report.tables import scroll_box
 from logitpipe.results.selection import Temperature
 from logitpipe.results.series import Results
-from logitpipe.tables.choices import optimism_tables, transfer_table
 from logitpipe.tables.metrics import METRICS
 from logitpipe.tables.paper import paper_lines, paper_table
 from logitpipe.tables.render import html
 from logitpipe.tables.table import Table
+from logitpipe.tables.uncertainty.choices import optimism_tables, transfer_table
 
 SHOWN = (METRICS["auprc"], METRICS["fpr95"])
 DECIMALS = 2

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from logitpipe.report.charts.plot import swatch
 from logitpipe.report.markup import Html, joined, tag
-from logitpipe.report.plot import swatch
 from logitpipe.report.words import at_temperature, chosen_from, figure, per_cent
 from logitpipe.results.series import Entry, Series
 from logitpipe.stages.score.figures.rows import DECIMALS, Row

@@ -8,7 +8,7 @@ from typing import Any
 
 from logitpipe.results.benchmarks import Benchmarks
 from logitpipe.results.columns import method_label
-from logitpipe.results.per_image import Place
+from logitpipe.results.per_image.histograms import Place
 from logitpipe.stages.score.figures.curves import Sketch
 from logitpipe.stages.score.figures.rows import Row
 from logitpipe.stages.score.methods import CORE

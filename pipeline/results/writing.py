@@ -9,11 +9,11 @@ from typing import Any
 
 from logitpipe.cache.errors import PipeError
 from logitpipe.cache.files.folder import Folder, beside
-from logitpipe.results import per_image
 from logitpipe.results.arrays import write_arrays
 from logitpipe.results.benchmarks import Records, write_benchmarks
 from logitpipe.results.columns import FORMAT
-from logitpipe.results.per_image import ImageCounts
+from logitpipe.results.per_image import histograms as per_image
+from logitpipe.results.per_image.histograms import ImageCounts
 from logitpipe.results.plain_rows import as_csv, as_document, csv_bytes
 from logitpipe.stages.score.figures.curves import Sketch
 from logitpipe.stages.score.figures.rows import Row

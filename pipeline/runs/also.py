@@ -63,7 +63,7 @@ class Also:
         from logitpipe.stages.score.figures.rows import identity
         from logitpipe.tables.benchmarks import closed_set_tables, component_tables, open_set_tables
         from logitpipe.tables.comparison import summarised
-        from logitpipe.tables.fitted import fitted_tables
+        from logitpipe.tables.uncertainty.fitted import fitted_tables
 
         components, closed, opened = self.components or (), self.closed_set or (), self.open_set or ()
         fitted = fitted_tables(closed, rows)

@@ -77,8 +77,8 @@ def find_masks(folder: Path, layout: str | None) -> "tuple[list[Path], MaskRules
     """Return the masks of a data set as its layout has them, or else all files in the folder that may be masks."""
     from logitpipe.stages.infer.data.datasets import natural_key
     from logitpipe.stages.infer.data.layouts import find_layout, fitting_layouts, layout_named
-    from logitpipe.stages.infer.data.layouts.tree import Tree, suffix
     from logitpipe.stages.infer.data.masks import MaskRules
+    from logitpipe.stages.infer.data.tree import Tree, suffix
 
     if not folder.exists():
         raise PipeError(f"{folder}: expected a folder of masks, there is none")

@@ -6,7 +6,7 @@ from logitpipe.cache.errors import PipeError, UsageError
 from logitpipe.console.text import printable
 
 if TYPE_CHECKING:
-    from logitpipe.results.sampling import Sampled
+    from logitpipe.results.per_image.sampling import Sampled
     from logitpipe.results.selection import Temperature
     from logitpipe.results.series import Results
     from logitpipe.tables.table import Table
@@ -20,7 +20,7 @@ def sampled_by_dataset(results: "Results", temperature: "Temperature") -> "dict[
     PipeError
         There are no such rows, or no histograms of them.
     """
-    from logitpipe.results.sampling import candidates, sampled
+    from logitpipe.results.per_image.sampling import candidates, sampled
 
     rows = {name: candidates(results, name, temperature) for name in results.datasets}
     found = {name: sampled(results.datasets[name][0], each) for name, each in rows.items() if each}
@@ -33,7 +33,7 @@ def compared(
     dataset: str, sampled: "Sampled", metric: str, against: str | None, all_pairs: bool, decimals: int
 ) -> "Table":
     """Return the table of differences, of each row from one or of all pairs; UsageError where it is not there."""
-    from logitpipe.tables.differences import best_candidate, comparison_table, find_candidate
+    from logitpipe.tables.uncertainty.differences import best_candidate, comparison_table, find_candidate
 
     if all_pairs:
         return comparison_table(dataset, sampled, metric, None, decimals)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from logitpipe.cache.files.places import Place
     from logitpipe.cache.reading.store import Store
-    from logitpipe.results.per_image import ImageCounts
+    from logitpipe.results.per_image.histograms import ImageCounts
     from logitpipe.stages.score.figures.rows import Row
     from logitpipe.stages.score.methods import Method
     from logitpipe.stages.score.passes.sweep import Resolve
@@ -205,7 +205,7 @@ def image_counts(store: "Store", scored: "Sequence[Scored]") -> "ImageCounts | N
     """Return the histograms of single images of a store; None where there are none."""
     import numpy as np
 
-    from logitpipe.results.per_image import ImageCounts
+    from logitpipe.results.per_image.histograms import ImageCounts
 
     found = [each.images for each in scored if each.images]
     if not found:

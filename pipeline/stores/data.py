@@ -20,7 +20,7 @@ def right_data(store: Store) -> str | None:
     Only completion records are read, and of stores that earlier releases made, whose records do not count codes, the
     masks. None where the store is not complete or damaged, or nothing is known of its data set.
     """
-    from logitpipe.stages.infer.data.layouts.base import STANDARD_CODES
+    from logitpipe.stages.infer.data.layout import STANDARD_CODES
     from logitpipe.stages.infer.data.published import MOST_PICTURES, compared, count_pixels, parse_counts
 
     if len(store.schema.images) > MOST_PICTURES or store.missing():

@@ -9,7 +9,7 @@ from logitpipe.cache.writing.commit import StoreWriter
 from logitpipe.cache.writing.space import FULL, free_bytes, most_image_bytes
 from logitpipe.stages.infer.data.datasets import DataSet
 from logitpipe.stages.infer.data.imagefile import file_stamp, read_bytes
-from logitpipe.stages.infer.data.layouts.base import Sample
+from logitpipe.stages.infer.data.layout import Sample
 from logitpipe.stages.infer.data.preprocess import sha256
 from logitpipe.stages.streams import ahead, thread_pool
 

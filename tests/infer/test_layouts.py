@@ -11,8 +11,8 @@ from PIL import Image
 from logitpipe.cache import PipeError, open_store
 from logitpipe.console.advice import ADVICE
 from logitpipe.stages.infer.data.datasets import DataSet, dataset_names, read_dataset
+from logitpipe.stages.infer.data.layout import Codes, Listing, Sample
 from logitpipe.stages.infer.data.layouts import LAYOUTS
-from logitpipe.stages.infer.data.layouts.base import Codes, Listing, Sample
 from logitpipe.stages.infer.data.layouts.cityscapes import PALETTE
 from logitpipe.stages.infer.data.masks import known_codes
 from logitpipe.stages.infer.data.preprocess import prepare

@@ -13,7 +13,7 @@ from PIL import Image
 
 from logitpipe.cache import UsageError, open_store
 from logitpipe.stages.infer.data.geometry import Resize
-from logitpipe.stages.infer.data.layouts.base import Sample
+from logitpipe.stages.infer.data.layout import Sample
 from logitpipe.stages.infer.data.preprocess import prepare
 from logitpipe.stages.infer.device.transfer import Transfer
 from logitpipe.stages.infer.forward import launch, merged

@@ -5,7 +5,7 @@ from rows import make_row
 
 from logitpipe.stages.score.figures.closed_set import ClosedSetFigures
 from logitpipe.stages.score.passes.closed_set import ClosedSetRow
-from logitpipe.tables.fitted import fitted_tables
+from logitpipe.tables.uncertainty.fitted import fitted_tables
 
 
 def closed(dataset: str, T: float, nll: float, network: str = "enet") -> ClosedSetRow:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from logitpipe.report import axes
-from logitpipe.report.plot import spread
+from logitpipe.report.charts import axes
+from logitpipe.report.charts.plot import spread
 
 FINITE = st.floats(-1e6, 1e6)
 

@@ -17,12 +17,12 @@ from stores import fill, make_schema
 
 from logitpipe.cli import cli
 from logitpipe.results.columns import from_record
-from logitpipe.results.per_image import ImageCounts, write_per_image
+from logitpipe.results.per_image.histograms import ImageCounts, write_per_image
 from logitpipe.results.reading import read_results
 from logitpipe.stages.score.figures import bootstrap
 from logitpipe.stages.score.figures.rows import Row
-from logitpipe.tables.choices import optimism_tables, transfer_table
 from logitpipe.tables.metrics import METRICS, printed
+from logitpipe.tables.uncertainty.choices import optimism_tables, transfer_table
 
 IMAGES = 6
 

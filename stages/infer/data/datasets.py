@@ -9,11 +9,11 @@ from pathlib import Path
 
 from logitpipe.cache.errors import PipeError
 from logitpipe.stages.infer.data.imagefile import Header, quiet_about_bombs, read_header
+from logitpipe.stages.infer.data.layout import STANDARD_CODES, Listing, Sample
 from logitpipe.stages.infer.data.layouts import find_layout, fitting_layouts, layout_named
-from logitpipe.stages.infer.data.layouts.base import STANDARD_CODES, Listing, Sample
-from logitpipe.stages.infer.data.layouts.tree import Tree, hidden, stem
 from logitpipe.stages.infer.data.masks import MaskRules, whole_factor
 from logitpipe.stages.infer.data.selection import EVERYTHING, Selection
+from logitpipe.stages.infer.data.tree import Tree, hidden, stem
 
 SPELLINGS = {"RoadObstacle21": "RoadObsticle21"}
 """Other spellings of a name; the official archive misspells, and the name in a store is the archive's."""

@@ -12,7 +12,7 @@ from logitpipe.cache.format.geometry import Size
 from logitpipe.stages.infer.data import masks
 from logitpipe.stages.infer.data.geometry import Frame, Resize
 from logitpipe.stages.infer.data.imagefile import decode, read_stamped
-from logitpipe.stages.infer.data.layouts.base import Sample
+from logitpipe.stages.infer.data.layout import Sample
 from logitpipe.stages.infer.data.masks import AS_THEY_LIE, MaskRules
 
 PREPROCESSING = {

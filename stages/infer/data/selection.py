@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from logitpipe.cache.errors import PipeError
-from logitpipe.stages.infer.data.layouts.base import Sample
+from logitpipe.stages.infer.data.layout import Sample
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from logitpipe.cache.errors import PipeError, UsageError
+from logitpipe.stages.infer.data.layout import Layout
 from logitpipe.stages.infer.data.layouts import (
     bdd,
     cityscapes,
@@ -15,8 +16,7 @@ from logitpipe.stages.infer.data.layouts import (
     street_hazards,
     table,
 )
-from logitpipe.stages.infer.data.layouts.base import Layout
-from logitpipe.stages.infer.data.layouts.tree import Tree
+from logitpipe.stages.infer.data.tree import Tree
 
 LAYOUTS: dict[str, Layout] = {
     "smiyc": smiyc.SMIYC,

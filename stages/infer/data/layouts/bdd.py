@@ -1,8 +1,8 @@
 """BDD-Anomaly (Hendrycks et al., ICML 2022): in BDD100K, trains, motorcycles and bicycles are anomalies."""
 
 from logitpipe.stages.classes import CITYSCAPES
-from logitpipe.stages.infer.data.layouts.base import Codes, Source
-from logitpipe.stages.infer.data.layouts.paired import Pair, Paired
+from logitpipe.stages.infer.data.layout import Codes, Source
+from logitpipe.stages.infer.data.paired import Pair, Paired
 
 BDD_ANOMALY = Paired(
     drawing="""\

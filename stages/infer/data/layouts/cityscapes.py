@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from logitpipe.stages.classes import CITYSCAPES
-from logitpipe.stages.infer.data.layouts.base import Codes, Source
-from logitpipe.stages.infer.data.layouts.paired import Pair, Paired
+from logitpipe.stages.infer.data.layout import Codes, Source
+from logitpipe.stages.infer.data.paired import Pair, Paired
 
 _VOID_COLOURS = (
     *((0, 0, 0), (111, 74, 0), (81, 0, 81), (250, 170, 160), (230, 150, 140)),

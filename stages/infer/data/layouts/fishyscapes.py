@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from logitpipe.cache.errors import PipeError
-from logitpipe.stages.infer.data.layouts.base import Codes, Listing, Sample, Source
-from logitpipe.stages.infer.data.layouts.tree import Tree, stem
+from logitpipe.stages.infer.data.layout import Codes, Listing, Sample, Source
+from logitpipe.stages.infer.data.tree import Tree, stem
 
 _MASK = re.compile(r"(?:^|/)(\d+(?:_[^/]+)?)_labels\.png$")
 _MASK_FOLDER = re.compile(r"(fishyscapes_lostandfound|fs_val_v\d+|fs_static\w*|labels\w*|masks)$")

@@ -1,8 +1,8 @@
 """ISSU (Laskar et al., CVPR 2025): the 19 classes of Cityscapes and an anomaly code, in one mask."""
 
 from logitpipe.stages.classes import CITYSCAPES
-from logitpipe.stages.infer.data.layouts.base import Codes, Source
-from logitpipe.stages.infer.data.layouts.paired import Pair, Paired
+from logitpipe.stages.infer.data.layout import Codes, Source
+from logitpipe.stages.infer.data.paired import Pair, Paired
 
 ISSU = Paired(
     drawing="""\

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from logitpipe.stages.infer.data.layouts.base import Codes, Source
-from logitpipe.stages.infer.data.layouts.paired import Pair, Paired
+from logitpipe.stages.infer.data.layout import Codes, Source
+from logitpipe.stages.infer.data.paired import Pair, Paired
 
 _PAGE = "http://wwwlehre.dhbw-stuttgart.de/~sgehrig/lostAndFoundDataset/"
 _LICENCE = "non-commercial, by Daimler AG"

@@ -1,6 +1,6 @@
 """Folders of pictures and masks of the same names: the course's, and the most usual ones."""
 
-from logitpipe.stages.infer.data.layouts.paired import Pair, Paired
+from logitpipe.stages.infer.data.paired import Pair, Paired
 
 COURSE = Paired(
     drawing="""\

@@ -1,7 +1,7 @@
 """Road Anomaly (Lis et al., ICCV 2019) as it was released."""
 
-from logitpipe.stages.infer.data.layouts.base import Source
-from logitpipe.stages.infer.data.layouts.paired import Pair, Paired
+from logitpipe.stages.infer.data.layout import Source
+from logitpipe.stages.infer.data.paired import Pair, Paired
 
 ROAD_ANOMALY = Paired(
     drawing="""\

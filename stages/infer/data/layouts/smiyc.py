@@ -1,7 +1,7 @@
 """SegmentMeIfYouCan (Chan et al., NeurIPS 2021): RoadAnomaly21 and RoadObstacle21 as their archives unpack."""
 
-from logitpipe.stages.infer.data.layouts.base import Source
-from logitpipe.stages.infer.data.layouts.paired import Pair, Paired
+from logitpipe.stages.infer.data.layout import Source
+from logitpipe.stages.infer.data.paired import Pair, Paired
 
 SMIYC = Paired(
     drawing="""\

@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from logitpipe.stages.infer.data.layouts.base import Codes, Source
-from logitpipe.stages.infer.data.layouts.paired import Pair, Paired
-from logitpipe.stages.infer.data.layouts.tree import Tree
+from logitpipe.stages.infer.data.layout import Codes, Source
 from logitpipe.stages.infer.data.masks import MaskRules, read_codes
+from logitpipe.stages.infer.data.paired import Pair, Paired
+from logitpipe.stages.infer.data.tree import Tree
 
 CLASSES = (
     "unlabeled",

@@ -4,8 +4,8 @@ import csv
 from pathlib import Path
 
 from logitpipe.cache.errors import PipeError
-from logitpipe.stages.infer.data.layouts.base import Codes, Listing, Sample, Source
-from logitpipe.stages.infer.data.layouts.tree import Tree
+from logitpipe.stages.infer.data.layout import Codes, Listing, Sample, Source
+from logitpipe.stages.infer.data.tree import Tree
 
 COLUMNS = ("image", "mask", "name")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from logitpipe.stages.infer.data.layouts.tree import Tree
+from logitpipe.stages.infer.data.tree import Tree
 
 STANDARD_CODES = "normal=0,anomaly=1-2,void=255"
 """What most benchmarks of road anomalies write, and what every protocol knows."""

@@ -1,8 +1,20 @@
 """Figures of every method: over temperature, or as bars where there is one temperature alone."""
 
-from logitpipe.report.axes import Axis, even_axis, temperature_axis
+from logitpipe.report.charts.axes import Axis, even_axis, temperature_axis
+from logitpipe.report.charts.plot import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    TOP,
+    WIDTH,
+    Line,
+    draw_lines,
+    end_labels,
+    frame,
+    style_of,
+    svg,
+)
 from logitpipe.report.markup import Html, tag
-from logitpipe.report.plot import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Line, draw_lines, end_labels, frame, style_of, svg
 from logitpipe.report.words import per_cent
 from logitpipe.results.series import Entry, Series
 

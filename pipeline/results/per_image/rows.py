@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from logitpipe.results.columns import KEYS, columns
+from logitpipe.results.per_image.sampling import Sampled
 from logitpipe.results.plain_rows import spreadsheet_text
-from logitpipe.results.sampling import Sampled
 from logitpipe.stages.score.figures.bootstrap import FIGURES
 
 

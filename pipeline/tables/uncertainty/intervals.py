@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from logitpipe.results.sampling import candidates, sampled
+from logitpipe.results.per_image.sampling import candidates, sampled
 from logitpipe.results.selection import Temperature
 from logitpipe.results.series import Results
 from logitpipe.stages.score.figures import bootstrap

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from logitpipe.console.text import counted, printable
-from logitpipe.results.sampling import Candidate, Sampled
+from logitpipe.results.per_image.sampling import Candidate, Sampled
 from logitpipe.stages.score.figures import bootstrap
-from logitpipe.tables.intervals import between
 from logitpipe.tables.metrics import METRICS, Metric
 from logitpipe.tables.table import Cell, Group, Table
+from logitpipe.tables.uncertainty.intervals import between
 
 SIGNIFICANT = 0.05
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from logitpipe.cache.errors import PipeError
-from logitpipe.stages.infer.data.layouts.base import Codes, Listing, Sample, Source
-from logitpipe.stages.infer.data.layouts.tree import MASK_SUFFIXES, Tree, stem, suffix
+from logitpipe.stages.infer.data.layout import Codes, Listing, Sample, Source
+from logitpipe.stages.infer.data.tree import MASK_SUFFIXES, Tree, stem, suffix
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 
 from logitpipe.console.text import printable
-from logitpipe.results.per_image import read_per_image
+from logitpipe.results.per_image.histograms import read_per_image
 from logitpipe.results.selection import identity, network_names
 from logitpipe.results.series import Entry, Results, Series
 from logitpipe.stages.score.figures import bootstrap

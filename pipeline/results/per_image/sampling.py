@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from logitpipe.results.per_image import Place, read_per_image
+from logitpipe.results.per_image.histograms import Place, read_per_image
 from logitpipe.results.selection import Temperature, identity, network_names, row_at
 from logitpipe.results.series import Entry, Results
 from logitpipe.stages.score.figures import bootstrap

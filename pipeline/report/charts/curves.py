@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from logitpipe.report.axes import Axis, even_axis, number, roundest
+from logitpipe.report.charts.axes import Axis, even_axis, number, roundest
+from logitpipe.report.charts.plot import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Line, draw_lines, frame, svg
 from logitpipe.report.markup import Html, tag
-from logitpipe.report.plot import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Line, draw_lines, frame, svg
 from logitpipe.report.words import at_temperature, figure
 from logitpipe.results.series import Entry, Series
 from logitpipe.stages.score.figures.curves import BINS

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from logitpipe.report.axes import Axis
+from logitpipe.report.charts.axes import Axis
 from logitpipe.report.markup import Html, joined, tag
 
 WIDTH, HEIGHT = 400.0, 270.0

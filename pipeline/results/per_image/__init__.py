@@ -1,0 +1,1 @@
+"""Histograms of single images, and what follows from them: resamples of the images, figures of each image."""
