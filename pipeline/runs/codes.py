@@ -112,6 +112,8 @@ def count_codes(masks: Sequence[Path], rules: "MaskRules") -> CodeCounts:
                 pixels = np.bincount(read_codes(mask, rules).reshape(-1), minlength=256)
             except NoCodesError as error:
                 counts.skipped.append(mask.name)
+                # The first one is told where no file holds codes: then it is the folder that is wrong, and not a
+                # file.
                 failure = failure or error
             else:
                 counts.pixels += pixels

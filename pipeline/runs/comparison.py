@@ -23,6 +23,7 @@ def sampled_by_dataset(results: "Results", temperature: "Temperature") -> "dict[
     from logitpipe.results.per_image.sampling import candidates, sampled
 
     rows = {name: candidates(results, name, temperature) for name in results.datasets}
+    # By data set: rows are compared image by image, and two data sets share none.
     found = {name: sampled(results.datasets[name][0], each) for name, each in rows.items() if each}
     if not found:
         raise PipeError("there are no figures at this temperature to compare")

@@ -35,6 +35,7 @@ def score_choices(group: "Sequence[tuple[Store, Plan]]", workers: int) -> list[C
     from logitpipe.stages.score.passes.sweep import compile_kernels, sweep
 
     (store, plan), *others = group
+    # Minimum and maximum are tried on those that are scored: `min-max` has to name them.
     methods = list(dict.fromkeys(pair.method for pair in plan.pairs))
     runs = [(each.name, store, replace(plan, protocol=each.protocol)) for each in choices(store.schema, methods)]
     runs += [(f"precision {other.schema.precision}", other, its_plan) for other, its_plan in others]
@@ -58,4 +59,5 @@ def same_network(plans: "Sequence[tuple[Store, Plan]]") -> "list[list[tuple[Stor
         schema = store.schema
         key = schema.network, schema.weights_sha256, schema.dataset, schema.input_size
         groups.setdefault(key, []).append((store, plan))
+    # The first of a group is what others are compared with, and float32 is the more exact of the two.
     return [sorted(group, key=lambda each: each[0].schema.precision != "float32") for group in groups.values()]

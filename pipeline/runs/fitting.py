@@ -46,6 +46,7 @@ def plan_fits(
     for store in _opened(places, allow_incomplete):
         plan = make_plan(store.schema, under, methods, temperatures)
         fit = _with_classes(Fit(store, plan, store.completed()), label_space, codes)
+        # As text, since an identity holds dicts, which are no keys.
         found.setdefault(json.dumps(identity_of(store.schema), sort_keys=True), []).append(fit)
     return list(found.values())
 
@@ -161,5 +162,6 @@ def numbers(
         if fitted is None or fitted.least_nll is None:
             raise PipeError(f"{each.removeprefix(FIT)} has no fitted temperature of {schema.network}", "fit-classes")
         (classes if schema.kind == "pixel" else maps).append(fitted.least_nll.temperature)
+    # Beside a number of T the T_S that were asked for stay; fit:FILE alone means its own T_S and no other.
     has_number = bool(classes)
     return classes or [1.0], [*(map_temperatures if has_number or not maps else ()), *maps]

@@ -68,8 +68,11 @@ def fill_stores(
     PipeError
         Network, weights, data and stores do not fit each other, or one of them cannot be read or written.
     """
+    # Files first, then torch, then the network: what is wrong with a folder is said at once, before seconds of
+    # loading.
     datasets = _read_datasets(data_root, names, layout, selection, mask_resize)
     paths = _store_paths(out, datasets, several=len(names) > 1 or ALL in names)
+    # Empty at first, so that an interruption while the network loads is answered too.
     writers: list[StoreWriter] = []
     with _told_how_to_go_on(writers):
         with torch_at_hand(), word_if_slow("loading torch"):
@@ -126,6 +129,8 @@ def _read_datasets(
         with word_if_slow(f"{name}: looking at its files"):
             dataset = read_dataset(root, name, None, layout, selection, mask_resize)
         found = f"{name}: layout {dataset.layout}, label codes {dataset.label_codes}"
+        # A special layout was recognised, which may be a surprise and changes what codes mean; plain folders are as
+        # they look.
         (detail if LAYOUTS[dataset.layout].general else note)(found)
         for remark in dataset.remarks:
             note(f"{name}: {remark}")
@@ -136,6 +141,7 @@ def _read_datasets(
 def _store_paths(out: Place, datasets: "Sequence[DataSet]", several: bool) -> list[Place]:
     if not several:
         return [out]
+    # Stores within a store would be stray files of it, and `pipe pack` would leave them out.
     if open_files(out).read(METADATA) is not None:
         raise UsageError("it is a store; several data sets need a folder for their stores", option="out", value=out)
     return [below(out, f"{dataset.name}.zarr") for dataset in datasets]
@@ -190,6 +196,7 @@ def _fill(
     images = remaining(writer, shard, find_damaged(writer, of_shard(writer, shard)) if repair else ())
     if images:
         batch_size = batch_size or default_batch_size(model.device)
+        # Only where something is computed: a command that finds all images there need not run the network for it.
         if model.amp != "none":
             _tell_change(model, dataset, writer)
         detail(f"{dataset.name}: {len(images)} images to compute, {batch_size} at a time, into {writer.path}")

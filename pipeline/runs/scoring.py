@@ -129,6 +129,7 @@ def count_missing(plans: "Sequence[tuple[Store, Plan]]", allow_incomplete: bool)
         if not allow_incomplete:
             store.require_complete()
         missing += len(store.missing())
+        # Also where missing images are allowed: of no image there are no figures.
         if not store.completed():
             raise IncompleteError(f"{store.path}: no image is in the store", "infer")
     return missing
@@ -180,6 +181,7 @@ def score_store(
             progress.extend,
             walker or walk,
         )
+    # After the figures, where it is read: it says what they are of.
     if lacking := unlabelled(store):
         caution(
             f"{store.path}: {len(lacking)} of {len(images)} pictures have no mask and are left out of the figures: "

@@ -14,6 +14,7 @@ from logitpipe.stages.streams import ahead, thread_pool
 
 def check_images(store: Store, images: Sequence[int]) -> list[ImageCheck]:
     """Read all of the images, and return what was found in each."""
+    # Hashing and decompressing let other threads run, so that all cores read at once.
     threads, checks = available_cores(), []
     with Progress(f"reading {printable(str(store.path))}", len(images)) as progress, thread_pool(threads) as pool:
         for check in ahead(pool, partial(check_image, store), images, threads):

@@ -23,6 +23,7 @@ def right_data(store: Store) -> str | None:
     from logitpipe.stages.infer.data.layout import STANDARD_CODES
     from logitpipe.stages.infer.data.published import MOST_PICTURES, compared, count_pixels, parse_counts
 
+    # No published set is larger, and of a million images no record is read for a sentence.
     if len(store.schema.images) > MOST_PICTURES or store.missing():
         return None
     try:

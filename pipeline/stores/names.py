@@ -25,6 +25,7 @@ def find_image(store: Store, name: str) -> int:
         There is no such image, or several fit.
     """
     names = store.schema.images
+    # The full name first: it always means itself, whatever else ends alike.
     if name in names:
         return names.index(name)
     fitting = [index for index, each in enumerate(names) if name in _short(each)]
@@ -46,6 +47,7 @@ def _stores_of(place: Place) -> Iterator[Place]:
     if not isinstance(place, Path) or any(map(os.path.lexists, (place / METADATA, place / "labels" / METADATA))):
         yield place
         return
+    # By name, so that tables of two runs over a folder stand in one order.
     inside = sorted(place.iterdir()) if place.is_dir() else []
     inside = [each for each in inside if each.suffix == ".zip" or os.path.lexists(each / METADATA)]
     # Without any, the folder itself goes on, to be told that it is no store.

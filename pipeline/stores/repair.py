@@ -48,6 +48,7 @@ def find_damaged(writer: StoreWriter, images: Collection[int]) -> list[int]:
     for check in checks.values():
         for damage in check.damages:
             caution(damage_line(writer.path, damage))
+    # Told, and not removed: a damaged image goes when it is written anew, and not before.
     damaged = [image for image, check in checks.items() if check.damages]
     verdict = f"{counted(len(damaged), 'image')} damaged and computed again" if damaged else "no image is damaged"
     note(f"{writer.path}: {counted(len(committed), 'image')} read: {verdict}")

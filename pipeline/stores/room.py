@@ -31,6 +31,7 @@ def warn_of_little_room(writers: Sequence[StoreWriter], images: Sequence[int]) -
     if not paths:
         return
     needed = sum(count * most_image_bytes(writer.schema) for writer, count in zip(writers, images, strict=True))
+    # What an overwritten store gives back counts as free, although that happens only with the first commit.
     given_up = sum(occupied_bytes(path) for path in paths if writers[0].overwrite)
     free, place = free_bytes(paths[0]) + given_up, paths[0].parent
     if needed > free:

@@ -27,6 +27,7 @@ def with_change(schema: Schema, model: Model, dataset: DataSet) -> Schema:
     if model.amp == "none":
         return schema
     sample = dataset.samples[0]
+    # Without its mask's rules: only the pixels are looked at.
     prepared = prepare(sample, model.resize)
     # In float32 both, so that the rounding to the store's precision is not counted as autocast's.
     exact, rounded = (

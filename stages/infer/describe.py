@@ -64,6 +64,8 @@ def describe_earlier(model: Model, dataset: DataSet, precision: Precision) -> ve
         return None
     with _fitting(model, dataset):
         return version1.Schema(
+            # Fields that a store of version 1 would have had from the same run: its fingerprint must come out the
+            # same.
             **_common(model, dataset, precision, _frames(model, dataset)),
             void_class=named.outlier if named.void is None else named.void,
             preprocessing=PREPROCESSING | _of_masks(dataset),
@@ -108,6 +110,7 @@ def _common(model: Model, dataset: DataSet, precision: Precision, frames: Sequen
     return {
         "kind": model.kind,
         "network": model.name,
+        # Left out where nothing is mixed, as in stores that were made before there was a choice.
         "facts": model.module.facts | ({} if model.amp == "none" else {"amp": model.amp}),
         "weights_sha256": model.network.weights_sha256,
         "dataset": dataset.name,

@@ -143,9 +143,11 @@ def merged(logits: Sequence[Tensor], frame: Frame) -> Tensor:
     As mmsegmentation has it: each window's logits are resampled to its size, summed, and divided by how many windows
     cover a pixel. All of that is linear, and comes before any temperature.
     """
+    # In float32 whatever the network computes in: sums of several windows in half precision would lose digits.
     total = logits[0].new_zeros((1, logits[0].shape[1], *frame.resized), dtype=torch.float32)
     count = total.new_zeros(frame.resized)
     for each, (top, left, bottom, right) in zip(logits, frame.windows, strict=True):
+        # To the padded size, and cut below: resampled to the picture's own size, pixels would shift.
         window = functional.interpolate(each.float(), frame.padded, mode="bilinear", align_corners=False)
         part = total[:, :, top:bottom, left:right]
         part += window[:, :, : part.shape[2], : part.shape[3]]

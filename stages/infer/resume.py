@@ -26,6 +26,7 @@ def of_shard(writer: StoreWriter, shard: tuple[int, int]) -> list[int]:
 
 def remaining(writer: StoreWriter, shard: tuple[int, int] = (0, 1), damaged: Collection[int] = ()) -> list[int]:
     """Return the images that a run has to compute: those of its shard that the store lacks, and damaged ones."""
+    # Asked of the store anew, and not remembered: other commands may have added images since it was opened.
     sound = set(writer.completed()) - set(damaged)
     return [image for image in of_shard(writer, shard) if image not in sound]
 

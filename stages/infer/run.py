@@ -77,6 +77,7 @@ def infer_images(
                 "same-sizes",
             ) from error
 
+    # By bytes: decoded pictures and logits that wait are what takes memory, and large ones take much of it.
     depth = queue_depth(model.device, batch_size, schema.image_bytes())
     with writer.claimed(images):
         with (

@@ -83,6 +83,7 @@ class Fitted:
         near = [each for each in self.found.posteriors if np.float32(each) == np.float32(T)]
         if not near:
             raise self._lacking(f"mean posteriors at T = {T:g}", list(self.found.posteriors))
+        # A class that is predicted nowhere has no mean; as NaN it would spoil every minimum over the classes.
         means = self.found.posteriors[near[0]]
         return means[~np.isnan(means[:, 0])]
 
@@ -99,6 +100,7 @@ class Fitted:
 
         A class without statistics (fewer than two pixels, or all alike) takes those of all pixels.
         """
+        # "Not greater" and not "at most": a comparison with NaN is false, and NaN is meant too.
         without = ~(self.found.variance > 0)
         mean, variance = self.found.pooled
         means, variances = np.where(without, mean, self.found.mean), np.where(without, variance, self.found.variance)

@@ -35,9 +35,11 @@ class GroundTruth:
 
     def __init__(self, store: Store, protocol: Protocol, images: Sequence[int]) -> None:
         self.store, self.protocol = store, protocol
+        # By the plain name: a part of a data set is treated as the whole is.
         void_as_anomaly = store.schema.dataset in protocol.void_as_anomaly_on
         codes = codes_for(protocol.label_codes, store.schema.label_codes)
         self.table = codes.table(void_as_anomaly)
+        # Empty where a protocol does not thin: masks are read twice only where they must be.
         self.offsets = dict(self._thinning(images))
 
     def labels(self, image: int) -> np.ndarray | None:

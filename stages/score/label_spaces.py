@@ -62,6 +62,7 @@ def _space(name: str, classes: Iterable[str], groups: Mapping[str, str]) -> Labe
     """Return a space of classes from Cityscapes' names for what goes into each; COCO's names follow."""
     order = tuple(classes)
     members = {member: order.index(group) for member, group in groups.items()}
+    # Under either name a class has its place: networks trained on COCO are held against masks of Cityscapes.
     coco = {theirs: members[ours] for theirs, ours in COCO_TO_CITYSCAPES.items() if ours in members}
     return LabelSpace(name, order, members | coco)
 

@@ -96,6 +96,7 @@ def classify(codes: np.ndarray, table: np.ndarray, where: str) -> np.ndarray:
     PipeError
         A code that the protocol does not know.
     """
+    # `table[codes]` would make an index of eight bytes for each pixel first.
     labels = np.frombuffer(bytearray(codes.tobytes()).translate(table.tobytes()), np.uint8).reshape(codes.shape)
     if (labels == UNKNOWN).any():
         unknown = codes[labels == UNKNOWN]

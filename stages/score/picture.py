@@ -183,5 +183,6 @@ def pooled_scores(plan: Plan, pair: int, ranks: np.ndarray) -> np.ndarray:
         scores = np.float32(1) - (1 - scores).astype(np.float32)
     if not plan.min_max(method):
         return scores.astype(np.float32)
+    # Over all pixels, void ones too: scripts that do so scale a map before they look at its mask.
     low, high = scores.min(), scores.max()
     return ((scores - low) / (high - low if high > low else 1)).astype(np.float32)

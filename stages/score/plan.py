@@ -100,8 +100,11 @@ class Plan:
         """The methods of the store's kind, and those of one's own."""
         protocol, replaced = self.protocol, dict[str, Method]()
         if self.schema.kind == "mask" and (protocol.drop_last_class or protocol.sum_epsilon):
+            # Under the names of those built in: a protocol changes how they are computed, not what a table calls
+            # them.
             replaced = scripted(protocol.normalise_first, protocol.sum_epsilon, protocol.drop_last_class)
         fine = FINE_METHODS if self.fine else {}
+        # What stands later takes the place of what has the same name.
         return METHODS[self.schema.kind] | fine | replaced | dict(self.own)
 
     def parameters(self, pair: Pair) -> dict[str, Any]:
@@ -251,6 +254,7 @@ def _temperatures(method: Method, which: str, given: Mapping[str, Sequence[float
 
 def _in_order(wanted: Sequence[Asked], served: Sequence[str]) -> list[tuple[str, str]]:
     """Return names and parameters of the wanted methods that can be served, in the registry's order."""
+    # Not in the order that was typed: tables of two runs stand in one order.
     return [(name, each.parameters) for name in served for each in wanted if each.name == name]
 
 
@@ -262,5 +266,6 @@ def _served(method: Method, schema: Schema, statistics: InDistribution | None) -
 def split(plan: Plan, parts: int) -> list[list[int]]:
     """Divide the pairs by temperature into so many parts, or fewer; no part repeats the exponentials of another."""
     temperatures = list(dict.fromkeys(pair.shared for pair in plan.pairs))
+    # Dealt out like cards: no part has more than one temperature more than another.
     groups = [set(temperatures[i::parts]) for i in range(min(parts, len(temperatures)))]
     return [[i for i, pair in enumerate(plan.pairs) if pair.shared in group] for group in groups]

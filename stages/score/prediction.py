@@ -23,6 +23,7 @@ def predicted_classes(picture: Picture, channels: np.ndarray, groups: np.ndarray
     """
     height, width = picture.labels.shape
     size, out = (height, width), np.empty((height, width), np.uint8)
+    # T divides all logits of a pixel alike, and does not change which is the largest.
     if isinstance(picture.logits, PixelLogits):
         for band in picture.logits.bands(size):
             predict_logits(band.values, channels, groups, band.axes, out[band.rows])
@@ -35,5 +36,6 @@ def predicted_classes(picture: Picture, channels: np.ndarray, groups: np.ndarray
 
 def class_bands(block: Block, channels: np.ndarray, T: float) -> Iterator[Band]:
     """Yield S_k = sum over queries of softmax(c / T)_qk M_q for some classes: float32 (P, h, w)."""
+    # Channels are chosen after the softmax: void and "no object" take their share of each query all the same.
     P = [softmax(each.class_logits / T)[:, channels].astype(np.float32) for each in block.queries]
     return block.bands([of_class.T @ each.M for of_class, each in zip(P, block.queries, strict=True)])

@@ -114,7 +114,9 @@ def read_dataset(
     if not listing.samples:
         raise PipeError(f"{place}: expected pictures in the layout {layout}, there are none")
     ordered = sorted(listing.samples, key=lambda sample: natural_key(sample.name))
+    # Chosen before headers are read: what a run does not take need not be sound.
     wanted = selection.of(ordered, place)
+    # Before the limit cuts off: a trial of two pictures shall find what the whole run would.
     _refuse_near_misses(place, wanted, listing, layout)
     limit = limit if limit is not None else selection.limit
     samples = wanted[:limit]
@@ -152,6 +154,7 @@ def _places(root: Path) -> dict[str, Path]:
         raise PipeError("expected a folder, there is none", option="data_root", value=root)
     inside = sorted(root.iterdir()) if root.is_dir() else []
     candidates = [place for place in inside if not hidden(place.name) and (place.is_dir() or _is_table(place))]
+    # The folder itself last: it wins over a folder of its own name that lies in it.
     return {_name_of(place): place for place in (*candidates, root.absolute())}
 
 
@@ -185,6 +188,7 @@ def _content(root: Path) -> str:
 def _refuse_near_misses(place: Path, samples: Sequence[Sample], listing: Listing, layout: str) -> None:
     """A picture whose mask bears another name than the layout says would pass for one without a mask."""
     lacking = {_file_stem(sample.name): sample.name for sample in samples if sample.mask is None}
+    # Nearly always: then no name is compared with any other.
     if not lacking or not listing.unclaimed:
         return
     near = [(lacking[key], mask) for mask in listing.unclaimed if (key := _near(mask, lacking))]
@@ -199,6 +203,7 @@ def _refuse_near_misses(place: Path, samples: Sequence[Sample], listing: Listing
 def _near(mask: str, lacking: Mapping[str, str]) -> str | None:
     """Return the stem of the picture with which a mask's name begins, None where there is none."""
     name = _file_stem(mask)
+    # Cut where a word ends, the longest first: `a10_mask` begins with `a10`, and not with `a1`.
     beginnings = (name[:end] for end in range(len(name), 0, -1) if end == len(name) or not name[end].isalnum())
     return next((key for key in beginnings if key in lacking), None)
 
@@ -219,6 +224,7 @@ def _checked(
         for (sample, header), mask in zip(labelled, masks, strict=True)
         if mask.size != header.size
     ]
+    # By whole factors alone: any other resampling of codes would move boundaries by parts of a pixel.
     wrong = [words for words, header, mask in odd if not (mask_resize and whole_factor(mask.size, header.size))]
     if wrong:
         by_factor = all(whole_factor(mask.size, header.size) for _, header, mask in odd)

@@ -85,6 +85,7 @@ class Resize:
         base = "squash" if height else kind or "native"
         size = (int(height), int(width)) if height else (int(number or 0), int(number or 0))
         h, w, y, x = map(int, sliding.groups()) if sliding else (0, 0, 0, 0)
+        # A stride beyond the window would leave pixels without logits.
         if sliding and (base in ("windows", "pad") or y > h or x > w):
             fault = "leave gaps between them" if y > h or x > w else f"slide over a picture, not over {base}"
             raise UsageError(f"windows of the rule {text!r} {fault}")
@@ -144,6 +145,7 @@ class Resize:
         if self.base in ("native", "squash"):
             return self.size if self.base == "squash" else picture
         factors = [wanted / side for wanted, side in zip(self.size, picture, strict=True)]
+        # The larger factor brings the shorter side to N, the smaller one the longer side.
         factor = max(factors) if self.base in ("windows", "short") else min(factors)
         if self.most:
             factor = min(factor, self.most / max(picture))

@@ -59,6 +59,7 @@ def read_header(path: Path) -> Header:
     PipeError
         The file cannot be read, is no image, or has more pixels than Pillow's limit.
     """
+    # A data set may have 100,000 files, and each is asked before the first image is computed.
     if header := _at_a_glance(path):
         return header
     if reason := why_unreadable(path, MOST_BYTES):
@@ -174,6 +175,7 @@ def _jpeg_size(head: bytes) -> tuple[int, int] | None:
     place = 2
     while place + 9 <= len(head) and head[place] == 0xFF:
         marker, length = head[place + 1], int.from_bytes(head[place + 2 : place + 4], "big")
+        # Baseline, extended and progressive frames; others are rare enough for Pillow.
         if marker in (0xC0, 0xC1, 0xC2):
             height, width = struct.unpack_from(">HH", head, place + 5)
             return (height, width) if width and height else None

@@ -70,6 +70,7 @@ def codes(data: bytes, path: Path, rules: MaskRules = AS_THEY_LIE) -> np.ndarray
     if path.suffix.lower() == ".npy":
         return _narrowed(_array(data, path), path)
     mask = decode(data, path)
+    # A file without loss may hold any code: what that means is the protocol's to say.
     if not (rules.label_codes and _has_loss(mask, data)):
         return _values(mask, path, rules)
     grey = (
@@ -150,6 +151,7 @@ def _narrowed(values: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _single_channel(values: np.ndarray, path: Path, palette: Mapping[tuple[int, int, int], int]) -> np.ndarray:
+    # Without alpha, which says nothing of a code.
     colour = values[..., :3] if values.shape[-1] > 2 else values[..., :1]
     if not (colour != colour[..., :1]).any():
         return np.ascontiguousarray(colour[..., 0])

@@ -58,6 +58,7 @@ class Paired:
         pair = self._pair(tree)
         if pair is None:
             return False
+        # Pictures alone may be a data set without ground truth, unless masks lie there for another layout.
         if not tree.has(pair.masks) and (not self.other_masks or tree.has(self.other_masks)):
             return False
         pictures = tree.files(pair.images).pictures
@@ -69,6 +70,7 @@ class Paired:
         stems = [stem(mask) for mask in tree.files(pair.masks).pictures]
         if self.not_beside and any(name.endswith(self.not_beside) for name in stems):
             return False
+        # Any, not all: folders of masks hold coloured copies and instances too.
         return any(name.endswith(pair.mask_end) for name in stems)
 
     def listing(self, tree: Tree) -> Listing:

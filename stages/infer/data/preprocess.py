@@ -80,6 +80,7 @@ def prepare(
     # PIL says (width, height); everything here says (height, width).
     size = picture.height, picture.width
     frame = (resize if isinstance(resize, Resize) else Resize.of(resize)).frame(size)
+    # Pillow's filter widens where it shrinks, so that no pixel is passed over; that of torch does not by itself.
     seen = picture.resize(frame.resized[::-1], Image.Resampling.BILINEAR)
     return Prepared(np.asarray(seen), frame, np.asarray(seen.reduce(2)), size, labels, sources)
 

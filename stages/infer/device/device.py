@@ -64,6 +64,7 @@ def default_batch_size(device: torch.device) -> int:
 def background_threads(device: torch.device) -> int:
     """Return how many threads decode, and how many encode, beside the network: one for each core of this rank."""
     cores = cores_of_rank()
+    # Beside an accelerator the cores have nothing else to do.
     return cores if device.type != "cpu" else min(MOST_BACKGROUND_THREADS, cores)
 
 
@@ -94,6 +95,7 @@ def side_by_side(device: torch.device) -> Iterator[int]:
     # Torch counts the machine's cores; in a container, or beside other ranks, fewer may be granted.
     cores = min(before, cores_of_rank())
     passes = min(cores, MOST_PASSES) if device.type == "cpu" else 1
+    # Whole numbers: a core that is left over goes to the threads that decode and encode.
     torch.set_num_threads(cores // passes)
     try:
         yield passes

@@ -40,6 +40,7 @@ def device_errors(device: torch.device, names: Sequence[str]) -> Iterator[None]:
             raise PipeError(
                 f"{device} has too little memory for {len(names)} images at once", "smaller-batch"
             ) from error
+        # "At or shortly before": what was launched asynchronously fails later than it was asked for.
         if isinstance(error, torch.AcceleratorError) or OF_DEVICE.search(said):
             first = next(iter(said.splitlines()), type(error).__name__)
             raise PipeError(

@@ -102,6 +102,7 @@ def resample(present: np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray
     weights, redrawn = np.zeros((resamples, images), np.int64), 0
     todo = np.arange(resamples)
     while todo.size:
+        # Whole images, never pixels: neighbouring pixels are all but copies of one another.
         drawn = noise.integers(images, size=(todo.size, images))
         weights[todo] = [np.bincount(draw, minlength=images) for draw in drawn]
         todo = todo[~((weights[todo] > 0) @ present).all(axis=1)]
@@ -145,6 +146,7 @@ def bca(values: np.ndarray, resampled: np.ndarray, left_out: np.ndarray, z: floa
     cubes = (influence**3).sum(axis=-1, keepdims=True)
     acceleration = np.divide(cubes, 6 * squares**1.5, out=np.zeros_like(cubes), where=squares > 0)
     reach = bias + np.array([-z, z])
+    # Without bias and acceleration these are the shares of a plain percentile interval.
     shares = ndtr(bias + reach / (1 - acceleration * reach))
     ranked = np.sort(resampled, axis=-1)
     places = shares * (B - 1)

@@ -38,6 +38,7 @@ class Joined(NamedTuple):
 
 def _joined(shift: int, bins: np.ndarray, p: np.ndarray, n: np.ndarray) -> Joined:
     """Add up neighbours of the same bin."""
+    # Prepended is what differs from the first bin, so that this one is a start too.
     starts = np.flatnonzero(np.diff(bins, prepend=bins[0] + 1 if bins.size else 0))
     sums = [
         np.add.reduceat(counts, starts).astype(np.int32) if starts.size else np.empty(0, np.int32)
@@ -121,8 +122,10 @@ def _groups(pooled: np.ndarray) -> np.ndarray:
     rank = np.cumsum(mass)
     logarithm = np.diff(np.log1p(rank), prepend=0.0)
     recall = np.cumsum(p) / max(p.sum(), 1)
+    # A stretch and not the point: in a resample the rate passes 95 % elsewhere.
     near = np.where((recall >= NEAR_95[0]) & (recall <= NEAR_95[1]), mass, 0)
     shares = [(1 / 2, mass), (1 / 3, logarithm), (1 / 6, near if near.any() else mass)]
     density = sum(weight * part / part.sum() for weight, part in shares)
+    # By its middle: a bin that holds much goes where most of it lies.
     middle = np.cumsum(density) - density / 2
     return np.minimum((middle * BINS).astype(np.int64), BINS - 1)

@@ -148,6 +148,7 @@ def with_figures(row: Row, plan: Plan, pair: int, figures: Figures) -> Row:
 def _columns(plan: Plan, pair: int, figures: Figures | None) -> dict[str, Any]:
     """Return figures, bounds and thresholds by the names that they have in a row."""
     if figures is None:
+        # None and not 0: a figure that does not exist must not enter a mean.
         names = (*(f"{name}{end}" for name in BOUNDED for end in ("", "_lower", "_upper")), *THRESHOLDS, "best_iou")
         return dict.fromkeys(names)
     bounded = {

@@ -52,6 +52,7 @@ def class_ranks(
     void : the plane of the void channel, where a method asks for it
     """
     beside = [] if void is None else [void]
+    # So that one set of sums serves all pairs of a temperature, and is then given up.
     by_temperature = sorted(pairs, key=lambda i: temperature(plan.pairs[i]) or 1.0)
     parameters = {i: plan.parameters(plan.pairs[i]) for i in pairs}
     for rows in row_blocks(band, labels):
@@ -61,6 +62,7 @@ def class_ranks(
         for i in by_temperature:
             T, computed = temperature(plan.pairs[i]) or 1.0, plan.methods[plan.pairs[i].method].computed
             assert isinstance(computed, OfClasses)
+            # As float32, in which sums have their temperature: 0.1 itself would equal none.
             if sums is None or np.float32(T) != sums.T:
                 sums = ClassSums(pixels, T)
             yield i, rows, computed.ranks(sums, parameters[i]).reshape(values.shape[1:])

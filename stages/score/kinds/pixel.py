@@ -80,6 +80,7 @@ class PixelLogits:
         _sigmoid_at: SigmoidAt = "masks",
     ) -> Self:
         """See `Logits`; whether they are finite is found where they are scored."""
+        # There is one: windows of pixel networks were merged before they were stored.
         return cls(patterns(windows[0]["logits"]), geometry)
 
     def bands(self, size: tuple[int, int]) -> Iterator[Band]:
@@ -127,6 +128,7 @@ class PixelLogits:
                     write_ranks(found, {i: scores})
                 yield i, scores
         for group in groups(plan, fused):
+            # One temperature at a time, for the same reason; its methods share their sums.
             for T in dict.fromkeys(_temperature(plan, plan.pairs[i]) for i in group.pairs):
                 rows = {i: row_of(plan, i) for i in group.pairs if _temperature(plan, plan.pairs[i]) == T}
                 maps = Maps(rows, ROWS, size)

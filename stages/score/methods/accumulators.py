@@ -122,6 +122,7 @@ class ClassSums:
     def distance_from_uniform(self) -> np.ndarray:
         """Sum over k of (p_k - 1 / K)^2, from 1 - exp((z_k - m1) / T), which does not cancel at high temperatures."""
         X, Y = kernels.sum_complements(self.pixels.z, self.top, self._bits)
+        # Below 0 it is only by what float32 rounds off: hence the maximum.
         K = np.float32(self.K)
         return np.maximum(K * Y - X * X, 0) / (K * (K - X) ** 2)
 

@@ -112,6 +112,7 @@ def _find(typed: str) -> str:
     for name in METHOD_NAMES:
         if plain == name:
             return name
+    # After the ids: no alias may hide a method of that very name.
     for name, method in _all():
         if plain in map(_plain, method.aliases):
             return name

@@ -56,6 +56,7 @@ class ClassTruth:
         codes, schema = self.store.labels(image), self.store.schema
         if codes.size == 0:
             return None
+        # As in `GroundTruth`: all figures of a protocol are evaluated at one size.
         if schema.kind == "pixel" and self.protocol.pixel_size == "network":
             codes = resize_nearest(codes, self.store.image(image).resized)
         return self.table[codes]

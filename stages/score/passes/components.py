@@ -75,6 +75,7 @@ def component_rows(
         for statistic in [PercentileCurve(part, len(images))]
         for threshold in statistic.finish(walker(truth, images, statistic, workers, advance))
     ]
+    # As ranks, which is what is computed: with a score each pixel would need the formula's last step too.
     rules: list[dict[tuple[str, float | None], np.float32]] = []
     for i, (row, best) in enumerate(zip(rows, official, strict=True)):
         limits: dict[tuple[str, float | None], np.float32] = {}

@@ -83,6 +83,7 @@ class Runs:
         with self.path.open("ab") as file:
             file.write(run.tobytes())
         self.sizes.append(run.size)
+        # Evenly by rank: between two neighbours lies no more than about a thousandth of the run.
         self.samples.append(run[:: max(1, run.size // SAMPLES)])
 
     @property
@@ -161,6 +162,7 @@ def figures_of(points: Iterator[Points], N: int, P: int, reading: Reading) -> Fo
         area += float((p * (precision if reading.auprc == "step" else (precision + before) / 2)).sum())
         ordered += float((n * (tp - p / 2)).sum())
         best = max(best, float((2 * tp / (P + tp + fp)).max()))
+        # Of each range a few points at most, so that the curve of billions of pixels fits memory.
         curve.append(_near(np.array([np.append(TP, tp), np.append(FP, fp)]), P))
         TP, FP, start = int(tp[-1]), int(fp[-1]), float(precision[-1])
     return Found(area / P, _fpr(np.concatenate(curve, axis=1), N, P, reading.fpr), ordered / N / P, best)
@@ -190,6 +192,7 @@ def _pooled(
 ) -> list[Found | None]:
     """Return the figures of pairs over all pixels; None without pixels of both classes."""
     folder = Path(tempfile.gettempdir())
+    # Refused before the first image: a full disk would show itself after hours, and stop other programs too.
     needed, free = run_bytes(scores), shutil.disk_usage(folder).free
     if needed > free:
         raise PipeError(

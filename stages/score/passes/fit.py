@@ -33,6 +33,7 @@ class NormalTruth(DrawnTruth):
     def labels(self, image: int) -> np.ndarray | None:
         """Return uint8 (H, W) labels at the evaluation size, or None for an image that shows an anomaly."""
         labels = super().labels(image)
+        # Without a mask nothing says that there is an anomaly, and a fit is asked for on pictures without any.
         if labels is not None and not any(self.store.image(image).labels):
             return np.full_like(labels, NORMAL)
         return None if labels is None or (labels == ANOMALY).any() else labels

@@ -96,6 +96,7 @@ def open_set_rows(
         As for `walk`.
     """
     truth = GroundTruth(store, plan.protocol, images)
+    # Counted anew: the histograms of the sweep were given up when its figures had been found.
     by_pair: dict[Pair, OperatingPoints | None] = {}
     for part in walks(plan):
         statistic = Points(store, part)

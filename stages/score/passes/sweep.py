@@ -66,6 +66,7 @@ def sweep(
     PipeError
         A mask holds a code that the protocol does not know, or counts were lost.
     """
+    # One ground truth for all walks: a protocol that thins reads all masks to know what it keeps.
     parts, truth = walks(plan), GroundTruth(store, plan.protocol, images)
     found: dict[Pair, Scored] = {}
     for part in parts:
@@ -74,10 +75,12 @@ def sweep(
         found |= dict(zip(part.pairs, scored, strict=True))
         if resolve == "all":
             found |= _resolved(truth, plan, found, images, workers, advance, extend, walker)
+    # After all parts: which temperature of a method may be the best is known when all of them have bounds.
     if resolve == "summary":
         best = _to_resolve(resolve, [found[pair].row for pair in plan.pairs])
         chosen = {pair: found[pair] for i, pair in enumerate(plan.pairs) if i in best}
         found |= _resolved(truth, plan, chosen, images, workers, advance, extend, walker)
+    # The bins have served their purpose; in a run over many stores they would be megabytes for each row.
     return [found[pair]._replace(curve=None) for pair in plan.pairs]
 
 
@@ -90,6 +93,7 @@ def _to_resolve(resolve: Resolve, rows: Sequence[Row]) -> set[int]:
         return set(range(len(rows))) if resolve == "all" else set()
     floor: dict[tuple[object, ...], float] = {}
     for row in rows:
+        # What is surely reached: a temperature whose upper bound lies below it cannot be the best.
         floor[_swept(row)] = max(floor.get(_swept(row), 0.0), row.auprc_lower or 0.0)
     return {
         i
@@ -118,6 +122,7 @@ def _resolved(
     if not opened:
         return {}
     a_row, rows = next(iter(found.values())).row, dict[Pair, Row]()
+    # Any row will do: all pairs of a plan are scored on the same pixels.
     pixels = a_row.pixels - a_row.positives, a_row.positives
     # Where all scores of a pair fit, a sort of them is faster than a third walk.
     all_fit = a_row.pixels * SCORE_BYTES <= ORDER_BYTES
@@ -162,6 +167,7 @@ def compile_kernels(plan: Plan) -> None:
     values = {name: np.zeros(specs[name].read_shape, specs[name].dtype) for name in kind.ARRAYS}
     # Code depends on types and numbers of dimensions alone, so that the smallest image compiles all of it.
     cut = {name: array[:, :2, :2] if array.ndim == 3 else array for name, array in values.items()}
+    # One temperature is enough: to the kernels it is a number and no type.
     part = replace(plan, temperatures=(T,), pairs=tuple(p for p in plan.pairs if p.temperature in (None, T)))
     windows = [{name: np.ascontiguousarray(array) for name, array in cut.items()}]
     at, is_masks = sigmoid_at(plan.schema, plan.protocol), plan.schema.kind == "mask"

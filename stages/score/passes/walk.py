@@ -72,6 +72,7 @@ def walk(
 
         added = []
         pictures = ahead(readers, lambda image: read_picture(truth.store, truth, image), images, workers + 1)
+        # One more than there are totals: the next image waits, decoded, for the first total that is free.
         for counts in ahead(counters, add, pictures, totals.count + 1):
             added.append(counts)
             advance()
@@ -99,6 +100,7 @@ class Totals(Generic[Sum]):
 
     def __init__(self, statistic: Statistic[Sum], workers: int) -> None:
         self.count = max(1, min(workers, TOTALS_BYTES // max(1, statistic.expected_bytes)))
+        # Rounded up: a thread too many is better than a core without work.
         self.threads = -(-workers // self.count)
         self._free: SimpleQueue[Sum] = SimpleQueue()
         for _ in range(self.count):
@@ -116,6 +118,7 @@ class Totals(Generic[Sum]):
     def sum(self) -> Sum:
         """Return the sum of all totals, once nobody counts any more."""
         total = self._free.get()
+        # In whatever order they come back: totals add up to the same in any.
         for _ in range(self.count - 1):
             total.add(self._free.get())
         return total

@@ -99,6 +99,7 @@ class ClassCounts:
             # Slices are views: threads write to disjoint temperatures of the same arrays.
             count_classes(self, picture, part, total.confusion[part], sums[part], total.bins[part])
 
+        # Runs of temperatures, not every n-th one: their arrays lie in one piece.
         step = -(-len(self.temperatures) // threads)
         parts = [slice(first, first + step) for first in range(0, len(self.temperatures), step)]
         in_parallel(count, parts, threads)
@@ -136,6 +137,7 @@ def count_classes(
             count_logits(band.values, channels, groups, np.array(temperatures), *of_band, confusion, sums, bins)
         return
     for block in cast("MaskLogits", picture.logits).blocks((height, width)):
+        # All temperatures from one S; below, each temperature has an S of its own.
         if statistic.of_map:
             # Softmax of S: S stands where the logits of a pixel network do.
             for band in class_bands(block, channels, 1.0):

@@ -106,6 +106,7 @@ def _counted(matched: Matched) -> np.ndarray:
     """Return what an image adds: int64 (_COUNTS,)."""
     # Rounded one by one before they are added: a rounded float sum would depend on the order.
     sums = [np.rint(values / UNIT).astype(np.int64).sum() for values in matched]
+    # `>=` here and `<` below, as in the definition: a component that just reaches t is found.
     tp = (matched.siou >= SIOU[:, None]).sum(axis=1)
     fp = (matched.ppv < SIOU[:, None]).sum(axis=1)
     return np.concatenate([[matched.siou.size, matched.ppv.size, *sums], tp, fp])

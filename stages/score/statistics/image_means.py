@@ -26,6 +26,7 @@ def image_values(plan: Plan, picture: Picture, pairs: Sequence[int]) -> dict[int
     """
     labels = picture.labels.reshape(-1)
     pixels = np.bincount(labels, minlength=2)[:2]
+    # No figure exists there; a 0 or a 1 in its stead would move the mean.
     if not pixels.all():
         return {}
     found = {}

@@ -141,6 +141,7 @@ class InDistribution:
             top, of_class = z.max(axis=0), z.argmax(axis=0)
             tops.append(top.astype(np.float64))
             classes.append(of_class)
+            # As a matrix of zeros and ones: one product sums the posteriors for all predicted classes.
             belongs = (of_class == np.arange(K)[:, None]).astype(np.float32)
             for t, T in enumerate(self.temperatures):
                 e = np.exp((z - top) / np.float32(T))
@@ -176,6 +177,7 @@ class InDistribution:
         """Return the statistics."""
         mean, variance = total.scores.finish()
         count = total.largest.count
+        # Rounded here for the first time: until now sums over images were exact.
         sums = total.posteriors.astype(np.float64)
         with np.errstate(invalid="ignore"):
             posteriors = np.where(count[:, None] > 0, sums / np.maximum(count, 1)[:, None], np.nan)

@@ -112,6 +112,7 @@ class OpenSet:
 
     def of_image(self, picture: Picture, total: OpenTotal, threads: int = 1) -> None:
         """Count all pairs; threads share an image by its temperatures."""
+        # NO_CLASS is 255, above every class and above the label of what is unknown.
         K, is_labelled = self.classes, picture.labels <= self.classes
         labels = picture.labels[is_labelled].astype(np.int64)
         is_known = labels < K
