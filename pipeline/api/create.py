@@ -82,6 +82,7 @@ def create(
     facts = {
         "kind": kind,
         "network": network,
+        # Nothing is known of how the logits came about, and nothing is made up: no weights, no preprocessing.
         "facts": {},
         "weights_sha256": None,
         "dataset": dataset,
@@ -129,6 +130,7 @@ class NewStore:
         self._writer: StoreWriter | None = None
         if self._facts["kind"] not in ("pixel", "mask"):
             raise UsageError(f"pixel or mask is expected, found {self._facts['kind']!r}", option="kind")
+        # A store that is gone on with says its sizes itself; asked for once more they could only contradict it.
         if not overwrite and open_files(self._place).read(METADATA) is not None:
             there = open_store(self._place).schema
             self._logits_size, self._label_size = there.logits_shape[1:], there.label_shape
@@ -179,6 +181,7 @@ class NewStore:
         shown = None if picture is None else np.shape(picture)[:2]
         height, width = shown or (masked if any(masked) else own)
         preview = values["preview"].shape[:2]
+        # As if the network had seen the picture squashed to the size of its logits: what is known is where they lie.
         geometry = Geometry.squashed((height, width), own, own, masked, (preview[0], preview[1]))
         try:
             writer.commit(index, values, {}, geometry)
@@ -293,5 +296,6 @@ def _preview(picture: "ArrayLike | None", image: Image) -> np.ndarray:
         found = f"{image!r}: uint8 (H, W, 3) is expected, found {colours.dtype} {colours.shape}"
         raise UsageError(found, option="picture")
     small = Pillow.fromarray(np.ascontiguousarray(colours))
+    # Never enlarged, and in its own aspect.
     small.thumbnail((PREVIEW, PREVIEW))
     return np.asarray(small)

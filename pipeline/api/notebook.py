@@ -28,6 +28,7 @@ def _notebook_line() -> Callable[[str], None] | None:
         return None
     from IPython.display import display
 
+    # Made with the first line: a function that shows nothing leaves no empty output below its cell.
     handle: list[Any] = []
 
     def show(line: str) -> None:

@@ -52,6 +52,7 @@ def curves_dataset(sketches: Sequence[Sketch]) -> xarray.Dataset:
 
 def write_arrays(path: Path, rows: Sequence[Row], sketches: Sequence[Sketch]) -> None:
     """Write a Zarr v2 group: names are text, which the core of v3 does not know."""
+    # Consolidated, so that a reader over a network asks for one file of metadata.
     figures_dataset(rows).to_zarr(path, mode="w", zarr_format=2, consolidated=True)
     curves_dataset(sketches).to_zarr(path, mode="a", group=CURVES, zarr_format=2, consolidated=True)
 

@@ -128,6 +128,7 @@ def _read(folder: Path, family: str, row: Callable[[Record], OneRow]) -> list[On
     if not file.is_file():
         return []
     records = json.loads(file.read_text(encoding="utf-8"))[family]
+    # The file may have been changed by hand, and the page draws what it says.
     for record in records:
         for name, value in record.items():
             _check_number(name, value)
@@ -162,6 +163,7 @@ def _closed_set_row(record: Record) -> ClosedSetRow:
 
 def _open_set_row(record: Record) -> OpenSetRow:
     names = [field.name for field in fields(OpenSetFigures)]
+    # Without classes all of these are empty, and the row has no figures.
     has_classes = record["open_miou"] is not None
     figures = OpenSetFigures(**{name: record[name] for name in names}) if has_classes else None
     return OpenSetRow(**_keys(OpenSetRow, record), figures=figures)
@@ -186,6 +188,7 @@ def write_benchmarks(folder: Path, records: Records) -> None:
         The folder cannot be written.
     """
     for name in FAMILIES:
+        # Those of an earlier run would stand beside figures that they do not belong to.
         if name not in records:
             for ending in ("json", "csv"):
                 (folder / f"{name}.{ending}").unlink(missing_ok=True)

@@ -34,6 +34,7 @@ def write_fitted(path: Path, every: Sequence[Fitted]) -> tuple[Path, Path]:
     named: dict[str, Any] = {}
     for i, fitted in enumerate(every):
         named |= _arrays(i, fitted)
+    # In memory first: the digest of the file has to stand in the document that names it.
     np.savez(buffer, **named)
     about = {
         "format": FORMAT,
@@ -67,7 +68,9 @@ def read_fitted(path: Path) -> list[Fitted]:
             raise ValueError(f"{about['format']} of version {about['format_version']}")
         if about["arrays"]["sha256"] != hashlib.sha256(data).hexdigest():
             raise PipeError(f"{document} and {arrays} do not belong together", "make-fit")
+        # Of the document, which holds the digest of the arrays: one number stands for both files.
         digest = hashlib.sha256(text).hexdigest()
+        # From the bytes that were hashed, not from the file, which may be another by now. A pickle would run code.
         with np.load(io.BytesIO(data), allow_pickle=False) as found:
             return [_parsed(i, each, found, digest) for i, each in enumerate(about["networks"])]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, zipfile.BadZipFile) as error:

@@ -28,6 +28,7 @@ def csv_text(found: Mapping[str, Sequence[Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(found)
+    # Text alone needs that: no spreadsheet takes a number for a formula.
     for values in zip(*found.values(), strict=True):
         writer.writerow([spreadsheet_text(value) if isinstance(value, str) else value for value in values])
     return text.getvalue()

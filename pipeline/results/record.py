@@ -49,10 +49,12 @@ def describe_run(command: str, exact: bool, plans: "Sequence[tuple[Store, Plan]]
 def _describe_store(store: "Store", plan: "Plan") -> dict[str, Any]:
     from logitpipe.stages.score.labels import codes_for
 
+    # What the store says of itself, not what the command was given: a report must hold for the logits.
     attributes, missing = store.schema.attributes(), store.missing()
     codes = codes_for(plan.protocol.label_codes, store.schema.label_codes)
     return {
         "store": str(store.path),
+        # Beside the name as it was typed, which rows have: the folder may be another when the page is made.
         "path": str(store.path.absolute() if isinstance(store.path, Path) else store.path),
         **{name: attributes[name] for name in OF_STORE},
         "images": len(store.schema.images) - len(missing),

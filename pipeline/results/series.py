@@ -171,6 +171,7 @@ def _key(row: Row) -> tuple[object, ...]:
 
 def _all_series(drawn: Sequence[Drawn]) -> tuple[Series, ...]:
     methods: dict[str, list[Drawn]] = {method_label(row): [] for row, _, _ in drawn}
+    # A method without temperature has one row, so that any number serves.
     for each in sorted(drawn, key=lambda each: each[0].temperature or 0.0):
         methods[method_label(each[0])].append(each)
     return tuple(Series(name, *map(tuple, zip(*own, strict=True))) for name, own in methods.items())

@@ -105,6 +105,7 @@ def as_json(rows: "Sequence[Row]", benchmarks: "Records") -> str:
     """Return one JSON object in one line."""
     from logitpipe.results.plain_rows import as_document
 
+    # NaN is no JSON; a figure that does not exist is null.
     return json.dumps(as_document(rows) | dict(benchmarks), allow_nan=False) + "\n"
 
 

@@ -55,6 +55,7 @@ def bounds(row: Row, metric: Metric) -> tuple[float, float] | None:
     found = value(row, metric)
     if found is None:
         return None
+    # Rows of earlier releases, and the mean IoU, have no bounds.
     low, high = (getattr(row, f"{metric.field}_{end}", None) for end in ("lower", "upper"))
     return (found if low is None else low), (found if high is None else high)
 

@@ -75,6 +75,7 @@ def paper_lines(results: Results, temperature: Temperature) -> list[Line]:
             for series in entry.series:
                 if (index := row_at(series, temperature)) is not None:
                     found.setdefault((name, series.method), {})[dataset] = series.rows[index]
+    # Methods of a network together, even where data sets brought them in another order.
     order = list(dict.fromkeys(name for name, _ in found))
     return [Line(*key, rows) for key, rows in sorted(found.items(), key=lambda item: order.index(item[0][0]))]
 

@@ -57,6 +57,7 @@ def latex(table: Table) -> str:
     keys = ["$T$" if key == "T" else key.translate(_LATEX) for key in table.keys]
     columns = [_with_arrow(column) for _, columns in table.groups for column in columns]
     caption = ". ".join([table.title, *(["Bold: best of its column"] if table.has_best else []), *table.notes])
+    # Numbers to the right: with equal decimals their points stand below one another.
     figures = "l" * table.words + "r" * (len(keys) - table.words + len(columns))
     return "\n".join(
         [

@@ -64,8 +64,7 @@ def describe_earlier(model: Model, dataset: DataSet, precision: Precision) -> ve
         return None
     with _fitting(model, dataset):
         return version1.Schema(
-            # Fields that a store of version 1 would have had from the same run: its fingerprint must come out the
-            # same.
+            # In that version's own words: a store that began in it is compared with this, field by field.
             **_common(model, dataset, precision, _frames(model, dataset)),
             void_class=named.outlier if named.void is None else named.void,
             preprocessing=PREPROCESSING | _of_masks(dataset),

@@ -50,6 +50,7 @@ def write_per_image(path: Path, rows: Sequence[Row], stores: Sequence[ImageCount
     parts = [list(part) for _, part in groupby(rows, key=lambda row: row.store)]
     first = 0
     for i, (part, store) in enumerate(zip(parts, stores, strict=True)):
+        # As text without control characters: names of images come from stores that others may have made.
         labels = {
             "image": [printable(name) for name in store.images],
             "class": list(CLASSES),

@@ -70,6 +70,7 @@ def load_pixel_network(source: Source, build: Callable[[Mapping[str, Tensor]], S
     source.refuse_all_but()
     checkpoint = read_checkpoint(source.checkpoint(), source.weights_key)
     module = build(checkpoint.tensors)
+    # In evaluation a batch norm is linear, and can be a part of the convolution before it.
     fold_batch_norms(module)
     return Network(
         name=source.name,

@@ -79,6 +79,7 @@ def name_channels(
         raise UsageError(f"void and outlier cannot both be the class {void!r}", REMEDY)
     roles: dict[str, str] = {}
     for role, place in (("void", void), ("outlier", outlier)):
+        # Lists of classes name no void; a network that was trained with one has a channel more.
         if place in (FIRST, LAST) and len(names) < count:
             names.insert(0 if place == FIRST else len(names), role)
             roles[role] = role
@@ -86,6 +87,7 @@ def name_channels(
             roles[role] = names[0] if place == FIRST else names[-1] if place == LAST else place
     if len(names) != count:
         raise UsageError(f"{len(names)} classes are declared, and the network has {count} channels", REMEDY)
+    # Scores are computed by channel, but label spaces find classes by name.
     if len(set(names)) < count:
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"two channels are both called {twice!r}", REMEDY)

@@ -41,6 +41,7 @@ def load(source: Source) -> Network:
     maker, options = _import(place, name), source.own.get("network_options", {})
     module = _make(maker, options, source.name)
     declaration = Declaration()
+    # What a module says of itself comes after what its class says, and so over it.
     for owner in (maker, module):
         if isinstance(found := getattr(owner, ATTRIBUTE, None), Mapping):
             declaration = declaration.with_values(found, source.name)
@@ -85,6 +86,7 @@ def as_network(
     declaration = declaration.with_values(source.own.get("declare", {}), "a flag")
     if (wanted := source.resize or declaration.resize) is None:
         raise UsageError(f"nothing says which input size {name} takes", "give-input-size")
+    # The network is run once at that size: an error of its own shall come now, and not after the store is made.
     rule = Resize.of(wanted, declaration.multiple)
     network = Foreign(module, name, declaration.preprocessing, declaration.output, facts)
     shapes = network.output_shapes(rule.probe_size)
@@ -121,6 +123,7 @@ def _import(place: str, name: str) -> Any:  # noqa: ANN401 (whatever has that na
 
 
 def _import_module(name: str) -> ModuleType:
+    # As `python -m` does: a package in the folder from which the command is called is found.
     _make_importable(Path.cwd())
     return importlib.import_module(name)
 

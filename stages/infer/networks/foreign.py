@@ -109,6 +109,7 @@ class Foreign(SegmentationNetwork):
         pictures = (images * self.preprocessing.range - self.mean) / self.std
         try:
             outputs = self.module(pictures)
+        # That is the device's, and has a remedy: `device_errors` tells it.
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
@@ -157,6 +158,7 @@ def _place(error: BaseException) -> str:
 def state_sha256(module: nn.Module) -> str:
     """SHA-256 over the names, kinds, shapes and bytes of a module's weights, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
+    # By name: the order of a state dict is that in which a module was put together.
     for key, value in sorted(module.state_dict().items()):
         if isinstance(value, Tensor):
             digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())

@@ -56,6 +56,7 @@ def load(source: Source) -> Network:
     config, processing = _json(folder / "config.json"), _json(folder / "preprocessor_config.json", optional=True)
     architecture = _architecture(config, folder)
     kind = next(kind for end, kind in HEADS.items() if architecture.endswith(end))
+    # Files first: a folder without weights is told without loading the library, which takes seconds.
     files, transformers = _weight_files(folder), _library()
     model = _model(transformers, architecture, folder, files, source.weights_key)
     module = _Logits(model, kind, _task_tokens(transformers, model.config, folder))
@@ -85,6 +86,7 @@ def _library() -> Any:  # noqa: ANN401 (a module)
         raise PipeError(
             "networks of Hugging Face need transformers, which is not installed", "install", extra="'.[hf]'"
         ) from error
+    # Its warnings are for training; what matters here is checked below, key by key.
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     return transformers
@@ -156,6 +158,7 @@ def _model(transformers: Any, architecture: str, folder: Path, files: list[Path]
         )
     except Exception as error:  # transformers raises whatever its parts do
         raise PipeError(f"{folder}: transformers cannot load {architecture}: {told(error)}") from error
+    # The library fills what is missing with random numbers, and only warns.
     for fault in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if keys := [str(each) for each in found[fault]]:
             raise PipeError(
@@ -203,6 +206,7 @@ def _declared(config: Any, processing: Mapping[str, Any]) -> Declaration:  # noq
         plain["range"] = 255.0
     if processing.get("do_normalize", bool(processing)):
         plain |= {"mean": processing.get("image_mean", [0.5] * 3), "std": processing.get("image_std", [0.5] * 3)}
+    # Without a word about it, what holds for most: the patch of a transformer, or five halvings.
     patch = getattr(config, "patch_size", None)
     multiple = processing.get("size_divisor") or processing.get("ensure_multiple_of", 1)
     if multiple == 1:

@@ -47,6 +47,7 @@ def logits_of(outputs: object, output: str | int | None, name: str) -> Tensor | 
     if isinstance(chosen, Tensor) and _is_tensor(chosen, 4):
         return chosen
     if isinstance(chosen, (tuple, list)) and len(chosen) == 2:
+        # In either order, as their numbers of dimensions tell them apart.
         for masks, classes in (chosen, chosen[::-1]):
             if _is_tensor(masks, 4) and _is_tensor(classes, 3) and masks.shape[:2] == classes.shape[:2]:
                 return masks, classes

@@ -65,6 +65,7 @@ def uno(P: np.ndarray, M: np.ndarray, outlier: np.ndarray | None = None) -> np.n
 def rejection(P: np.ndarray, M: np.ndarray, above: float) -> np.ndarray:
     """Return min_q (1 - M_q max_k P_qk) over queries of a class with a share above that; 1 where there is none."""
     best = P[:, :-1].max(axis=1)
+    # Strictly: a query that is undecided between a class and none speaks for no class.
     chosen = (best > above) & (best > P[:, -1])
     return 1 - most(best[chosen], M[chosen])
 
@@ -107,6 +108,7 @@ MASK_METHODS: dict[str, Method] = {
         "-sum_k tanh(S_k)",
         "RbA: Nayal et al., ICCV 2023",
         ALL,
+        # Pivots are the score of S = (1, 0, ..., 0): there the scores of confident pixels gather.
         shifted(lambda _K: -np.tanh(1), SHIFTED_BINS),
         Fused(mask_ranks.RBA),
         lambda S: -np.tanh(S).sum(axis=0),

@@ -55,6 +55,7 @@ def load_own(name: str) -> Method:
         raise UsageError(f"there is no file {path}", option="methods", value=name)
     module = importlib.util.module_from_spec(spec)
     try:
+        # It is the user's own file, named in the command: code that runs here is code they asked for.
         spec.loader.exec_module(module)
     except Exception as error:  # whatever is wrong with a user's file
         raise UsageError(
@@ -76,6 +77,7 @@ def own_method(name: str, function: Callable[..., np.ndarray]) -> Method:
             option="methods",
             value=name,
         )
+    # As attributes, since parameters are what the function takes from the image.
     at, changed = getattr(function, "at", PLACES[0]), getattr(function, "temperatures", ())
     if at not in PLACES:
         raise UsageError(f"`at` is {' or '.join(PLACES)}, found {at!r}", option="methods", value=name)

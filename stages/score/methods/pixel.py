@@ -56,11 +56,13 @@ def finish_entropy(c: ClassSums) -> np.ndarray:
     """
     ln_K, is_even = np.float32(np.log(c.K)), c.rest > np.float32((c.K - 1) / EVEN)
     even = np.zeros_like(c.rest)
+    # Only blocks that have such pixels pay for a pass of its own over the classes.
     if is_even.any():
         lack = np.maximum(c.lack_of_entropy, LEAST_LACK)
         even = (ln_K - lack) / lack
     if is_even.all():
         return offset(log2_of(even))
+    # Multiplied by 1 + r throughout, so that no division is needed before the last one.
     total, is_small = ONE + c.rest, c.rest < SMALL
     H = c.log1p_rest * total + c.shrink * c.spread
     odds = np.where(is_small, c.others() + c.spread, H) / np.maximum(ln_K * total - H, SMALL * total)
@@ -109,6 +111,7 @@ def finish_gen(c: ClassSums, gamma: float, top: float | None) -> np.ndarray:
     log2_p = c.log2_largest(c.K if top is None else min(int(top), c.K))
     log2_left = log2_of(ONE - exp2_all(log2_p.reshape(-1)).reshape(log2_p.shape).clip(0, ONE).reshape(-1))
     log2_left = log2_left.reshape(log2_p.shape)
+    # Of the largest alone 1 - p would cancel.
     log2_left[0] = log2_all(c.others()) - c.gap - c.log1p_rest * LOG2E
     power = np.float32(gamma)
     terms = exp2_all(power * (log2_p + log2_left + c.gap).reshape(-1)).reshape(log2_p.shape)

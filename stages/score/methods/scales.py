@@ -49,6 +49,7 @@ class Scale:
 
 
 def _log2(x: np.ndarray) -> np.ndarray:
+    # log2 of 0 is meant: minus infinity is a rank, the least of all.
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.log2(np.clip(x, 0, None))
 
@@ -69,6 +70,7 @@ def _offset(value: np.ndarray, by: np.float32) -> np.ndarray:
 
 
 def _no_offset(rank: np.ndarray, by: np.float32) -> np.ndarray:
+    # What lies between the two offsets is nothing that `_offset` gives; as an edge of a bin it counts as 0.
     return np.sign(rank) * np.maximum(np.abs(rank) - by, 0)
 
 

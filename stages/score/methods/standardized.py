@@ -26,6 +26,7 @@ def finish_sml(c: ClassSums, statistics: InDistribution) -> np.ndarray:
 
 def finish_kl(c: ClassSums, statistics: InDistribution) -> np.ndarray:
     """Return min over the classes k that occur of KL(p || d_k) = sum p log p - sum p log d_k."""
+    # Of all classes at once: the second sum is one product with the matrix of these logarithms.
     p, logs = c.posteriors, np.log(np.maximum(statistics.posteriors(float(c.T)), LEAST)).astype(np.float32)
     log_p = (c.pixels.z - c.top) / c.T - c.log1p_rest
     # One of the terms is the negative entropy, whatever the class: it is taken out of the minimum.

@@ -89,6 +89,7 @@ def lookup(config: object, place: str) -> Any:  # noqa: ANN401 (a yaml value)
 
 def statements(config: Mapping[str, Any] | None, fact: str) -> Iterator[tuple[str, Any]]:
     """Yield (place, value) for each place where the config states a fact."""
+    # All places, and not the first: two that contradict each other are both held against the weights.
     for place in PLACES[fact]:
         value = lookup(config, place)
         if value is not None:

@@ -191,6 +191,7 @@ def load(source: Source) -> Network:
         )
     masked_attention = own.get("masked_attention", "checkpoint")
     module = build(checkpoint.tensors, size, config, masked_attention, base)
+    # Read off the weights, as a checkpoint brings its own.
     mean, std = (tuple(value.flatten().tolist()) for value in (module.encoder.pixel_mean, module.encoder.pixel_std))
     files = [source.checkpoint(), *([own["base_weights"]] if base else [])]
     return Network(
@@ -242,5 +243,6 @@ def _authors_rule(weights: Mapping[str, Tensor], config: Mapping[str, Any] | Non
         raise UsageError("weights without a position embedding tell no size of the input", "give-size-eomt")
     if h != w:
         return f"{h}x{w}"
+    # Less the one for no object.
     classes = shape(weights, "class_head.weight", rank=2)[0] - 1
     return f"{'pad' if is_panoptic(config, classes) else 'windows'}:{h}"
