@@ -15,9 +15,8 @@ import click
 from logitpipe.cache.errors import IntegrityError, PipeError
 from logitpipe.console import exits
 from logitpipe.console.advice import DAMAGED_ADVICE, LESS_MEMORY, with_advice
-from logitpipe.console.invocation import PROGRAM, WORDS
 from logitpipe.console.messages import detail, note
-from logitpipe.console.settings import bind_variables, blamed_variable, choose_file, read_settings
+from logitpipe.console.settings import PROGRAM, WORDS, bind_variables, blamed_variable, choose_file, read_settings
 from logitpipe.console.streams import OutputError, guard_streams
 from logitpipe.console.text import abridged, printable
 

@@ -231,6 +231,7 @@ def require_plain(url: str) -> None:
 
 def _open_zip(files: "Bucket | Web", name: str) -> Archive:
     def fetch(start: int, stop: int) -> bytes:
+        """Return a range of the zip's bytes."""
         data = files.ask(name, lambda: bytes(files.objects.get_range(name, start=start, end=stop)))
         # The zip was there when its size was asked for: None here is a removal in between, not an absent member.
         if data is None:

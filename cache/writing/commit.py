@@ -234,6 +234,7 @@ def _write(files: Writable, image: int, parts: Mapping[str, np.ndarray], store: 
     encodings: dict[str, str] = {}  # what lies under a key must have this digest: the bytes themselves may be many
 
     def encoded_chunks() -> Iterator[tuple[str, bytes]]:
+        """Yield each chunk's key and bytes, and note its digests."""
         for name, spec in store.arrays.items():
             digests: dict[str, str] = {}
             for key, cut in image_chunks(image, (1, *parts[name].shape), spec.chunks, spec.separator):

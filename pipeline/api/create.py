@@ -130,7 +130,7 @@ class NewStore:
         self._writer: StoreWriter | None = None
         if self._facts["kind"] not in ("pixel", "mask"):
             raise UsageError(f"pixel or mask is expected, found {self._facts['kind']!r}", option="kind")
-        # A store that is gone on with says its sizes itself; asked for once more they could only contradict it.
+        # A store that is gone on with says its sizes itself.
         if not overwrite and open_files(self._place).read(METADATA) is not None:
             there = open_store(self._place).schema
             self._logits_size, self._label_size = there.logits_shape[1:], there.label_shape
@@ -296,6 +296,5 @@ def _preview(picture: "ArrayLike | None", image: Image) -> np.ndarray:
         found = f"{image!r}: uint8 (H, W, 3) is expected, found {colours.dtype} {colours.shape}"
         raise UsageError(found, option="picture")
     small = Pillow.fromarray(np.ascontiguousarray(colours))
-    # Never enlarged, and in its own aspect.
     small.thumbnail((PREVIEW, PREVIEW))
     return np.asarray(small)

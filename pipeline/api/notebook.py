@@ -32,6 +32,7 @@ def _notebook_line() -> Callable[[str], None] | None:
     handle: list[Any] = []
 
     def show(line: str) -> None:
+        """Draw a line, in the place of the one before."""
         content = {"text/plain": line}
         if handle:
             handle[0].update(content, raw=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from click.shell_completion import BashComplete, CompletionItem, FishComplete, ShellComplete, ZshComplete
 
-from logitpipe.console.invocation import PROGRAM
+from logitpipe.console.settings import PROGRAM
 
 SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 VARIABLE = "_PIPE_COMPLETE"

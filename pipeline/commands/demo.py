@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from logitpipe.cache.errors import PipeError
-from logitpipe.console.invocation import WORDS
 from logitpipe.console.messages import note, word_if_slow
 from logitpipe.console.progress import Progress
+from logitpipe.console.settings import WORDS
 from logitpipe.console.text import listed
 from logitpipe.runs.inference import torch_at_hand
 

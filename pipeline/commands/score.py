@@ -10,7 +10,6 @@ import click
 
 from logitpipe.cache.errors import IncompleteError, UsageError
 from logitpipe.commands.completion import complete_methods
-from logitpipe.console.invocation import WORDS
 from logitpipe.console.messages import word_if_slow
 from logitpipe.console.options import (
     metrics_option,
@@ -20,7 +19,7 @@ from logitpipe.console.options import (
     stores_argument,
 )
 from logitpipe.console.output import prepare_folder, refuse_to_replace
-from logitpipe.console.settings import details, resolved
+from logitpipe.console.settings import WORDS, details, resolved
 from logitpipe.runs.also import FAMILIES, SPACES, compute, refuse, require_families
 from logitpipe.runs.cluster import walk_by
 from logitpipe.runs.fitting import FIT

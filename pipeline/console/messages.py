@@ -14,7 +14,7 @@ from functools import partial
 import click
 
 from logitpipe.console.audience import caller
-from logitpipe.console.terminal import columns, is_terminal
+from logitpipe.console.streams import columns, is_terminal
 from logitpipe.console.text import printable, shortened
 
 SECONDS_BEFORE_WORD = 2.0

@@ -12,7 +12,7 @@ from typing import Self
 
 from logitpipe.console.audience import caller
 from logitpipe.console.messages import is_quiet
-from logitpipe.console.terminal import columns, is_terminal
+from logitpipe.console.streams import columns, is_terminal
 from logitpipe.console.text import cells, printable, shortened
 
 BAR_CELLS = 24

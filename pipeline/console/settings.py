@@ -14,6 +14,11 @@ from logitpipe.console.messages import detail
 DEFAULT_FILE = Path("pipe.toml")
 """Read where no --settings names another."""
 
+PROGRAM = "pipe"
+
+WORDS = "logitpipe.console.settings.words"
+"""Under this name a context keeps the words that followed `pipe`, for the record of a run."""
+
 PREFIX = "PIPE"
 """Of the variables: PIPE_SETTINGS, PIPE_SCORE_TEMPERATURES."""
 

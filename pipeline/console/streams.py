@@ -1,4 +1,4 @@
-"""Standard output and standard error, whatever a shell has connected them to: a full disk, a closed pipe, nothing."""
+"""Standard output and standard error, whatever a shell has connected them to: a terminal, a full disk, nothing."""
 
 import io
 import os
@@ -71,3 +71,23 @@ def _rewrapped(stream: io.TextIOWrapper, kind: type[io.TextIOWrapper]) -> io.Tex
     # Read before detach(): a detached stream answers no more questions.
     encoding, lines = stream.encoding, stream.line_buffering
     return kind(stream.detach(), encoding=encoding, errors="backslashreplace", line_buffering=lines)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal that can do more than print lines."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def can_bold(stream: TextIO) -> bool:
+    """Return whether bold text shows; who sets NO_COLOR (https://no-color.org) wants no escapes."""
+    return is_terminal(stream) and not os.environ.get("NO_COLOR")
+
+
+def columns(stream: TextIO) -> int | None:
+    """Return the width of a terminal in cells, or None where the stream is none or does not tell."""
+    if not stream.isatty():
+        return None
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None  # some serial lines tell 0
+    except OSError:
+        return None

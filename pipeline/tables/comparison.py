@@ -65,6 +65,7 @@ def _names(rows: Sequence[Row], stores: Sequence[str]) -> dict[str, str]:
     files = {store: re.sub(r"\.zarr(\.zip)?$", "", store.rstrip("/").rpartition("/")[2]) for store in stores}
 
     def name(store: str) -> str:
+        """Return the shortest name that no other store has."""
         # As short as is clear: most tables have one store of each network.
         same = [other for other in stores if networks[other] == networks[store]]
         if len(same) == 1:

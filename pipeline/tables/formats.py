@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from logitpipe.console.settings import origin, stronger
-from logitpipe.console.terminal import can_bold, columns
+from logitpipe.console.streams import can_bold, columns
 
 if TYPE_CHECKING:
     from logitpipe.results.benchmarks import Records

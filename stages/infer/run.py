@@ -65,6 +65,7 @@ def infer_images(
         return image, prepare(dataset.samples[image], model.resize, dataset.mask_rules)
 
     def commit(computed: Computed) -> None:
+        """Put an image into the store, and name it in what goes wrong."""
         try:
             writer.commit(computed.image, computed.values, computed.sources, computed.geometry)
         except OSError as error:

@@ -152,7 +152,7 @@ def test_the_width_is_that_of_the_terminal_behind_the_stream():
     import struct
     import termios
 
-    from logitpipe.console.terminal import columns
+    from logitpipe.console.streams import columns
 
     ours, theirs = os.openpty()
     with os.fdopen(theirs, "w") as stream:

@@ -212,7 +212,10 @@ def _read_legacy(path: Path) -> WeightFile:
 
     @contextmanager
     def storages() -> Iterator[BytesOf]:
+        """Open the file, and give what reads a storage of it."""
+
         def bytes_of(storage: Storage) -> bytearray:
+            """Return the bytes of a storage; ValueError where the file has another count before them."""
             file.seek(places[storage.key])
             (count,) = COUNT.unpack(file.read(COUNT.size))
             if count != storage.count:

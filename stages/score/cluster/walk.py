@@ -104,6 +104,7 @@ class ClusterWalk:
         running = as_completed(loop=self.client.loop)
 
         def begin() -> None:
+            """Give the scheduler one more group of blocks, if there is one."""
             if group := next(groups, None):
                 leaves, top = self._submit(parcel, truth, group)
                 sizes.update((leaf.key, len(block)) for leaf, block in zip(leaves, group, strict=True))

@@ -126,6 +126,7 @@ def _least_nll(fits: Sequence[Fit], workers: int, advance: Callable[[], None]) -
     pixels = 0
 
     def nll(temperatures: tuple[float, ...]) -> list[float]:
+        """Return the mean NLL at each of some temperatures, in one walk over each store; NaN without pixels."""
         nonlocal pixels
         total, statistic = None, None
         for each in fits:

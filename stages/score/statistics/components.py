@@ -81,6 +81,7 @@ class Components:
         least = int(min(sizes.predicted[0] for sizes in self.sizes))
 
         def measure(pairs: Sequence[int]) -> None:
+            """Add the components of some pairs, at each of their limits."""
             for i, ranks in picture.score_maps(self.plan, pairs):
                 for limit, counts in zip(self.limits[i], total.counts[i], strict=True):
                     predicted, pieces = components_above(np.ascontiguousarray(ranks), limit, truth, least)

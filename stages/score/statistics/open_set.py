@@ -118,6 +118,7 @@ class OpenSet:
         is_known = labels < K
 
         def count(pairs: Sequence[int]) -> None:
+            """Add the confusion of some pairs, with and without the unknown."""
             predicted: dict[float, np.ndarray] = {}
             for i, ranks in picture.score_maps(self.plan, pairs):
                 T = self.plan.pairs[i].temperature or 1.0
