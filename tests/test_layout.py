@@ -91,6 +91,21 @@ def test_the_rule_can_fail(module, source):
     assert len(violations(module, source)) == 1
 
 
+def test_the_page_for_contributors_knows_the_house():
+    """Rooms and files that CONTRIBUTING.md names are there, and no folder of code is missing from its table."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    files = [path.relative_to(ROOT).as_posix() for package in RANK for path in (ROOT / package).rglob("*.py")]
+    rooms = {path.removesuffix("/__init__.py") for path in files if path.endswith("/__init__.py")}
+    column = re.findall(r"^\| ((?:`[a-z_/]+`(?:, )?)+) \|", text, re.MULTILINE)
+    named = {name if "/" in name else f"pipeline/{name}" for cell in column for name in re.findall(r"`(.+?)`", cell)}
+    assert len(named) > 20
+    assert named <= rooms
+    # Folders within a room may be told in its line; the three packages themselves are the heading's.
+    assert [room for room in rooms - named - set(RANK) if f"`{room.rpartition('/')[2]}/`" not in text] == []
+    for name in re.findall(r"`([a-z_/0-9]+\.py)`", text):
+        assert (ROOT / name).is_file() or any(file.endswith(f"/{name}") for file in files), name
+
+
 FLAG = re.compile(r"(?<![\w-])--[a-z]")
 
 

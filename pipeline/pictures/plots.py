@@ -78,7 +78,7 @@ class PaperFigure(Figure):
         super().__init__(size, layout="constrained")
 
     def savefig(self, *args: Any, **keywords: Any) -> None:  # noqa: ANN401 (as matplotlib has it)
-        """Save the figure as `Figure.savefig` does."""
+        """Save the plot as `Figure.savefig` does."""
         with mpl.rc_context(self._type):
             super().savefig(*args, **keywords)
 
@@ -96,7 +96,7 @@ def in_print(font: str) -> AbstractContextManager[None]:
 
 
 def as_bytes(figure: Figure, file_format: str) -> bytes:
-    """Return a figure as a file of a format, svg, pdf or png; the same figure gives the same bytes."""
+    """Return a plot as a file of a format, svg, pdf or png; the same plot gives the same bytes."""
     # matplotlib writes the time of day into SVG and PDF, and the same figure would differ in every run.
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[file_format]
     buffer = io.BytesIO()
@@ -159,7 +159,7 @@ def scores(results: Results, width: float, temperature: Temperature) -> Plots:
 
 
 def ranking(results: Results, width: float, temperature: Temperature) -> Plots:
-    """Yield one figure of all data sets: AuPRC of every network and method, the best on top, a panel for each."""
+    """Yield one plot of all data sets: AuPRC of every network and method, the best on top, a panel for each."""
     metric, datasets = METRICS["auprc"], list(results.datasets)
     lines = sorted(paper_lines(results, temperature), key=lambda line: _mean(line, metric))
     lines = [line for line in lines if any(row.auprc is not None for row in line.rows.values())]
@@ -204,7 +204,7 @@ def looks(results: Results) -> Look:
 
 
 def _panels(rows: int, columns: int, width: float, aspect: float, **shared: str) -> tuple[Figure, np.ndarray]:
-    """Return a figure of so many panels, `aspect` times as high as they are wide."""
+    """Return a plot of so many panels, `aspect` times as high as they are wide."""
     inches = width / MM_PER_INCH
     figure = PaperFigure((inches, rows * inches / columns * aspect + 0.35))
     return figure, np.asarray(figure.subplots(rows, columns, squeeze=False, **shared))  # type: ignore[call-overload]

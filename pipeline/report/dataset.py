@@ -1,4 +1,4 @@
-"""The section of one data set: what is best, all methods compared, figures over temperature, then each store."""
+"""The section of one data set: what is best, all methods compared, charts over temperature, then each store."""
 
 from collections.abc import Mapping
 
@@ -26,7 +26,7 @@ def dataset_section(
         for entry in entries
     )
     core, others = ([part for entry in entries if (part := entry.only(core))] for core in (True, False))
-    # The core alone, as tables and figures of thirty methods cannot be read; where it was not scored, what was.
+    # The core alone, as tables and charts of thirty methods cannot be read; where it was not scored, what was.
     shown = [_compared(name, some, results) for some in (core, others) if some]
     return tag(
         "section",
@@ -87,7 +87,7 @@ def _finding(found: Found) -> Html:
 
 
 def _over_temperature(entries: list[Entry], results: Results) -> Html:
-    """Return a figure of AuPRC and FPR95: over temperature, or by method where there is but one."""
+    """Return charts of AuPRC and FPR95: over temperature, or by method where there is but one."""
     some = [entry for entry in entries if entry.row.auprc is not None]
     if not some:
         return Html("")

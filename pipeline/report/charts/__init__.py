@@ -1,1 +1,1 @@
-"""The figures of the page as SVG: axes, curves, distributions of scores, sweeps over temperature."""
+"""The charts of the page, as SVG: axes, curves, distributions of scores, sweeps over temperature."""

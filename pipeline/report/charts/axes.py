@@ -1,4 +1,4 @@
-"""Axes of figures: values to places, and ticks at round numbers."""
+"""Axes of charts: values to places, and ticks at round numbers."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ class Axis:
     Parameters
     ----------
     low, high : values, low < high; both positive where logarithmic
-    start, end : places in the figure's unit; end < start for an axis that runs upwards
+    start, end : places in the chart's unit; end < start for an axis that runs upwards
     ticks : values that are marked, with the text at each
     logarithmic : whether equal ratios are equally far apart
     """

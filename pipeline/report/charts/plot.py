@@ -1,4 +1,4 @@
-"""Parts of SVG figures: the figure with its text alternative, a frame with axes, lines, labels."""
+"""Parts of SVG charts: the chart with its text alternative, a frame with axes, lines, labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ STYLES: dict[str, tuple[str, str | None]] = {
     "mask-energy": ("violet", "5 3"),
     "eam": ("red", "5 3"),
 }
-"""Colour and dashes of the core methods, the same in every figure; the style sheet has the colours, light and dark.
+"""Colour and dashes of the core methods, the same in every chart; the style sheet has the colours, light and dark.
 """
 
 OTHER_STYLES: dict[str, tuple[str, str | None]] = {
@@ -48,7 +48,7 @@ OTHER_STYLES: dict[str, tuple[str, str | None]] = {
 
 @dataclass(frozen=True)
 class Line:
-    """A line in a figure.
+    """A line in a chart.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def style_of(method: str) -> tuple[str, str | None]:
 
 
 def svg(width: float, height: float, title: str, description: str, *children: str) -> Html:
-    """Return a figure that says what it shows to those who do not see it."""
+    """Return a chart that says what it shows to those who do not see it."""
     return tag(
         "svg",
         tag("title", title),
@@ -118,7 +118,7 @@ def end_labels(lines: Sequence[Line], x: Axis, y: Axis) -> Html:
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Return places in the same order, at least `gap` apart as far as there is room between `low` and `high`."""
     order = sorted(range(len(places)), key=lambda i: places[i])
-    # With more labels than there is room for, they move closer together instead of out of the figure.
+    # With more labels than there is room for, they move closer together instead of out of the chart.
     gap = min(gap, (high - low) / max(1, len(places) - 1))
     moved = [max(low, min(high, places[i])) for i in order]
     for i in range(1, len(moved)):

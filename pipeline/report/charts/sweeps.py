@@ -1,4 +1,4 @@
-"""Figures of every method: over temperature, or as bars where there is one temperature alone."""
+"""Charts of every method: over temperature, or as bars where there is one temperature alone."""
 
 from logitpipe.report.charts.axes import Axis, even_axis, temperature_axis
 from logitpipe.report.charts.plot import (

@@ -16,7 +16,7 @@ from logitpipe.stages.score.kernels.fused.pixel_ranks import ENTROPY_OFFSET, LOG
 LEAST, MOST = float(np.finfo(np.float64).tiny), float(np.nextafter(1, 0))
 """Least and greatest share whose odds are neither 0 nor infinite in float64."""
 
-Curve = Callable[[np.ndarray, float, int], np.ndarray]
+Transform = Callable[[np.ndarray, float, int], np.ndarray]
 """(values, temperature, number of classes) -> values"""
 
 
@@ -32,8 +32,8 @@ class Scale:
     limit : number of classes -> greatest score, where scores gather near zero and near it; None where they do not
     """
 
-    rank: Curve
-    formula: Curve
+    rank: Transform
+    formula: Transform
     bins: Bins
     limit: Callable[[int], float] | None = None
 

@@ -17,16 +17,16 @@ def boundaries(classes: np.ndarray) -> np.ndarray:
     return np.maximum.reduce([around[i] for i in (1, 3, 4, 5, 7)]) != np.minimum.reduce(around)
 
 
-def widened(mask: np.ndarray, radius: int) -> np.ndarray:
-    """Return a bool mask (H, W), dilated by a diamond of a radius."""
+def widened(area: np.ndarray, radius: int) -> np.ndarray:
+    """Return an area, bool (H, W), dilated by a diamond of a radius."""
     for _ in range(radius):
-        grown = mask.copy()
-        grown[1:] |= mask[:-1]
-        grown[:-1] |= mask[1:]
-        grown[:, 1:] |= mask[:, :-1]
-        grown[:, :-1] |= mask[:, 1:]
-        mask = grown
-    return mask
+        grown = area.copy()
+        grown[1:] |= area[:-1]
+        grown[:-1] |= area[1:]
+        grown[:, 1:] |= area[:, :-1]
+        grown[:, :-1] |= area[:, 1:]
+        area = grown
+    return area
 
 
 def suppressed(scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
