@@ -36,6 +36,7 @@ def parse(metadata: Any, store: object, read: Callable[[str], bytes | None]) -> 
         The attributes, the names of the images or the arrays' metadata are not what was written.
     """
     attributes = metadata.get("attributes") if isinstance(metadata, dict) else None
+    # Another program's group is no damaged store, and is told as what it is.
     if not isinstance(attributes, dict) or attributes.get("format") != FORMAT:
         raise PipeError(f"{store}: expected a logit store, but the attribute `format` is not {FORMAT!r}")
     version = _known_version(attributes.get("format_version"), store)

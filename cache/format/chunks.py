@@ -44,5 +44,6 @@ def image_chunks(
     """
     grid = [ceil(size / chunk) for size, chunk in zip(shape[1:], chunks[1:], strict=True)]
     for position in product(*map(range, grid)):
+        # Not cut at the edge: slices of arrays do that by themselves, and who pads needs the whole.
         extent = tuple(slice(p * c, (p + 1) * c) for p, c in zip(position, chunks[1:], strict=True))
         yield separator.join([CHUNKS, str(image), *map(str, position)]), extent

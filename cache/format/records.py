@@ -56,6 +56,7 @@ class Record:
                 # Version 2 has no such field. Left as null it would be part of the digest and of the file.
                 del array["sha256"]
         digest = hashlib.sha256(canonical(document)).hexdigest()
+        # Indented for people: whoever looks into a store by hand begins with a record.
         return json.dumps(document | {"sha256": digest}, indent=1).encode()
 
 

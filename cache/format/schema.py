@@ -76,6 +76,7 @@ class ArraySpec:
             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(self.chunks)}},
             "chunk_key_encoding": {"name": "default", "configuration": {"separator": self.separator}},
             "fill_value": self.fill_value(),
+            # Spelt out as zarr-python writes them: it, tensorstore and zarrs open the arrays without us.
             "codecs": [
                 {"name": "bytes", "configuration": little} if little else {"name": "bytes"},
                 {"name": "blosc", "configuration": blosc | {"blocksize": 0}},
@@ -133,6 +134,7 @@ class Described:
         """Lines that name each field in which another run would give other logits; software is not compared."""
         mine, theirs = ({**each.attributes(), "images": list(each.images)} for each in (self, other))
         ignored = {"format", "software", "fingerprint", "image_count", "images_sha256"}  # the names say it better
+        # Fields of either: a later release may know one more.
         names = [name for name in mine | theirs if name not in ignored and mine.get(name) != theirs.get(name)]
         pairs = [(name, json.dumps(mine.get(name)), json.dumps(theirs.get(name))) for name in names]
         return [f"{name}: {_brief(a, b)} in the store, {_brief(b, a)} asked for" for name, a, b in pairs]

@@ -159,6 +159,7 @@ class Schema(Described):
     def extent(self, array: str, geometry: Geometry) -> tuple[int, ...]:
         """See `Described`."""
         channels, windows = self.logits_shape[0], len(geometry.windows)
+        # Others, such as `geometry`, have one size for all images.
         extents: dict[str, tuple[int, ...]] = {
             "logits": (channels, *geometry.logits),
             "mask_logits": (windows, channels, *geometry.logits),

@@ -61,6 +61,7 @@ def demo_commands(out: Path) -> list[list[str]]:
     sweep = ["--temperatures", "0.1:2:0.1"]
     return [
         *(_infer(network, out, store, NAME) for network, store in stores.items()),
+        # Stores are gone on with, results are small and made anew.
         ["score", *stores.values(), *sweep, "--summary", "--out", results, "--overwrite"],
         *(_infer(network, out, str(folder), *CLOSED) for network, folder in streets.items()),
         [
@@ -115,6 +116,7 @@ def _claim(out: Path, commands: list[list[str]]) -> None:
             f"--out must name a new or empty folder, or one of an earlier demo; {out} holds something else. "
             "Name another"
         )
+    # Written before anything runs, so that an interrupted demo tells how to go on by hand.
     lines = "".join(f"{_typed(*command)}\n" for command in commands)
     (out / NOTE).write_text(f"Made by `pipe demo`, which ran:\n\n{lines}", encoding="utf-8")
 

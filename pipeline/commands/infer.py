@@ -48,6 +48,7 @@ def parse_shard(_context: click.Context, _option: click.Parameter, text: str | N
     where = ""
     if text is None:
         text = "0/1"
+        # Only without the flag: what was typed counts more than what a launcher has set.
         if found := rank():
             text, where = f"{found[0]}/{found[1]}", f" in the variables {found[2]}"
     match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
@@ -65,6 +66,7 @@ def parse_values(_context: click.Context, _option: click.Parameter, texts: tuple
             raise click.BadParameter(f"expected KEY=VALUE, and found {text!r}")
         try:
             values[key] = ast.literal_eval(value)
+        # Whatever Python does not read is text; the last two come of deep nesting.
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             values[key] = value
     return values

@@ -119,6 +119,7 @@ def maps(
       pipe maps eomt.zarr --queries --images 07.png --out maps
       pipe maps eomt.zarr --queries --images 07.png --at 130,200 --out maps
     """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
+    # What contradicts itself is refused before numba is loaded.
     if (method is None) != queries:
         raise click.UsageError("name a score with --method, or ask for --queries")
     if (point or box) and not queries:

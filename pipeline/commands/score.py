@@ -310,6 +310,7 @@ def _metrics(names: Sequence[str]) -> "tuple[Metric, ...]":
 
 def _refuse_what_is_no_number(thresholds: Sequence[float]) -> None:
     for threshold in thresholds:
+        # click reads `nan` as a float like any other.
         if math.isnan(threshold):
             raise click.BadParameter("NaN is no threshold", param_hint="'--threshold'")
 

@@ -35,6 +35,7 @@ def show(stores: tuple[Place, ...], as_json: bool) -> None:
       pipe show enet.zarr
       pipe show stores --json
     """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
+    # All stores before the first line: half of a JSON object, or of an answer, would be worse than an error.
     documents = [describe_store(open_store(path)) for path in stores]
     if as_json:
         click.echo(json.dumps({"schema_version": SCHEMA_VERSION, "stores": documents}, indent=1))

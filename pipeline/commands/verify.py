@@ -28,6 +28,7 @@ def verify(ctx: click.Context, stores: tuple[Place, ...]) -> None:
     Example:
       pipe verify enet.zarr erfnet.zarr
     """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
+    # The worst of all: the codes rise from sound over incomplete to damaged.
     code = max(_verify(path) for path in stores)
     if code == DAMAGED:
         click.echo(
@@ -43,6 +44,7 @@ def _verify(path: Place) -> int:
     try:
         store = open_store(path)
     except IntegrityError as error:
+        # Told and not raised, so that the stores after it are checked too.
         click.echo(printable(str(error)))
         click.echo(printable(f"{path}: damaged, and nothing else was checked, as its metadata says what to check"))
         return DAMAGED

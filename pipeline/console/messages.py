@@ -60,12 +60,14 @@ def word_if_slow(what: str) -> Iterator[None]:
         yield
         return
     ended = threading.Event()
+    # A thread, since what takes so long (a compiler, a foreign library) gives no sign of life itself.
     teller = threading.Thread(target=_tell, args=(say, what, ended, who is None and is_terminal(sys.stderr)))
     teller.start()
     try:
         yield
     finally:
         ended.set()
+        # Waited for, so that its line never falls into what is printed next.
         teller.join()
     if time.monotonic() - started > SECONDS_BEFORE_WORD:
         note(f"... done in {time.monotonic() - started:.0f} s")

@@ -61,6 +61,7 @@ def _allow_pixels(context: click.Context, _option: click.Parameter, most: int | 
     if most is not None:
         from PIL import Image
 
+        # Pillow's limit is one of the process: a caller in the same Python shall find it as it was.
         context.call_on_close(partial(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS))
         Image.MAX_IMAGE_PIXELS = most
 

@@ -35,6 +35,7 @@ def refuse_to_replace(paths: Iterable[Path], overwrite: bool) -> None:
     PipeError
         One of the paths exists, and nobody asked for it to be replaced.
     """
+    # What is there stays until its successor is whole: it is replaced by a rename.
     if overwrite:
         return
     for path in paths:

@@ -77,6 +77,7 @@ def _family(
     """Return the tables of a family at T = 1, and folded those at every temperature."""
     if not rows:
         return []
+    # No label chose T = 1; where it was not scored, all that was is shown.
     plain: Sequence[OneRow] = [row for row in rows if row.temperature in (None, 1)] or rows
     return [
         tag("h3", title),

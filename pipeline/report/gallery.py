@@ -198,5 +198,6 @@ def _data_uri(image: Image.Image, kind: str) -> Html:
     if kind == "jpeg":
         image.save(buffer, kind, quality=QUALITY, optimize=True)
     else:
+        # Ground truth has few colours, so that nothing is lost; with JPEG its edges would be.
         image.quantize(256).save(buffer, kind, optimize=True)
     return Html(f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}")

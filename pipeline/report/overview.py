@@ -20,6 +20,7 @@ MOST_ROWS = 500
 
 def overview_section(results: Results) -> Html:
     """Return the tables over all data sets: at T = 1 where that was scored, and at each method's best T."""
+    # A run of one other temperature is shown at that; a run of methods without any counts as T = 1.
     plain: Temperature = 1.0 if 1.0 in results.temperatures or not results.temperatures else results.temperatures[0]
     swept = len(results.temperatures) > 1
     return tag(

@@ -27,6 +27,7 @@ def page(results: Results, galleries: Mapping[str, Html]) -> str:
     """
     networks = ", ".join(dict.fromkeys(entry.row.network for entry in results.entries))
     title = f"{networks} on {', '.join(results.datasets)}"
+    # Within the page, which needs no other file.
     style = files("logitpipe.report").joinpath("style.css").read_text(encoding="utf-8")
     head = tag(
         "head",

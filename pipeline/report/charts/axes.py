@@ -43,6 +43,7 @@ def even_axis(low: float, high: float, start: float, end: float, count: int = 5)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     # One value alone (low == high) would give an axis of no length, and `place` a division by zero.
     last = max(last, first + 1)
+    # Multiplied and not added up: sums of 0.1 drift.
     ticks = tuple((i * step, number(i * step)) for i in range(first, last + 1))
     return Axis(first * step, last * step, start, end, ticks)
 

@@ -20,6 +20,7 @@ TICK_SHARES, TICK_REACH = (0.12, 0.37, 0.63, 0.88), 0.08
 def precision_recall_plot(entry: Entry, chosen: Callable[[Series], int]) -> Html:
     """Return precision over recall of a store's methods, each at the row that is chosen of it."""
     lines = [Line(series.method, _precision_recall(series, chosen(series))) for series in entry.series]
+    # Up to the highest precision, not to 1: where anomalies are rare, all curves lie near the bottom.
     y = even_axis(0, max(precision for line in lines for _, precision in line.points), BOTTOM, TOP)
     level = 100 * entry.row.positives / entry.row.pixels
     words = f"Precision over recall of {entry.label}", _in_words(entry, chosen, "auprc", "AuPRC")

@@ -88,6 +88,7 @@ class Downsampling(nn.Module):
         """Halve both sides; the channels that the pooled branch lacks are zero."""
         main, indices = self.main_max1(x)
         ext = self.ext_conv3(self.ext_conv2(self.ext_conv1(x)))
+        # Channels are the third from last: so many zero planes behind them.
         main = functional.pad(main, (0, 0, 0, 0, 0, ext.shape[1] - main.shape[1]))
         return self.out_activation(main + ext), indices
 
@@ -172,6 +173,7 @@ class ENet(SegmentationNetwork):
         x, half = self.downsample1_0(self.initial_block(images))
         x, quarter = self.downsample2_0(self._run(self.stage1, x))
         x = self._run(self.stage2 + self.stage3, x)
+        # The decoder puts values back where the encoder, at the same size, had found its maxima.
         x = self._run(self.stage4, self.upsample4_0(x, quarter))
         x = self._run(self.stage5, self.upsample5_0(x, half))
         return in_float32(self.transposed_conv, x)

@@ -30,6 +30,7 @@ class Downsampler(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
+        # The pooled branch brings the other channels.
         self.conv = nn.Conv2d(inputs, outputs - inputs, 3, stride=2, padding=1)
         self.pool = nn.MaxPool2d(2)
         self.bn = nn.BatchNorm2d(outputs, eps=BATCH_NORM_EPS)

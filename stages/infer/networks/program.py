@@ -27,6 +27,7 @@ def load(source: Source) -> Network:
     if source.weights is not None:
         raise UsageError("an exported program holds its own weights", "leave-out", option="weights")
     path = Path(source.name)
+    # Before trust is asked for: a file that is not there is no question of trust.
     digest = weights_sha256(path)
     if not source.own.get("trust_model"):
         raise UsageError(f"{path} is a program, and to read one can run code that is hidden in it", "trust-model")
