@@ -79,7 +79,12 @@ def nearest(codes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def pixel_score(
-    method: str, logits: np.ndarray, void: int | None, T: float, size: tuple[int, int], rules: Rules = Rules()
+    method: str,
+    logits: np.ndarray,
+    void: int | None,
+    T: float,
+    size: tuple[int, int],
+    rules: Rules = RULES["standard"],
 ) -> np.ndarray:
     """Score (C, h, w) logits of a pixel network at a size."""
     z = upsample(logits.astype(np.float64), size)
@@ -93,7 +98,7 @@ def mask_score(
     class_logits: np.ndarray,
     T: float,
     size: tuple[int, int],
-    rules: Rules = Rules(),
+    rules: Rules = RULES["standard"],
     T_S: float = 1.0,
     T_m: float = 1.0,
 ) -> np.ndarray:

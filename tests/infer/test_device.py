@@ -106,7 +106,7 @@ MEMORY = (
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
 )
 FAILURES = (
-    torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be"),
+    RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be"),
     RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
 )
 

@@ -38,6 +38,7 @@ from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.label_spaces import label_space
 from logitpipe.stages.score.passes.closed_set import ClassTruth, class_table, closed_set_rows
 from logitpipe.stages.score.passes.components import component_rows
+from logitpipe.stages.score.passes.fit import Fit, fit, fitting_protocol
 from logitpipe.stages.score.passes.open_set import open_set_rows
 from logitpipe.stages.score.passes.sweep import sweep
 from logitpipe.stages.score.passes.walk import Walk, walk
@@ -49,12 +50,14 @@ from logitpipe.stages.score.statistics.components import Components
 from logitpipe.stages.score.statistics.gaps import Everything, Gaps, Positives
 from logitpipe.stages.score.statistics.histograms import Histograms
 from logitpipe.stages.score.statistics.image_areas import ImageAreas
+from logitpipe.stages.score.statistics.in_distribution import InDistribution
 from logitpipe.stages.score.statistics.open_set import OpenSet
 from logitpipe.stages.score.statistics.percentile_curve import PercentileCurve
 
 IMAGES = 16
 KNOWN = {"road": 0, "car": 1, "sky": 2}
 PROTOCOL = with_choices(PROTOCOLS["standard"], {"label-codes": "normal=0-2,anomaly=9,void=255"})
+WITHOUT_ANOMALY = with_choices(PROTOCOLS["standard"], {"label-codes": "normal=0-2,anomaly=10,void=9+255"})
 
 
 def store_of(folder: Path, kind: str, images: int = IMAGES) -> Store:
@@ -75,6 +78,8 @@ def plan_of(store: Store) -> Plan:
 def everything(store: Store, walker: Walk, advance: Callable[[], None] = lambda: None) -> list[object]:
     """The figures of every family, from every statistic of the project that a cluster may be asked for."""
     plan, images, space = plan_of(store), store.completed(), label_space("own", store.schema)
+    normal = make_plan(store.schema, fitting_protocol(WITHOUT_ANOMALY), ["msp", "maxlogit"], (1.0,))
+    to_fit = Fit(store, normal, images, (space, class_table(store, space, KNOWN)))
     scored = sweep(store, plan, images, 1, advance, True, "all", True, walker=walker)
     rows = [each.row for each in scored]
     return [
@@ -83,6 +88,7 @@ def everything(store: Store, walker: Walk, advance: Callable[[], None] = lambda:
         closed_set_rows(store, PROTOCOL, space, KNOWN, (0.5, 1.0), images, 1, advance, walker),
         open_set_rows(store, plan, space, KNOWN, images, rows, 1, advance, walker),
         sorted(walker(GroundTruth(store, PROTOCOL, images), images, ImageAreas(plan), 1, advance).by_image.items()),
+        fit([to_fit], 1, advance, walker),
     ]
 
 
@@ -227,6 +233,7 @@ STATISTICS: dict[str, Callable[[Store, Plan], Statistic]] = {
     "classes": lambda store, _plan: ClassCounts(
         *label_space("own", store.schema).channels(store.schema), 4, (0.5, 1.0)
     ),
+    "scores where nothing is anomalous": lambda _store, plan: InDistribution(plan),
     "open set": lambda store, plan: OpenSet(plan, limits_of(plan), *channels_of(store), 4),
 }
 """Every statistic, over a store of four classes."""

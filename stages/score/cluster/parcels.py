@@ -21,8 +21,12 @@ from logitpipe.stages.score.cluster.environment import environment, unlike
 from logitpipe.stages.score.ground_truth import Truth
 from logitpipe.stages.score.statistics import Statistic
 
-_CODEC = Blosc("zstd", clevel=1, shuffle=Blosc.SHUFFLE)
-"""Fast, and nearly as small as any: a block's counts are mostly small numbers in wide types."""
+_CODEC = Blosc("zstd", clevel=1, shuffle=Blosc.NOSHUFFLE)
+"""Fast, and nearly as small as any."""
+
+# By bits and not by bytes: counts of single images get 15 % smaller, those of all of them 2 % larger.
+_ARRAY_CODEC = Blosc("zstd", clevel=1, shuffle=Blosc.BITSHUFFLE)
+"""For arrays: a block's counts are mostly small numbers in wide types."""
 
 PIECE_BYTES = 1 << 30
 """Bytes that are compressed at a time: blosc takes less than 2 GiB."""
@@ -117,7 +121,7 @@ def pack_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
     for name, array in arrays.items():
         flat = np.ascontiguousarray(array).reshape(-1)
         step = max(1, PIECE_BYTES // flat.itemsize)
-        pieces = [bytes(_CODEC.encode(flat[i : i + step])) for i in range(0, flat.size, step)]
+        pieces = [bytes(_ARRAY_CODEC.encode(flat[i : i + step])) for i in range(0, flat.size, step)]
         packed[name] = array.dtype.str, array.shape, pieces
     return pickle.dumps(packed)
 
@@ -125,7 +129,7 @@ def pack_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
 def unpack_arrays(data: bytes) -> dict[str, np.ndarray]:
     """Return the arrays that `pack_arrays` was given."""
     return {
-        name: np.frombuffer(b"".join(map(_CODEC.decode, pieces)), dtype).reshape(shape)
+        name: np.frombuffer(b"".join(map(_ARRAY_CODEC.decode, pieces)), dtype).reshape(shape)
         for name, (dtype, shape, pieces) in pickle.loads(data).items()
     }
 

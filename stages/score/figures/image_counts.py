@@ -14,7 +14,9 @@ import numpy as np
 BINS = 1024
 """Of the histograms that are kept."""
 
-MOST_JOINED = 8192
+# Twice as many would be twice the bytes on a cluster, and bring pooled figures of real stores little nearer to the
+# true ones: FPR95 to 6e-5 instead of 1e-4, AuPRC to 7e-6 as well.
+MOST_JOINED = 4096
 """Bins of an image while others are counted: what fills more is joined further."""
 
 NEAR_95 = (0.93, 0.97)

@@ -11,7 +11,7 @@ from logitpipe.stages.score.ground_truth import DrawnTruth
 from logitpipe.stages.score.kernels.counting.bins import ANOMALY, NORMAL
 from logitpipe.stages.score.label_spaces import LabelSpace
 from logitpipe.stages.score.passes.closed_set import ClassTruth
-from logitpipe.stages.score.passes.walk import walk
+from logitpipe.stages.score.passes.walk import Walk, walk
 from logitpipe.stages.score.plan import Plan
 from logitpipe.stages.score.protocols import Protocol, to_document
 from logitpipe.stages.score.statistics.class_counts import ClassCounts, ClassTotal
@@ -86,7 +86,7 @@ def fitting_protocol(protocol: Protocol) -> Protocol:
     )
 
 
-def fit(fits: Sequence[Fit], workers: int, advance: Callable[[], None]) -> Fitted:
+def fit(fits: Sequence[Fit], workers: int, advance: Callable[[], None], walker: Walk = walk) -> Fitted:
     """Return the statistics of one network over all of its stores.
 
     Parameters
@@ -94,6 +94,7 @@ def fit(fits: Sequence[Fit], workers: int, advance: Callable[[], None]) -> Fitte
     fits : at least one, of the same network and the same pairs
     workers : threads
     advance : called `Fit.walks` times for each image, in this thread
+    walker : who does the walks
 
     Raises
     ------
@@ -105,7 +106,7 @@ def fit(fits: Sequence[Fit], workers: int, advance: Callable[[], None]) -> Fitte
     statistic = InDistribution(fits[0].plan)
     total, sources = statistic.zero(), []
     for each in fits:
-        part: InDistributionTotal = walk(each.truth, each.images, statistic, workers, advance)
+        part: InDistributionTotal = walker(each.truth, each.images, statistic, workers, advance)
         total.add(part)
         left_out = len(each.images) - part.images
         store, schema = each.store, each.store.schema
@@ -117,11 +118,11 @@ def fit(fits: Sequence[Fit], workers: int, advance: Callable[[], None]) -> Fitte
         to_document(fits[0].plan.protocol),
         tuple(sources),
         statistic.finish(total),
-        _least_nll([each for each in fits if each.classes], workers, advance),
+        _least_nll([each for each in fits if each.classes], workers, advance, walker),
     )
 
 
-def _least_nll(fits: Sequence[Fit], workers: int, advance: Callable[[], None]) -> LeastNll | None:
+def _least_nll(fits: Sequence[Fit], workers: int, advance: Callable[[], None], walker: Walk) -> LeastNll | None:
     """Return the temperature of least NLL over stores whose masks name classes; None where there is none."""
     pixels = 0
 
@@ -135,7 +136,7 @@ def _least_nll(fits: Sequence[Fit], workers: int, advance: Callable[[], None]) -
             channels, groups = space.channels(each.store.schema)
             statistic = ClassCounts(channels, groups, len(space.classes), temperatures, of_map=True)
             truth = NormalClasses(each.store, each.plan.protocol, table, each.truth)
-            part: ClassTotal = walk(truth, each.images, statistic, workers, advance)
+            part: ClassTotal = walker(truth, each.images, statistic, workers, advance)
             if total is None:
                 total = part
             else:
