@@ -73,7 +73,8 @@ def queue_depth(device: torch.device, batch_size: int, image_bytes: int) -> int:
 
     A whole batch must be decoded before the network can start, and each thread has one more image at work; beyond
     that only as many as memory allows. On CUDA computed images wait in page-locked memory, which torch hands out
-    again once they are committed; so the bound is also one of that memory.
+    again once they are committed; so the bound is also one of that memory, up to a factor of 2, as torch takes it in
+    powers of two.
 
     Parameters
     ----------

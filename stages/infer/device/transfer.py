@@ -40,6 +40,9 @@ def _begin_on(stream: torch.cuda.Stream, tensor: Tensor) -> Arrival:
     # The copy must not start before the network has computed the tensor.
     stream.wait_stream(torch.cuda.current_stream(tensor.device))
     with torch.cuda.stream(stream):
+        # No ring of buffers of our own: torch keeps page-locked memory that was freed, and gives it to the next
+        # tensor of about that size once the copies that it knows of have ended. How much of it is in use at a time
+        # is bounded by how many images may wait, see `device.queue_depth`.
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         host.copy_(tensor, non_blocking=True)
         arrived = stream.record_event()
