@@ -38,12 +38,17 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+FIRST = ("test_known_answers", "test_demo", "test_wheel", "test_readme", "test_hostile_stores")
+"""Files that take longest, so that no worker is left alone with one of them; the last one compiles the kernels."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs real data, and begin with it: it takes longest, and no worker should be left alone with it."""
+    """Mark what needs real data, and begin with what takes longest; beside it runs what needs no compiled kernels."""
     for item in items:
         if "real_data" in getattr(item, "fixturenames", ()):
             item.add_marker("real")
-    items.sort(key=lambda item: item.get_closest_marker("real") is None)
+    place = {name: i for i, name in enumerate(FIRST)}
+    items.sort(key=lambda item: (place.get(item.path.stem, len(FIRST)), item.path.parent.name != "infer"))
 
 
 @pytest.fixture

@@ -53,6 +53,20 @@ def two_scenes(monkeypatch):
     monkeypatch.setattr(dataset, "CLOSED_COUNT", 1)
 
 
+@pytest.fixture
+def small(request, small_demos) -> Path:
+    """Give the folder of a demo of two scenes, which each test leaves as it was."""
+    request.getfixturevalue("two_scenes")
+    if not small_demos.exists():
+        assert call(small_demos).exit_code == 0
+    return small_demos
+
+
+@pytest.fixture(scope="module")
+def small_demos(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("small") / "demo"
+
+
 @pytest.mark.slow
 def test_it_ends_well_and_prints_the_table(finished):
     out, result = finished
@@ -72,12 +86,12 @@ def test_the_table_is_the_one_in_the_readme(finished):
 
 
 @pytest.mark.slow
-def test_the_page_for_python_runs_beside_it(finished, tmp_path, monkeypatch, capsys):
-    (tmp_path / "logitpipe-demo").symlink_to(finished[0])
+def test_the_page_for_python_runs_beside_it(small, tmp_path, monkeypatch, capsys):
+    (tmp_path / "logitpipe-demo").symlink_to(small)
     monkeypatch.chdir(tmp_path)
     run_blocks()
     printed = capsys.readouterr().out
-    assert "pixel erfnet DemoScenes 40" in printed
+    assert "pixel erfnet DemoScenes 2" in printed
     assert "standard+fpr=linear+skip-without-anomaly=yes" in printed
     assert "methods: 'entropie' is no method" in printed
     made = {"00.png", "sweep.pdf", "ranking.png", "my-results", "first-scenes.zarr", "mine.zarr"}
@@ -187,22 +201,20 @@ def lasting(out: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("two_scenes")
-def test_the_same_command_again_goes_on(tmp_path):
-    assert call(tmp_path).exit_code == 0
-    whole = lasting(tmp_path)
-    shutil.rmtree(tmp_path / "stores" / "eomt.zarr")
-    shutil.rmtree(tmp_path / "results")
-    (tmp_path / "data" / "DemoScenes" / "images" / "01.png").unlink()
-    result = call(tmp_path)
+def test_the_same_command_again_goes_on(small):
+    whole = lasting(small)
+    shutil.rmtree(small / "stores" / "eomt.zarr")
+    shutil.rmtree(small / "results")
+    (small / "data" / "DemoScenes" / "images" / "01.png").unlink()
+    result = call(small)
     assert result.exit_code == 0
     assert "DemoScenes: 2 of 2 images (0 new, 2 already there)" in result.stderr
     assert "DemoScenes: 2 of 2 images (2 new, 0 already there)" in result.stderr
-    again = lasting(tmp_path)  # but for the date of the picture that was drawn again
+    again = lasting(small)  # but for the date of the picture that was drawn again
     drawn = "stores/eomt.zarr/records/1.json"
     assert again.pop(drawn) != whole.pop(drawn)
     assert again == whole
-    assert (tmp_path / "results" / "report.html").exists()
+    assert (small / "results" / "report.html").exists()
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from pages import Page, call, report, results, scored
@@ -15,9 +16,18 @@ def per_cent(value):
     return "none" if value is None else f"{100 * value:.3f}"
 
 
-def test_every_figure_is_that_of_results_json(tmp_path, pixel_store, mask_store):
-    out = scored(tmp_path, pixel_store, mask_store, "--temperatures", "0.5,1,2", "--threshold", "0.5")
-    table = report(out).table("Every figure on Tiny")
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory) -> tuple[Path, Page]:
+    """Give the results of both kinds at four temperatures, and their page."""
+    folder = tmp_path_factory.mktemp("both")
+    stores = [fill(folder / f"{kind}.zarr", make_schema(kind)) for kind in ("pixel", "mask")]
+    out = scored(folder, *stores, "--temperatures", "0.5,1,2,4", "--threshold", "0.5")
+    return out, report(out)
+
+
+def test_every_figure_is_that_of_results_json(shown):
+    out, page = shown
+    table = page.table("Every figure on Tiny")
     expected = [
         [
             row["network"],
@@ -34,9 +44,8 @@ def test_every_figure_is_that_of_results_json(tmp_path, pixel_store, mask_store)
     assert table[1:] == expected
 
 
-def test_the_comparison_has_t_1_and_the_best_and_says_how_it_was_chosen(tmp_path, pixel_store, mask_store):
-    out = scored(tmp_path, pixel_store, mask_store, "--temperatures", "0.5,1,2,4")
-    page, rows = report(out), results(out)
+def test_the_comparison_has_t_1_and_the_best_and_says_how_it_was_chosen(shown):
+    page, rows = shown[1], results(shown[0])
     table = page.table("Methods compared on Tiny")
     assert table[0] == ["Method", "T = 1", "Best T by AuPRC best of 4 temperatures on these labels"]
     assert table[1] == ["AuPRC", "FPR95", "AUROC", "T", "AuPRC", "FPR95", "AUROC"]
@@ -99,9 +108,8 @@ def references(page: Page) -> list[str]:
     return [value or "" for _, attributes in page.elements for name, value in attributes.items() if name in names]
 
 
-def test_nothing_leads_out_of_the_page(tmp_path, pixel_store, mask_store):
-    out = scored(tmp_path, pixel_store, mask_store, "--temperatures", "0.5,1")
-    page = report(out)
+def test_nothing_leads_out_of_the_page(shown):
+    out, page = shown
     anchors = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
     for reference in references(page):
         assert reference.startswith("data:image/") or reference.removeprefix("#") in anchors
@@ -112,8 +120,8 @@ def test_nothing_leads_out_of_the_page(tmp_path, pixel_store, mask_store):
     assert len(ids) == len(set(ids))
 
 
-def test_every_figure_says_what_it_shows(tmp_path, pixel_store, mask_store):
-    page = report(scored(tmp_path, pixel_store, mask_store, "--temperatures", "0.5,1"))
+def test_every_figure_says_what_it_shows(shown):
+    _, page = shown
     figures = [attributes for tag, attributes in page.elements if tag == "svg" and "aria-hidden" not in attributes]
     assert len(figures) == 2 * (2 + 4) + 15  # over temperature, curves at T = 1 and at the best, distributions
     assert all(attributes["role"] == "img" for attributes in figures)
@@ -123,8 +131,8 @@ def test_every_figure_says_what_it_shows(tmp_path, pixel_store, mask_store):
     assert all(attributes["alt"] for attributes in images)
 
 
-def test_figures_over_temperature_are_told_in_words(tmp_path, pixel_store):
-    page, rows = report(scored(tmp_path, pixel_store, "--temperatures", "0.5,1,4")), results(tmp_path / "out")
+def test_figures_over_temperature_are_told_in_words(shown):
+    page, rows = shown[1], [row for row in results(shown[0]) if row["network"] == "enet"]
     for figure, name, best in (("auprc", "AuPRC", max), ("fpr95", "FPR95", min)):
         words = []
         for method in dict.fromkeys(row["method"] for row in rows):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from golden_rule import eomt_weights, golden_state
-from real_stores import infer
+from real_stores import at_size, infer
 from reference import RULES, Scene, figures, pool
 from scoring import score_store
 
@@ -23,12 +23,12 @@ def scene(store: Store, image: int) -> Scene:
 
 @pytest.fixture(scope="session")
 def mask_store(real_data, tmp_path_factory) -> Store:
-    """Two real images through an EoMT whose weights a rule makes."""
+    """Two real images through an EoMT whose weights a rule makes, with masks of a quarter of the height."""
     folder = tmp_path_factory.mktemp("eomt")
     torch.save(eomt_weights(grid=(8, 16), queries=20, classes=19), folder / "weights.pth")
     flags = ["--dataset", "RoadAnomaly21", "--limit", "2", "--input-size", "128x256", "--precision", "float32"]
-    infer(real_data, "eomt", folder / "weights.pth", folder / "out", *flags)
-    return open_store(folder / "out")
+    infer(real_data, "eomt", folder / "weights.pth", folder / "whole", *flags)
+    return at_size(open_store(folder / "whole"), folder / "out", (180, 320))
 
 
 @pytest.mark.parametrize(("protocol", "temperature"), [("standard", 0.5), ("legacy", 2.0)])
