@@ -67,7 +67,7 @@ def test_one_pixel_in_each_bin_leaves_nothing_open(anomalous):
         assert lower <= exact[name] + 1e-15 and exact[name] <= upper + 1e-15
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(PIXELS)
 def test_a_bin_that_holds_one_score_is_a_tie_and_leaves_nothing_open(pixels):
     tied = pool([int(score) for score, _ in pixels], [anomalous for _, anomalous in pixels])
@@ -76,7 +76,7 @@ def test_a_bin_that_holds_one_score_is_a_tie_and_leaves_nothing_open(pixels):
         assert (value, lower, upper) == pytest.approx((exact[name],) * 3, abs=2e-9), name
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(PIXELS)
 def test_whatever_happens_within_bins_lies_within_the_bounds(pixels):
     """Scores that tie, scores that do not: both are among the orders that a bin may have."""
