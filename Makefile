@@ -1,6 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Tests start hundreds of processes, each of which would compile its libraries where nobody may keep what is compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install dev links demo test test-slow test-all lint bench clean
 
 install: .venv/installed-user
