@@ -28,6 +28,7 @@ def heaps_beside(device: str) -> int:
     ----------
     device : as `pipe infer --device` has it
     """
+    # By files: to ask torch would load it, and that is too late.
     is_gpu = device.startswith("cuda") or (device == "auto" and any(file.exists() for file in GPU_FILES))
     return cores_of_rank() if is_gpu else 1
 

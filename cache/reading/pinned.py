@@ -1,10 +1,12 @@
 """A snapshot of a store: an image that changes after its record was read is an error."""
 
+from collections.abc import Iterable
+
 from logitpipe.cache.errors import IncompleteError, PipeError
-from logitpipe.cache.files.places import Files
+from logitpipe.cache.files.places import Files, Place
 from logitpipe.cache.format import Schema
 from logitpipe.cache.format.records import Record
-from logitpipe.cache.reading.store import Store
+from logitpipe.cache.reading.store import Store, open_store
 
 
 class PinnedStore(Store):
@@ -42,3 +44,12 @@ class PinnedStore(Store):
                 "replaces the store",
                 "wait-and-repeat",
             ) from error
+
+
+def open_pinned(places: Iterable[Place]) -> list[Store]:
+    """Open stores for a run, each once: one that is rewritten meanwhile ends in an error; raises as `open_store`.
+
+    A store that is named twice would count twice, and its rows could not be told apart.
+    """
+    opened = [open_store(place) for place in dict.fromkeys(places)]
+    return [PinnedStore(store.files, store.schema) for store in opened]

@@ -100,6 +100,7 @@ def as_hdf5(values: np.ndarray) -> bytes:
 def half_factor(of: Range) -> float:
     """Return the largest power of two, 1 at most, that brings all scores within float16."""
     most = max(abs(of.low), abs(of.high))
+    # A power of two changes no digit of a score.
     return 1.0 if most <= HALF_MOST else 2.0 ** np.floor(np.log2(HALF_MOST / most))
 
 

@@ -98,6 +98,7 @@ def photo_panel(preview: np.ndarray, size: tuple[int, int]) -> Image.Image:
 def truth_panel(labels: np.ndarray, size: tuple[int, int]) -> Image.Image:
     """Return ground truth in its three colours: labels are uint8 (H, W), 0 normal, 1 anomaly, 2 void."""
     colours = np.array([NORMAL, ANOMALY, VOID], np.uint8)
+    # Averaged, so that a small anomaly leaves a trace: single pixels that are picked could miss it.
     return Image.fromarray(colours[labels]).resize(size, Image.Resampling.BOX)
 
 

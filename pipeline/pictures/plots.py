@@ -162,6 +162,7 @@ def ranking(results: Results, width: float, temperature: Temperature) -> Plots:
     """Yield one plot of all data sets: AuPRC of every network and method, the best on top, a panel for each."""
     metric, datasets = METRICS["auprc"], list(results.datasets)
     lines = sorted(paper_lines(results, temperature), key=lambda line: _mean(line, metric))
+    # A line without a point would look like an AuPRC of 0.
     lines = [line for line in lines if any(row.auprc is not None for row in line.rows.values())]
     if not lines:
         return
@@ -177,6 +178,7 @@ def ranking(results: Results, width: float, temperature: Temperature) -> Plots:
                 axis.plot([100 * figure_], [at], "o", markersize=3.5, color=colours[line.network])
         axis.set_title(_text(dataset))
         axis.set_xlabel(f"{metric.title} (%)")
+        # From 0, so that the length of a line is the figure.
         axis.set_xlim(left=0)
         axis.set_yticks(range(len(lines)), [_text(f"{line.network} {line.method}") for line in lines])
         axis.tick_params(axis="y", length=0)
@@ -199,6 +201,7 @@ def looks(results: Results) -> Look:
     methods = dict.fromkeys(series.method for entry in results.entries for series in entry.series)
     # Known methods look as they do on the page of `pipe report`; the others get what is left over.
     found = {m: (COLOURS[STYLES[m][0]], DASHES[STYLES[m][1] is not None]) for m in methods if m in STYLES}
+    # Colours first, then dashes: lines are told apart by colour as long as that suffices.
     free = (each for each in product(COLOURS.values(), DASHES) if each not in found.values())
     return {method: found.get(method) or next(free, ("#5b6068", DASHES[2])) for method in methods}
 

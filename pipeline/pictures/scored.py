@@ -45,6 +45,7 @@ def drawn_truth(store: Store, plan: Plan, images: Sequence[int]) -> DrawnTruth:
 def colour_limits(scores: np.ndarray) -> tuple[float, float]:
     """Return the scores at which the colours of a map end, the lower one always less than the upper."""
     low, high = (float(limit) for limit in np.percentile(scores, PERCENTILES))
+    # Most scores are one number, as where no query claims anything: the few others are what there is to see.
     if not low < high:
         low, high = float(scores.min()), float(scores.max())
     half = max(abs(low), 1.0) / 2

@@ -24,6 +24,7 @@ def identity(entry: Entry) -> tuple[object, ...]:
 
 def _input(facts: Mapping[str, Any]) -> str:
     """Return how pictures came to the network: the rule of resizing, or the input's size where a sentence says it."""
+    # Stores of version 1 have a sentence there, with spaces in it, and no rule.
     rule = str((facts.get("preprocessing") or {}).get("resize", " "))
     return "x".join(map(str, facts["input_size"])) if " " in rule else rule
 

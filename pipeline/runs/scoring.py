@@ -54,10 +54,9 @@ def plan_stores(
     temperatures, map_temperatures, mask_temperatures : T, T_S and T_m; among the first may be fit:FILE
     statistics : file of `pipe fit`, for the methods that need it
     """
-    from logitpipe.cache.reading.pinned import PinnedStore
-    from logitpipe.cache.reading.store import Store, open_store
+    from logitpipe.cache.reading.pinned import open_pinned
     from logitpipe.stages.score.methods.fine import TOO_COARSE
-    from logitpipe.stages.score.methods.names import GROUPS, asked
+    from logitpipe.stages.score.methods.names import asked
     from logitpipe.stages.score.passes.spread import tiny_spread
     from logitpipe.stages.score.plan import make_plan
 
@@ -65,10 +64,7 @@ def plan_stores(
     for each in asked(named):
         if each.note:
             note(each.note)
-    # A store that is named twice would give every row twice, and rows are told apart by their store.
-    opened = [open_store(path) for path in dict.fromkeys(places)]
-    # Pinned: a store that is rewritten during the run must end in an error, not in figures of old and new images.
-    stores: list[Store] = [PinnedStore(store.files, store.schema) for store in opened]
+    stores = open_pinned(places)
     protocols = _by_dataset(protocol, label_codes, [store.schema.dataset for store in stores])
     plans = []
     for store in stores:
@@ -93,15 +89,23 @@ def plan_stores(
             fine=spread is not None,
         )
         plans.append((store, plan))
-    # A method may serve one kind of network alone. It is refused only if no store of this run can serve it.
+    _require_served(plans, named, functions)
+    return plans
+
+
+def _require_served(
+    plans: "Sequence[tuple[Store, Plan]]", named: Sequence[str], functions: "Mapping[str, Method]"
+) -> None:
+    """Refuse a method that no store of the run can serve; it may be for one kind of network alone."""
+    from logitpipe.stages.score.methods.names import GROUPS, asked
+
     served = {pair.method for _, plan in plans for pair in plan.pairs}
     # Of a group, such as all, each store serves what it can.
     single = [each.name for each in asked([text for text in named if text not in GROUPS])]
     for name in (*single, *functions):
         if name not in served:
-            kinds = " and ".join(sorted({store.schema.kind for store in stores}))
+            kinds = " and ".join(sorted({store.schema.kind for store, _ in plans}))
             raise UsageError(f"{name!r} cannot be computed from these {kinds} stores; leave it out", option="methods")
-    return plans
 
 
 def _by_dataset(protocol: "Protocol", label_codes: Sequence[str], datasets: Sequence[str]) -> "dict[str, Protocol]":
@@ -187,12 +191,17 @@ def score_store(
             f"{store.path}: {len(lacking)} of {len(images)} pictures have no mask and are left out of the figures: "
             f"{listed(lacking)}"
         )
-    if not exact:
-        return scored
+    return _exactly(store, plan, images, scored, f"scoring {name}{which} exactly") if exact else scored
+
+
+def _exactly(
+    store: "Store", plan: "Plan", images: Sequence[int], scored: "Sequence[Scored]", what: str
+) -> "list[Scored]":
+    """Return what was found with the figures of every single score in order, and say how far the others were off."""
     from logitpipe.stages.score.passes.exact import exact_rows
 
     rows, passes = [each.row for each in scored], len({pair.temperatures for pair in plan.pairs})
-    with Progress(f"scoring {name}{which} exactly", passes * len(images), unit="readings") as progress:
+    with Progress(what, passes * len(images), unit="readings") as progress:
         found = exact_rows(store, plan, images, rows, progress.advance)
     note(_agreement(rows, found))
     return [each._replace(row=row) for each, row in zip(scored, found, strict=True)]

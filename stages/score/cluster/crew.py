@@ -20,6 +20,7 @@ def processors(client: Client) -> dict[str, str]:
     PipeError
         A worker lacks logitpipe or has another version of what figures depend on. It is named.
     """
+    # Errors are returned: one worker that fails shall be named, and not end the question to the others.
     found: dict[str, Report | Exception] = client.run(report, on_error="return")
     require_alike(found, environment())
     return {address: each[1] for address, each in found.items() if isinstance(each, tuple)}

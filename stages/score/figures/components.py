@@ -94,6 +94,7 @@ def match(sizes: Sizes, predicted: np.ndarray, truth: np.ndarray, pieces: np.nda
     pieces : int64 (m, 3), predicted component from 0, component of the ground truth from 1 (0: none), pixels of both
     """
     is_kept = np.concatenate([[True], _within(truth, sizes.truth)])
+    # Both steps of the official tool at once: neither changes what the other looks at.
     pieces = pieces[_within(predicted, sizes.predicted)[pieces[:, 0]] & is_kept[pieces[:, 1]]]
     # One integer for each pair of components: a pair may meet in many stretches, which are added up.
     met, same = np.unique(pieces[:, 0] * is_kept.size + pieces[:, 1], return_inverse=True)

@@ -58,6 +58,7 @@ def operating_points(curve: Curve) -> OperatingPoints | None:
     i = int(np.searchsorted(FP, needed))
     share = 1.0 if curve.tied[i] else (needed - (FP[i] - curve.n[i])) / curve.n[i]
     at_tpr = int(np.searchsorted(TP, -(-19 * P // 20)))
+    # The first of equals, which is the highest threshold: fewer pixels are called unknown.
     best = int(np.argmax(2 * TP / (P + TP + FP)))
     ranks = tuple(curve.lows[[at_tpr, i, best]])
     return OperatingPoints(float((TP[i] - curve.p[i] * (1 - share)) / P), ranks)

@@ -170,12 +170,14 @@ def least(nll: Callable[[tuple[float, ...]], Sequence[float]]) -> tuple[float, f
         octaves = np.round(centre + np.arange(-around, around + step / 2, step), 6)
         values = np.array(nll(tuple((2.0**octaves).tolist())))
         best = int(np.argmin(values))
+        # At an end of the range the true least lies beyond it, and a number would pretend to have found it.
         if np.isnan(values).any() or not 0 < best < values.size - 1:
             return None
         if step == STEPS[0]:
             at_1 = float(values[octaves == 0][0])
         centre, around = float(octaves[best]), step
     before, here, after = values[best - 1 : best + 2]
+    # Not positive only where three values are equal to the last bit: then the middle one serves.
     curvature = before - 2 * here + after
     shift = (before - after) / (2 * curvature) if curvature > 0 else 0.0
     return float(f"{2 ** (centre + shift * STEPS[-1]):.4g}"), float(here - curvature * shift**2 / 2), at_1

@@ -107,6 +107,7 @@ def score_map(store: Store, plan: Plan, truth: GroundTruth, image: int, most: in
         return None
     if most is not None and picture.labels.size > most:
         height, width = picture.labels.shape
+        # By the labels' size alone: logits are resampled to whatever size these have.
         shrink = (most / picture.labels.size) ** 0.5
         size = max(1, int(shrink * height)), max(1, int(shrink * width))
         picture = replace(picture, labels=resize_nearest(picture.labels, size))

@@ -86,7 +86,9 @@ def claims(store: Store, image: int, region: np.ndarray, T: float, grid: Size, m
     """
     record = store.record(image)
     geometry = store.image(image, record)
+    # Points instead of maps: 200 queries at the size of a picture would be gigabytes.
     ys, xs = _some_points(region)
+    # As fractions of the picture, which mean the same at every size that it was brought to.
     centres = (ys + 0.5) / region.shape[0], (xs + 0.5) / region.shape[1]
     steps = [(np.arange(n) + 0.5) / n for n in grid]
     found: list[Claim] = []
@@ -97,9 +99,11 @@ def claims(store: Store, image: int, region: np.ndarray, T: float, grid: Size, m
             _positions(points, axis, geometry, box) for axis, points in enumerate(centres)
         )
         inside = inside_y & inside_x
+        # A window beside the region claims nothing of it.
         if not inside.any():
             continue
         at_points = _bilinear(M, rows[inside], columns[inside])
+        # A query wins by what scoring sees of it: its mask times its surest class.
         best = P[:, _known(store)].max(axis=1)
         winners = (at_points * best[:, None]).argmax(axis=0)
         # What lies outside of a window is claimed by none of its queries.
@@ -107,6 +111,7 @@ def claims(store: Store, image: int, region: np.ndarray, T: float, grid: Size, m
         (grid_y, in_y), (grid_x, in_x) = (
             _positions(points, axis, geometry, box) for axis, points in enumerate(steps)
         )
+        # The strongest of each window: no more than so many can be among the strongest of all.
         for q in np.argsort(-claim, kind="stable")[:most].tolist():
             mask = _on_grid(M[q], grid_y, grid_x) * (in_y[:, None] & in_x)
             won = float((winners == q).sum() / ys.size)

@@ -23,6 +23,7 @@ def tiny_spread(store: Store) -> float | None:
         return None
     rows, columns = (slice(None, None, max(1, size // SAMPLED)) for size in logits.shape[1:])
     seen = logits[:, rows, columns].astype(np.float32)[[c for c in range(len(logits)) if c != void]]
+    # The greatest and not the mean: one confident pixel shows that the last layer is not tiny.
     spread = float((seen.max(axis=0) - seen.min(axis=0)).max())
     # Of constant logits there is nothing to tell apart, and NaN are refused where they are scored.
     return spread if 0 < spread < LEAST_SPREAD else None

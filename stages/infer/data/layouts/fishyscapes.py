@@ -41,8 +41,10 @@ or, of Static, all in one folder or in two,
 
     def recognises(self, tree: Tree) -> bool:
         """Return whether there are such masks, here or where the archives put them, and anything like pictures."""
+        # The first mask is enough; the folder may hold thousands.
         if not (tree.path.is_dir() and any(True for _ in _masks(tree))):
             return False
+        # Overlays are no pictures yet, but whoever has them shall be told what to do, and not that nothing fits.
         return bool(_pictures(tree)) or any(name.endswith(_OVERLAY) for name in tree.files().others)
 
     def listing(self, tree: Tree) -> Listing:

@@ -53,6 +53,7 @@ class _ByCodes(Paired):
         return 0 in found if self.shift == 0 else bool(found) and (0 not in found or 14 in found)
 
     def _codes_of_first(self, tree: Tree) -> set[int]:
+        # A few masks show most classes of a street; to read all would take minutes.
         masks = [sample.mask for sample in self.listing(tree).samples if sample.mask]
         rules = MaskRules(palette=self.codes.palette)
         return {int(code) for mask in masks[:LOOKED_AT] for code in np.unique(read_codes(mask, rules))}

@@ -48,6 +48,7 @@ NAME.csv                  paths from the file's own folder; mask and name may be
 
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
+        # Spreadsheets put a byte order mark in front, which would be part of the first column's name.
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             columns = [column.strip() for column in reader.fieldnames or ()]
