@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from logitpipe.console.messages import word_if_slow
-from logitpipe.console.options import RESULTS, parse_table_temperature
+from logitpipe.console.options import results_argument, table_temperature_option
 from logitpipe.runs.comparison import compared, sampled_by_dataset
 from logitpipe.tables.formats import writer
 
@@ -18,17 +18,12 @@ FORMATS = ("table", "markdown", "latex", "csv")
 
 
 @click.command()
-@click.argument("folders", nargs=-1, required=True, metavar="RESULTS...", type=RESULTS)
+@results_argument
 @click.option(
     "--metric", type=click.Choice(["auprc", "fpr95", "auroc"]), default="auprc", show_default=True, help="Compared."
 )
-@click.option(
-    "--temperature",
-    default="1",
-    show_default=True,
-    metavar="T|best",
-    callback=parse_table_temperature,
-    help="A temperature for all methods, or `best`: that of each method's best AuPRC on these labels.",
+@table_temperature_option(
+    "A temperature for all methods, or `best`: that of each method's best AuPRC on these labels."
 )
 @click.option(
     "--against", metavar="METHOD|NETWORK:METHOD", help="What all are compared with  [default: the best of them]"

@@ -8,7 +8,7 @@ import click
 
 from logitpipe.cache.errors import PipeError
 from logitpipe.cache.files.folder import Folder
-from logitpipe.console.options import RESULTS, overwrite_option, parse_table_temperature
+from logitpipe.console.options import overwrite_option, results_argument, table_temperature_option
 from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.text import printable
 
@@ -19,16 +19,11 @@ KINDS = ("sweep", "pr", "roc", "scores", "ranking")
 
 
 @click.command()
-@click.argument("folders", nargs=-1, required=True, metavar="RESULTS...", type=RESULTS)
+@results_argument
 @click.option("--kind", type=click.Choice(KINDS), default="sweep", show_default=True)
 @click.option("--format", "file_format", type=click.Choice(["svg", "pdf", "png"]), default="svg", show_default=True)
-@click.option(
-    "--temperature",
-    default="1",
-    show_default=True,
-    metavar="T|best",
-    callback=parse_table_temperature,
-    help="Of all kinds but sweep: one for all methods, or `best`, that of each method's best AuPRC on these labels.",
+@table_temperature_option(
+    "Of all kinds but sweep: one for all methods, or `best`, that of each method's best AuPRC on these labels."
 )
 @click.option(
     "--size", type=click.Choice(["column", "page"]), default="page", show_default=True, help="88 or 180 mm wide."

@@ -8,7 +8,7 @@ import click
 from logitpipe.cache.errors import PipeError
 from logitpipe.console.advice import with_advice
 from logitpipe.console.messages import caution, word_if_slow
-from logitpipe.console.options import RESULTS, metrics_option, parse_table_temperature
+from logitpipe.console.options import metrics_option, results_argument, table_temperature_option
 from logitpipe.tables.formats import writer
 
 if TYPE_CHECKING:
@@ -21,15 +21,10 @@ FORMATS = ("table", "latex", "markdown", "csv", "html")
 
 
 @click.command()
-@click.argument("folders", nargs=-1, required=True, metavar="RESULTS...", type=RESULTS)
+@results_argument
 @metrics_option("auprc,fpr95")
-@click.option(
-    "--temperature",
-    default="1",
-    show_default=True,
-    metavar="T|best",
-    callback=parse_table_temperature,
-    help="A temperature for all methods, or `best`: that of each method's best AuPRC on these labels.",
+@table_temperature_option(
+    "A temperature for all methods, or `best`: that of each method's best AuPRC on these labels."
 )
 @click.option("--decimals", type=click.IntRange(0, 5), default=2, show_default=True, help="Of a per cent, at most.")
 @click.option("--intervals/--no-intervals", help="Confidence intervals of 95 %, by a bootstrap over images.")

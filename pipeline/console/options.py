@@ -27,14 +27,22 @@ protocol_option = click.option(
     help="The named choices that turn scores into figures.",
 )
 
-map_temperature_option = click.option(
-    "--map-temperature",
-    type=float,
-    default=1.0,
-    show_default=True,
-    callback=lambda _context, _option, value: require_temperature(value),
-    metavar="T_S",
-    help="Of the class map S, for the softmax-* methods of mask networks.",
+
+def _temperature_option(flag: str, symbol: str, words: str) -> Callable[[Command], Command]:
+    """Return an option of one temperature, 1 where it is not given."""
+    return click.option(
+        flag,
+        type=float,
+        default=1.0,
+        show_default=True,
+        callback=lambda _context, _option, value: require_temperature(value),
+        metavar=symbol,
+        help=words,
+    )
+
+
+map_temperature_option = _temperature_option(
+    "--map-temperature", "T_S", "Of the class map S, for the softmax-* methods of mask networks."
 )
 statistics_option = click.option(
     "--statistics",
@@ -43,14 +51,8 @@ statistics_option = click.option(
     help="What `pipe fit` found, for the methods sml, sml+ and kl.",
 )
 
-mask_temperature_option = click.option(
-    "--mask-temperature",
-    type=float,
-    default=1.0,
-    show_default=True,
-    callback=lambda _context, _option, value: require_temperature(value),
-    metavar="T_m",
-    help="Of the mask logits, for the methods of mask networks.",
+mask_temperature_option = _temperature_option(
+    "--mask-temperature", "T_m", "Of the mask logits, for the methods of mask networks."
 )
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there.")
@@ -111,8 +113,10 @@ def stores_argument() -> Callable[[Command], Command]:
     )
 
 
-RESULTS = click.Path(path_type=Path)
-"""A folder that `pipe score --out` wrote."""
+results_argument = click.argument(
+    "folders", nargs=-1, required=True, metavar="RESULTS...", type=click.Path(path_type=Path)
+)
+"""Folders that `pipe score --out` wrote."""
 
 
 def parse_table_temperature(_context: click.Context, _option: click.Parameter, text: str) -> float | Literal["best"]:
@@ -123,6 +127,18 @@ def parse_table_temperature(_context: click.Context, _option: click.Parameter, t
         return require_temperature(float(text))
     except ValueError:
         raise click.BadParameter(f"expected a number or `best`, and found {text!r}") from None
+
+
+def table_temperature_option(words: str) -> Callable[[Command], Command]:
+    """Return the option that says at which temperature results are looked at; `words` are its help."""
+    return click.option(
+        "--temperature",
+        default="1",
+        show_default=True,
+        metavar="T|best",
+        callback=parse_table_temperature,
+        help=words,
+    )
 
 
 def require_temperature(T: float) -> float:
