@@ -10,6 +10,7 @@ FACTS = {
     "protocol": "standard",
     "method": "msp",
     "temperature": 1.0,
+    "fpr95_threshold": 0.0,
     "best_f1_threshold": 0.0,
     "best_iou": 0.5,
     "best_iou_threshold": 0.0,

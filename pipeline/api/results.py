@@ -190,6 +190,11 @@ class Results:
         """Figures of the open set, where `also` asked for them."""
         return self._family("open_set")
 
+    @property
+    def transfer(self) -> "pandas.DataFrame | None":
+        """Figures at thresholds that other data sets chose, where `also` asked for them."""
+        return self._family("transfer")
+
     def save(self, path: str | PathLike[str], overwrite: bool = False) -> None:
         """Write the files that `pipe score --out` writes: the commands and `lp.load_results` read them.
 

@@ -58,7 +58,8 @@ def score(
     exact : whether the figures are computed from every single score
     workers : threads; None: one for each core. One of them, where a function must not run twice at a time
     allow_incomplete : whether to score what there is of a store that lacks images
-    also : figures of benchmarks to compute as well: `components`, `closed-set`, `open-set` (docs/metrics.md)
+    also : figures of benchmarks to compute as well: `components`, `closed-set`, `open-set`, `transfer`
+        (docs/metrics.md)
     label_space, class_codes : classes of the closed set, and which codes of the masks stand for them
     dask : address of a scheduler of Dask, or `local:N` (docs/cluster.md); None: threads here
     progress : True, on stderr; False, not at all; None, below the cell of a notebook, and not at all in a script

@@ -41,7 +41,8 @@ def table(
 
     Networks and methods go down, data sets across.
     RESULTS are folders that `pipe score --out` wrote; several are joined. No store is opened. With --temperature best
-    further tables say how much of the choice will not last, and what it gives on the other data sets.
+    further tables say how much of the choice will not last, and what it gives on the other data sets. Where the
+    results have thresholds of other data sets (`pipe score --also transfer`), so do tables of these.
 
     \b
     Examples:
@@ -59,6 +60,8 @@ def table(
     tables = [paper_table(results, shown, temperature, decimals, words)]
     if temperature == "best" and format_name != "csv":  # a CSV is one table
         tables += _behind_the_choice(results, decimals)
+    if format_name != "csv":
+        tables += _thresholds_elsewhere(results, temperature, decimals)
     click.echo("\n\n".join(map(writer(format_name), tables)))
 
 
@@ -81,3 +84,12 @@ def _behind_the_choice(results: "Results", decimals: int) -> "list[Table]":
     except PipeError as error:
         caution(f"no optimism of the chosen temperatures: {with_advice(error)}")
         return tables
+
+
+def _thresholds_elsewhere(results: "Results", temperature: "Temperature", decimals: int) -> "list[Table]":
+    """Return what thresholds give that other data sets chose, as far as that was counted."""
+    from logitpipe.results.benchmarks import joined
+    from logitpipe.tables.thresholds import transfer_tables, transferred_at
+
+    rows = joined(run.benchmarks for run in results.runs).transfer
+    return transfer_tables(transferred_at(results, rows, temperature), decimals)

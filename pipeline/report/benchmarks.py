@@ -14,22 +14,24 @@ from logitpipe.results.series import Results
 from logitpipe.stages.score.passes.closed_set import ClosedSetRow
 from logitpipe.stages.score.passes.components import ComponentRow
 from logitpipe.stages.score.passes.open_set import OpenSetRow
+from logitpipe.stages.score.passes.transfer import TransferRow
 from logitpipe.tables.benchmarks import closed_set_tables, component_tables, open_set_tables
 from logitpipe.tables.render import html
 from logitpipe.tables.table import Table
+from logitpipe.tables.thresholds import transfer_tables
 from logitpipe.tables.uncertainty.fitted import fitted_tables
 
 RIGHT = WIDTH - 12
 COLOURS = ("blue", "red")
 """Of the lines of a reliability diagram: T = 1, and the temperature of least NLL."""
 
-OneRow = TypeVar("OneRow", ComponentRow, ClosedSetRow, OpenSetRow)
+OneRow = TypeVar("OneRow", ComponentRow, ClosedSetRow, OpenSetRow, TransferRow)
 
 
 def benchmarks_section(results: Results) -> Html:
     """Return the figures that `pipe score --also` has added to any of the results; nothing where there are none."""
     found = joined_benchmarks(run.benchmarks for run in results.runs)
-    parts = [*_components(found), *_closed_set(found, results), *_open_set(found)]
+    parts = [*_components(found), *_closed_set(found, results), *_open_set(found), *_transfer(found)]
     return tag("section", tag("h2", "The benchmarks' own figures"), *parts, id="benchmarks") if parts else Html("")
 
 
@@ -45,6 +47,11 @@ def _components(found: Benchmarks) -> list[Html]:
 def _open_set(found: Benchmarks) -> list[Html]:
     words = "Known classes beside what is unknown, as ISSU has it; what reaches a threshold is unknown."
     return _family("Open set", words, found.open_set, open_set_tables)
+
+
+def _transfer(found: Benchmarks) -> list[Html]:
+    words = "What a threshold that one data set chose gives on the others: nobody has the labels of the field."
+    return _family("Thresholds of other data sets", words, found.transfer, transfer_tables)
 
 
 def _closed_set(found: Benchmarks, results: Results) -> list[Html]:

@@ -17,13 +17,14 @@ from logitpipe.stages.score.figures.open_set import OpenSetFigures
 from logitpipe.stages.score.passes.closed_set import ClosedSetRow
 from logitpipe.stages.score.passes.components import ComponentRow
 from logitpipe.stages.score.passes.open_set import OpenSetRow
+from logitpipe.stages.score.passes.transfer import TransferRow
 
 Record = dict[str, Any]
 Records = Mapping[str, Sequence[Record]]
 """Name of a family of figures -> its records."""
 
-AnyRow = ComponentRow | ClosedSetRow | OpenSetRow
-OneRow = TypeVar("OneRow", ComponentRow, ClosedSetRow, OpenSetRow)
+AnyRow = ComponentRow | ClosedSetRow | OpenSetRow | TransferRow
+OneRow = TypeVar("OneRow", ComponentRow, ClosedSetRow, OpenSetRow, TransferRow)
 
 AT_EACH = {"f1": "f1_at", "tp": "tp", "fn": "fn", "fp": "fp"}
 """Columns `NAME_T` of component figures -> the field that has them all."""
@@ -34,7 +35,7 @@ BIN = "bin{}_{}"
 NO_FRACTION = ("nll", "brier", "temperature", "map_temperature", "mask_temperature", "threshold")
 """Numbers of a record that may lie outside 0..1; of the others those that are integers may."""
 
-FAMILIES = ("components", "closed_set", "open_set")
+FAMILIES = ("components", "closed_set", "open_set", "transfer")
 FILES = tuple(f"{name}.{ending}" for name in FAMILIES for ending in ("json", "csv"))
 
 
@@ -73,6 +74,11 @@ def open_set_record(row: OpenSetRow) -> Record:
     return _plain(row) | figures
 
 
+def transfer_record(row: TransferRow) -> Record:
+    """Return one row: keys and figures."""
+    return _plain(row)
+
+
 _CLOSED_SET = tuple(field.name for field in fields(ClosedSetFigures) if field.name not in ("iou", "reliability"))
 
 
@@ -83,10 +89,11 @@ class Benchmarks:
     components: Sequence[ComponentRow] = ()
     closed_set: Sequence[ClosedSetRow] = ()
     open_set: Sequence[OpenSetRow] = ()
+    transfer: Sequence[TransferRow] = ()
 
     def __bool__(self) -> bool:
         """Return whether there are any."""
-        return bool(self.components or self.closed_set or self.open_set)
+        return bool(self.components or self.closed_set or self.open_set or self.transfer)
 
 
 def joined(parts: Iterable[Benchmarks]) -> Benchmarks:
@@ -105,6 +112,8 @@ def joined(parts: Iterable[Benchmarks]) -> Benchmarks:
             for row in closed
         ],
         _last([row for part in every for row in part.open_set]),
+        # A threshold is what was chosen, and tells no two choices apart.
+        _last([row for part in every for row in part.transfer], (*_MEASURED, "threshold")),
     )
 
 
@@ -120,6 +129,7 @@ def read_rows(folder: Path) -> Benchmarks:
         _read(folder, "components", _component_row),
         _read(folder, "closed_set", _closed_set_row),
         _read(folder, "open_set", _open_set_row),
+        _read(folder, "transfer", lambda record: TransferRow(**record)),
     )
 
 
@@ -173,10 +183,13 @@ def _keys(kind: type[AnyRow], record: Record) -> Record:
     return {field.name: record[field.name] for field in fields(kind) if field.name != "figures"}
 
 
-def _last(rows: Iterable[OneRow]) -> list[OneRow]:
+_MEASURED = ("figures", "images", "least_nll", "tpr_at_5_fpr", "f1", "iou", "mean_iou", "fpr", "tpr")
+"""Of a row of any family, what does not tell it from others."""
+
+
+def _last(rows: Iterable[OneRow], measured: Sequence[str] = _MEASURED) -> list[OneRow]:
     """Return rows, each once: of those of the same scores and thresholds the last."""
-    others = ("figures", "images", "least_nll", "tpr_at_5_fpr")
-    return list({tuple(v for name, v in _plain(row).items() if name not in others): row for row in rows}.values())
+    return list({tuple(v for name, v in _plain(row).items() if name not in measured): row for row in rows}.values())
 
 
 def write_benchmarks(folder: Path, records: Records) -> None:

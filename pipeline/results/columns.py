@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
-from logitpipe.stages.score.figures.rows import Row
+from logitpipe.stages.score.figures.rows import Identity, Row
 
 FORMAT = 2
 """Of the results folder; 1 had a grid of stores, methods and temperatures in results.zarr."""
@@ -42,7 +42,7 @@ def from_record(document: Mapping[str, Any]) -> Row:
     return Row(**unknown | dict(document))
 
 
-def method_label(row: Row) -> str:
+def method_label(row: Identity) -> str:
     """Return a method with its parameters and with what temperatures it has beside the one that is swept."""
     parameters = f":{row.parameters}" if row.parameters else ""
     others = {"T_S": row.map_temperature, "T_m": row.mask_temperature}

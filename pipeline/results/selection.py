@@ -18,8 +18,12 @@ def row_at(series: Series, temperature: Temperature) -> int | None:
 
 def identity(entry: Entry) -> tuple[object, ...]:
     """Return what makes two stores those of one network: name, weights, input, precision."""
-    facts = entry.facts
-    return entry.row.network, facts["weights_sha256"], _input(facts), facts["precision"]
+    return identity_of(entry.row.network, entry.facts)
+
+
+def identity_of(network: str, facts: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return the same of a network's name and the attributes of a store."""
+    return network, facts["weights_sha256"], _input(facts), facts["precision"]
 
 
 def _input(facts: Mapping[str, Any]) -> str:

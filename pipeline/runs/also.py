@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from logitpipe.stages.score.passes.closed_set import ClosedSetRow
     from logitpipe.stages.score.passes.components import ComponentRow
     from logitpipe.stages.score.passes.open_set import OpenSetRow
+    from logitpipe.stages.score.passes.transfer import TransferRow
     from logitpipe.stages.score.passes.walk import Walk
     from logitpipe.stages.score.plan import Plan
     from logitpipe.tables.table import Table
 
-FAMILIES = ("components", "closed-set", "open-set")
+FAMILIES = ("components", "closed-set", "open-set", "transfer")
 SPACES = ("own", "cityscapes", "macro", "common")
 
 
@@ -38,10 +39,16 @@ class Also:
     components: "list[ComponentRow] | None" = None
     closed_set: "list[ClosedSetRow] | None" = None
     open_set: "list[OpenSetRow] | None" = None
+    transfer: "list[TransferRow] | None" = None
 
     def records(self) -> "Records":
         """Return the rows as records for JSON and CSV, by family."""
-        from logitpipe.results.benchmarks import closed_set_record, component_record, open_set_record
+        from logitpipe.results.benchmarks import (
+            closed_set_record,
+            component_record,
+            open_set_record,
+            transfer_record,
+        )
 
         found = {}
         if self.components is not None:
@@ -50,6 +57,8 @@ class Also:
             found["closed_set"] = [closed_set_record(row) for row in self.closed_set]
         if self.open_set is not None:
             found["open_set"] = [open_set_record(row) for row in self.open_set]
+        if self.transfer is not None:
+            found["transfer"] = [transfer_record(row) for row in self.transfer]
         return found
 
     def tables(self, rows: "Sequence[Row]", summary: bool = False) -> "list[Table]":
@@ -60,19 +69,25 @@ class Also:
         rows : the figures of pixels of the same run
         summary : whether to leave out temperatures but T = 1 and those of the best AuPRC and of the least NLL
         """
-        from logitpipe.stages.score.figures.rows import identity
+        from logitpipe.stages.score.figures.rows import identity, pair_of
         from logitpipe.tables.benchmarks import closed_set_tables, component_tables, open_set_tables
         from logitpipe.tables.comparison import summarised
+        from logitpipe.tables.thresholds import transfer_tables
         from logitpipe.tables.uncertainty.fitted import fitted_tables
 
         components, closed, opened = self.components or (), self.closed_set or (), self.open_set or ()
+        moved = self.transfer or ()
         fitted = fitted_tables(closed, rows)
         if summary:
             shown = [identity(row) for row in summarised(rows)]
             components = [row for row in components if identity(row) in shown]
             closed = [row for row in closed if row.temperature == 1 or row.least_nll]
             opened = [row for row in opened if identity(row) in shown]
-        return [*component_tables(components), *closed_set_tables(closed), *fitted, *open_set_tables(opened)]
+            # What is shown of one data set is shown of all, or the table would have holes.
+            pairs = {(row.network, pair_of(row)) for row in summarised(rows)}
+            moved = [row for row in moved if (row.network, pair_of(row)) in pairs]
+        tables = [*component_tables(components), *closed_set_tables(closed), *fitted, *open_set_tables(opened)]
+        return [*tables, *transfer_tables(moved)]
 
 
 def class_codes(text: str | None, store: "Store") -> Mapping[str, int]:
@@ -108,8 +123,11 @@ def refuse(
     Raises
     ------
     PipeError
-        The masks of no store name classes of the label space, or no network has them.
+        The masks of no store name classes of the label space, or no network has them; or no network has stores over
+        two data sets, of which one could choose a threshold for the other.
     """
+    if "transfer" in families:
+        _refuse_transfer(plans)
     if "closed-set" not in families:
         return
     faults = [(store, fault) for store, _ in plans if (fault := _fault(store, label_space, codes))]
@@ -117,6 +135,22 @@ def refuse(
         raise faults[0][1]
     for _, fault in faults:
         caution(f"{fault}; its closed-set figures are left out")
+
+
+def _refuse_transfer(plans: "Sequence[tuple[Store, Plan]]") -> None:
+    if plans[0][1].protocol.pooling == "images":
+        raise UsageError("where figures are means over images, no threshold is that of a data set", option="also")
+    networks = [_network(store) for store, _ in plans]
+    datasets = {(network, store.schema.dataset) for network, (store, _) in zip(networks, plans, strict=True)}
+    if len(datasets) == len(set(networks)):
+        raise UsageError("transfer needs stores of one network over two data sets or more", option="also")
+
+
+def _network(store: "Store") -> tuple[object, ...]:
+    """Return what the stores of one network have in common."""
+    from logitpipe.results.selection import identity_of
+
+    return identity_of(store.schema.network, store.schema.attributes())
 
 
 def _fault(store: "Store", label_space: str, codes: str | None) -> PipeError | None:
@@ -173,7 +207,23 @@ def compute(
         if "open-set" in families
         else None
     )
-    return Also(components, closed_set, open_set)
+    transfer = (
+        [
+            row
+            for store, plan, rows in scored
+            for row in _transfer(
+                store,
+                plan,
+                rows,
+                [of for other, _, of in scored if _network(other) == _network(store)],
+                workers,
+                walker,
+            )
+        ]
+        if "transfer" in families
+        else None
+    )
+    return Also(components, closed_set, open_set, transfer)
 
 
 def _components(
@@ -222,3 +272,20 @@ def _open_set(
     readings = open_set_readings(plan, known) * len(images)
     with Progress(f"open set of {schema.network} on {schema.dataset}", readings, unit="readings") as bar:
         return open_set_rows(store, plan, space, known, images, rows, workers, bar.advance, walker)
+
+
+def _transfer(
+    store: "Store",
+    plan: "Plan",
+    rows: "Sequence[Row]",
+    sources: "Sequence[Sequence[Row]]",
+    workers: int,
+    walker: "Walk",
+) -> "list[TransferRow]":
+    from logitpipe.stages.score.passes.transfer import transfer_rows
+
+    images, schema = store.completed(), store.schema
+    with Progress(
+        f"thresholds of others for {schema.network} on {schema.dataset}", len(images), unit="images"
+    ) as bar:
+        return transfer_rows(store, plan, images, rows, sources, workers, bar.advance, walker)

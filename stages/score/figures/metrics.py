@@ -114,6 +114,18 @@ def needed_positives(curve: Curve, rule: Rule) -> float:
     return float({"first": -(-19 * P // 20), "above": 19 * P // 20 + 1, "linear": 19 * P / 20}[rule])
 
 
+def threshold_at_95_tpr(curve: Curve, rule: Rule) -> np.float32 | None:
+    """Return the highest rank down to which a TPR of 95 % is reached, as `fpr_at_95_tpr` has it; None without one.
+
+    A bin whose scores are not told apart is reached as a whole: its lower edge is given.
+    """
+    if not curve.measurable:
+        return None
+    at, _, _ = figures.first_reaching(curve.p, curve.n, needed_positives(curve, rule))
+    rank: np.float32 = curve.lows[at]
+    return rank
+
+
 class Best(NamedTuple):
     """The best value of a figure over all thresholds, and the least rank that is then called anomalous."""
 
@@ -144,10 +156,11 @@ def best_mean_iou(curve: Curve) -> Best | None:
 
 
 class Figures(NamedTuple):
-    """All figures of one pair of method and temperature."""
+    """All figures of one pair of method and temperature; the threshold is that of a TPR of 95 %, as a rank."""
 
     auprc: Bounded
     fpr95: Bounded
+    fpr95_threshold: np.float32
     auroc: Bounded
     best_f1: Best
     best_iou: Best
@@ -156,8 +169,11 @@ class Figures(NamedTuple):
 def all_figures(curve: Curve, reading: Reading) -> Figures | None:
     """Return every figure of a curve; None where there is no anomalous or no normal pixel."""
     area, rate, roc = auprc(curve, reading.auprc), fpr_at_95_tpr(curve, reading.fpr), auroc(curve)
-    f1, iou_ = best_f1(curve), best_mean_iou(curve)
-    return Figures(area, rate, roc, f1, iou_) if area and rate and roc and f1 and iou_ else None
+    f1, iou_, at = best_f1(curve), best_mean_iou(curve), threshold_at_95_tpr(curve, reading.fpr)
+    # All of them are None for the same curves; so many are asked for a type checker.
+    if area is None or rate is None or at is None or roc is None or f1 is None or iou_ is None:
+        return None
+    return Figures(area, rate, at, roc, f1, iou_)
 
 
 def iou(above: np.ndarray, pixels: np.ndarray) -> dict[str, float | None]:

@@ -41,7 +41,7 @@ class Row(Identity):
 
     A figure that does not exist (no anomalous or no normal pixel) is None. Thresholds, also those of `iou`, are in
     the unit that scores are pooled in: that of the formula or, where the protocol brings scores to 0..1 in each
-    image, that. `best_iou` is the best mean of both classes' IoU.
+    image, that. `fpr95_threshold` is that of a TPR of 95 %, `best_iou` the best mean of both classes' IoU.
     """
 
     auprc: float | None
@@ -50,6 +50,7 @@ class Row(Identity):
     fpr95: float | None
     fpr95_lower: float | None
     fpr95_upper: float | None
+    fpr95_threshold: float | None
     auroc: float | None
     auroc_lower: float | None
     auroc_upper: float | None
@@ -70,7 +71,7 @@ def identity(row: Identity) -> dict[str, Any]:
     return {field.name: getattr(row, field.name) for field in fields(Identity)}
 
 
-def pair_of(row: Row) -> Pair:
+def pair_of(row: Identity) -> Pair:
     """Return the pair that a row is of."""
     return Pair(row.method, row.temperature, row.parameters, row.map_temperature, row.mask_temperature)
 
@@ -78,7 +79,7 @@ def pair_of(row: Row) -> Pair:
 BOUNDED = ("auprc", "fpr95", "auroc", "best_f1")
 """Figures of a row that have resolution bounds: `NAME_lower` and `NAME_upper` beside `NAME`."""
 
-THRESHOLDS = ("best_f1_threshold", "best_iou_threshold")
+THRESHOLDS = ("fpr95_threshold", "best_f1_threshold", "best_iou_threshold")
 
 DECIMALS = 3
 """Of a per cent, in tables."""
@@ -160,7 +161,7 @@ def _columns(plan: Plan, pair: int, figures: Figures | None) -> dict[str, Any]:
     columns: dict[str, Any] = {name: figure.value for name, figure in bounded.items()}
     columns |= {f"{name}_lower": figure.lower for name, figure in bounded.items()}
     columns |= {f"{name}_upper": figure.upper for name, figure in bounded.items()}
-    ranks = np.array([figures.best_f1.threshold, figures.best_iou.threshold], np.float32)
+    ranks = np.array([figures.fpr95_threshold, figures.best_f1.threshold, figures.best_iou.threshold], np.float32)
     # Scores that a protocol brought to 0..1 are pooled so: they are no ranks to be taken back to the formula.
     scores = ranks if plan.pools_scores(plan.pairs[pair].method) else plan.formula(plan.pairs[pair], ranks)
     thresholds = [float(score) if np.isfinite(score) else None for score in scores]

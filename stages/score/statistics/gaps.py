@@ -12,7 +12,14 @@ from functools import cached_property
 import numpy as np
 
 from logitpipe.cache import PipeError
-from logitpipe.stages.score.figures.metrics import Best, Bounded, Curve, Figures, needed_positives
+from logitpipe.stages.score.figures.metrics import (
+    Best,
+    Bounded,
+    Curve,
+    Figures,
+    needed_positives,
+    threshold_at_95_tpr,
+)
 from logitpipe.stages.score.figures.reading import Reading, Rule
 from logitpipe.stages.score.kernels.counting.bins import ANOMALY, IGNORED, NORMAL
 from logitpipe.stages.score.kernels.counting.gaps import count_gaps, count_sorted, first_edges
@@ -262,10 +269,13 @@ def exact_figures(edges: Edges, gaps: np.ndarray, reading: Reading) -> Figures:
     P, N, walked, needed = curve.positives, curve.negatives, start(), needed_positives(curve, reading.fpr)
     walk_down(curve.p, curve.n, curve.lows, needed, reading.auprc == "trapezoid", walked)
     f1, at_f1, iou, at_iou = (float(value) for value in walked.best)
+    at_95 = threshold_at_95_tpr(curve, reading.fpr)
+    assert at_95 is not None, "anomalous pixels are needed"
     return Figures(
         auprc=_certain(walked.sums[0] / P),
         auroc=_certain(walked.sums[1] / P / N),
         fpr95=_certain(_fpr(walked, reading.fpr, needed) / N),
+        fpr95_threshold=at_95,
         best_f1=Best(_certain(f1), np.float32(at_f1)),
         best_iou=Best(_certain(iou), np.float32(at_iou)),
     )

@@ -49,7 +49,7 @@ def mean_figures(values: np.ndarray) -> Figures | None:
     auprc, fpr95, auroc, f1, iou = (Bounded(*(float(mean),) * 3) for mean in values[:, :5].mean(axis=0))
     # Each image has a best threshold of its own.
     none = np.float32(np.nan)
-    return Figures(auprc, fpr95, auroc, Best(f1, none), Best(iou, none))
+    return Figures(auprc, fpr95, none, auroc, Best(f1, none), Best(iou, none))
 
 
 def mean_ious(values: np.ndarray, thresholds: Sequence[float]) -> list[dict[str, float | None]]:
