@@ -100,7 +100,10 @@ def _transfer(rows: Sequence[TransferRow], decimals: int) -> Table:
         ("network", "method", "T", "chosen on", "threshold"),
         tuple(Group(dataset, tuple(columns)) for dataset in datasets),
         tuple(
-            (*map(Cell, key), *(cell for name in datasets for cell in _transferred(found.get(name), columns, decimals)))
+            (
+                *map(Cell, key),
+                *(cell for name in datasets for cell in _transferred(found.get(name), columns, decimals)),
+            )
             for key, found in lines.items()
         ),
         (OWN,),

@@ -7,11 +7,12 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
+from benchmarks.coverage import bca
 from logitpipe.stages.score.figures.bootstrap import (
     EXACT_IMAGES,
-    bca,
     bootstrap,
     choice,
+    effective_images,
     holm,
     image_figures,
     intervals,
@@ -83,6 +84,31 @@ def test_resamples_without_a_class_are_drawn_again_and_counted():
 
 
 def test_the_interval_of_a_mean_is_that_of_scipy():
+    """Of Student's t where all images weigh alike and move the mean alike; wider where few of them matter."""
+    noise = np.random.default_rng(2)
+    x = np.tile([0.3, 0.7], 10) + noise.normal(0, 1e-4, 20)
+    left_out = np.array([np.delete(x, i).mean() for i in range(20)])
+    weights = noise.multinomial(20, np.full(20, 1 / 20), 4000)
+    moved = weights @ x / 20
+    expected = stats.t.interval(0.95, 19, x.mean(), stats.sem(x))
+    found = intervals(np.array(x.mean()), moved, left_out, 20)
+    assert found == pytest.approx(expected, abs=0.03 * np.ptp(expected))
+    by_scipy = stats.bootstrap((x,), np.mean, method="BCa", rng=np.random.default_rng(0)).confidence_interval
+    assert found[0] < by_scipy.low < by_scipy.high < found[1]
+    few = intervals(np.array(x.mean()), moved, left_out, 4.0)
+    assert np.ptp(few) / np.ptp(found) == pytest.approx(stats.t.ppf(0.975, 3) / stats.t.ppf(0.975, 19))
+    one = x + np.where(np.arange(20) == 0, 5, 0)  # an image that moves the mean more than all others together
+    alone = np.array([np.delete(one, i).mean() for i in range(20)])
+    wide = intervals(np.array(one.mean()), weights @ one / 20, alone, 20)
+    assert np.ptp(wide) > 1.5 * np.ptp(stats.t.interval(0.95, 19, one.mean(), stats.sem(one)))
+
+
+def test_images_count_by_their_pixels():
+    assert effective_images(np.array([[5, 1], [5, 1], [5, 1]])) == pytest.approx(3)
+    assert effective_images(np.array([[5, 9], [5, 0], [5, 0]])) == pytest.approx(1)
+
+
+def test_the_bca_interval_that_ours_are_compared_with_is_that_of_scipy():
     x = np.random.default_rng(0).exponential(size=(1, 23))
     known = stats.bootstrap((x[0],), np.mean, n_resamples=999, method="BCa", rng=np.random.default_rng(1))
     left_out = np.array([[np.delete(x[0], i).mean() for i in range(23)]])
@@ -92,17 +118,21 @@ def test_the_interval_of_a_mean_is_that_of_scipy():
 
 def test_intervals_hold_the_figure_and_are_wider_for_few_images(counts):
     found = bootstrap(counts, resamples=400)
-    pairs = intervals(found.values, found.resampled, found.left_out)
+    pairs = intervals(found.values, found.resampled, found.left_out, found.effective, scale="logit")
     assert pairs.shape == (3, 3, 2)
     assert (pairs[..., 0] < found.values).all() and (found.values < pairs[..., 1]).all()
+    assert (pairs > 0).all() and (pairs < 1).all()
     plain = bca(found.values, found.resampled, found.left_out, 1.96)
     assert (np.diff(pairs) > np.diff(plain)).all()
 
 
 def test_what_does_not_move_has_no_width_and_one_image_has_no_interval():
     same = np.full((1, 4), 0.5)
-    assert intervals(np.array([0.5]), np.full((1, 50), 0.5), same).tolist() == [[0.5, 0.5]]
-    assert np.isnan(intervals(np.array([0.5]), np.full((1, 50), 0.5), same[:, :1])).all()
+    for scale in ("plain", "logit"):
+        assert intervals(np.array([0.5]), np.full((1, 50), 0.5), same, 4, scale=scale).tolist() == [[0.5, 0.5]]
+        assert np.isnan(intervals(np.array([0.5]), np.full((1, 50), 0.5), same[:, :1], 1, scale=scale)).all()
+    nought = intervals(np.array([0.0]), np.zeros((1, 50)), np.zeros((1, 4)), 4, scale="logit")
+    assert nought.tolist() == [[0.0, pytest.approx(0, abs=1e-5)]]
 
 
 def test_sign_flip_counts_all_signs_of_few_images():

@@ -19,7 +19,8 @@ from logitpipe.stages.score.passes.sweep import sweep
 from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS
-from logitpipe.stages.score.statistics.gaps import Everything, Gaps, Positives, edges_of
+from logitpipe.stages.score.statistics.gaps import Gaps, Positives, edges_of
+from logitpipe.stages.score.statistics.ordered import Everything
 
 CHANGES = {
     "as they are": lambda logits: logits,
@@ -39,14 +40,17 @@ def store(request, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize(("protocol", "rule"), [("standard", "first"), ("standard", "above"), ("legacy", "linear")])
 def test_all_resolved_figures_are_those_of_every_single_score(store, protocol, rule, monkeypatch):
-    """Also where the anomalous scores of few pairs fit memory at once."""
+    """Also where few pairs fit memory at once, and where not even all scores of a pair do."""
     chosen = replace(PROTOCOLS[protocol], fpr=rule)
     plan, images = make_plan(store.schema, chosen, None, [0.5, 2.0]), range(3)
     rows = [scored.row for scored in sweep(store, plan, images, 2, lambda: None, resolve="all")]
     exact = exact_rows(store, plan, images, rows, lambda: None)
-    monkeypatch.setattr(sweep_module, "ORDER_BYTES", 90_000)
+    monkeypatch.setattr(sweep_module, "ALL_BYTES", 130_000)
     in_groups = [scored.row for scored in sweep(store, plan, images, 1, lambda: None, resolve="all")]
-    for row, parts, expected in zip(rows, in_groups, exact, strict=True):
+    monkeypatch.setattr(sweep_module, "ORDER_BYTES", 50_000)
+    by_gaps = [scored.row for scored in sweep(store, plan, images, 1, lambda: None, resolve="all")]
+    assert in_groups == rows
+    for row, parts, expected in zip(rows, by_gaps, exact, strict=True):
         assert not has_open_digit(row), (row.method, row.temperature)
         assert parts == row
         for name in BOUNDED:  # a row whose digits were certain is not walked over again

@@ -48,7 +48,7 @@ def differences(sampled: Sampled, figure: str, pairs: Sequence[tuple[int, int]])
     values, resampled, left_out = (
         array[first, at] - array[second, at] for array in (moved.values, moved.resampled, moved.left_out)
     )
-    limits = bootstrap.intervals(values, resampled, left_out)
+    limits = bootstrap.intervals(values, resampled, left_out, moved.effective)
     # Holm's correction counts the tests, so that all pairs must be corrected together.
     single = tested_figures(sampled, at)
     p = bootstrap.holm(bootstrap.sign_flip(single[first] - single[second]))

@@ -17,7 +17,9 @@ def interval_words(results: Results, temperature: Temperature, decimals: int) ->
     for dataset, entries in results.datasets.items():
         if rows := candidates(results, dataset, temperature):
             moved = sampled(entries[0], rows).moved
-            limits = bootstrap.intervals(moved.values, moved.resampled, moved.left_out)
+            limits = bootstrap.intervals(
+                moved.values, moved.resampled, moved.left_out, moved.effective, scale="logit"
+            )
             # By identity: a row holds a list (`iou`), so that it cannot be a key itself.
             found |= {id(row.row): limits[i] for i, row in enumerate(rows)}
 

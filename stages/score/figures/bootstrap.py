@@ -7,9 +7,10 @@ ones, with the same images in the same order for all rows.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import expit, logit, stdtrit
 
 from logitpipe.stages.score.figures.reading import Reading
 from logitpipe.stages.score.kernels.curves import replicates
@@ -19,6 +20,10 @@ FIGURES = ("auprc", "fpr95", "auroc")
 """In the order of the last axis of all figures here."""
 
 RESAMPLES, SEED, LEVEL = 2000, 0, 0.95
+LEAST = 1e-6
+"""Fractions nearer to 0 or 1 are taken as this on the scale of intervals."""
+
+Scale = Literal["plain", "logit"]
 EXACT_IMAGES = 14
 """Most images for which all 2^n signs are tried."""
 SIGNS = 20_000
@@ -38,12 +43,14 @@ class Bootstrap:
     resampled : float64 (rows, 3, resamples); the same resample is of the same images in every row
     left_out : float64 (rows, 3, images), without each image in turn; NaN where a class has no pixel then
     redrawn : how many resamples had no anomalous or no normal pixel and were drawn again
+    effective : as how many images of equal weight they count, see `effective_images`
     """
 
     values: np.ndarray
     resampled: np.ndarray
     left_out: np.ndarray
     redrawn: int
+    effective: float
 
     @property
     def images(self) -> int:
@@ -76,7 +83,20 @@ def bootstrap(
     weights = np.concatenate([np.ones((1, images)), weights, 1 - np.eye(images)]).astype(np.float32)
     found = in_parallel(lambda row: _weighted(counts[row], weights, reading), range(len(counts)), workers)
     values = np.stack(found).transpose(0, 2, 1)
-    return Bootstrap(values[..., 0], values[..., 1 : resamples + 1], values[..., resamples + 1 :], redrawn)
+    pixels = present.all(axis=1, keepdims=True) if reading.pooling == "images" else counts[0].sum(axis=-1)
+    moved, left_out = values[..., 1 : resamples + 1], values[..., resamples + 1 :]
+    return Bootstrap(values[..., 0], moved, left_out, redrawn, effective_images(pixels))
+
+
+def effective_images(pixels: np.ndarray) -> float:
+    """Return as how many images of equal weight some images count: (sum w)^2 / sum w^2 (Kish, 1965).
+
+    Parameters
+    ----------
+    pixels : (images, classes), the weights; the class that is spread least evenly decides
+    """
+    weights = pixels.astype(np.float64)
+    return float((weights.sum(axis=0) ** 2 / (weights**2).sum(axis=0)).min())
 
 
 def resample(present: np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray, int]:
@@ -115,44 +135,53 @@ def image_figures(counts: np.ndarray, reading: Reading = READING) -> np.ndarray:
     return _figures(counts.reshape(-1, *counts.shape[2:]), reading).reshape(*counts.shape[:2], len(FIGURES))
 
 
-def intervals(values: np.ndarray, resampled: np.ndarray, left_out: np.ndarray, level: float = LEVEL) -> np.ndarray:
+def intervals(
+    values: np.ndarray,
+    resampled: np.ndarray,
+    left_out: np.ndarray,
+    effective: float,
+    level: float = LEVEL,
+    scale: Scale = "plain",
+) -> np.ndarray:
     """Return confidence intervals of figures, or of differences of figures: float64 (..., 2).
 
-    BCa (Efron, 1987) with the quantiles of Student's t, widened by sqrt(n / (n - 1)) (Hesterberg, 2015): images are
-    few, and a resample of n spreads by that factor too little.
+    They reach Student's t times the standard error to either side. The error is the larger one of jackknife (Tukey,
+    1958) and bootstrap, the latter times sqrt(n / (n - 1)), as a resample of n images spreads by that too little
+    (Hesterberg, 2015). The degrees of freedom are the smaller one of two estimates: Satterthwaite's (1946), from how
+    unevenly single images move the figure, and the effective number of images less 1, as for clusters of unequal size
+    (Carter, Schnepel and Steigerwald, 2017). `benchmarks/coverage.py` compares them with BCa intervals.
 
     Parameters
     ----------
     values : float64 (...)
     resampled : float64 (..., resamples)
     left_out : float64 (..., images), without each image in turn
+    effective : `Bootstrap.effective`
+    scale : "logit": of fractions, which stay within 0 and 1 (for areas under precision-recall curves: Boyd, Eng and
+        Page, 2013); "plain": of differences
     """
     n = left_out.shape[-1]
     if n < 2:
         return np.full((*values.shape, 2), np.nan)
-    z = np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + level) / 2)
-    return bca(values, resampled, left_out, float(z))
-
-
-def bca(values: np.ndarray, resampled: np.ndarray, left_out: np.ndarray, z: float) -> np.ndarray:
-    """Return BCa intervals (Efron, 1987) that reach `z` standard deviations to either side: float64 (..., 2)."""
-    B = resampled.shape[-1]
-    below = (resampled < values[..., None]).mean(axis=-1) + (resampled == values[..., None]).mean(axis=-1) / 2
-    # Clipped by half a resample: where all of them lie on one side, the bias would be infinite.
-    bias = ndtri(np.clip(below, 0.5 / B, 1 - 0.5 / B))[..., None]
     # An image without which a class has no pixel has no influence that could be computed; it counts as 0.
-    influence = np.nan_to_num(np.nanmean(left_out, axis=-1, keepdims=True) - left_out)
-    squares = (influence**2).sum(axis=-1, keepdims=True)
-    cubes = (influence**3).sum(axis=-1, keepdims=True)
-    acceleration = np.divide(cubes, 6 * squares**1.5, out=np.zeros_like(cubes), where=squares > 0)
-    reach = bias + np.array([-z, z])
-    # Without bias and acceleration these are the shares of a plain percentile interval.
-    shares = ndtr(bias + reach / (1 - acceleration * reach))
-    ranked = np.sort(resampled, axis=-1)
-    places = shares * (B - 1)
-    low = np.floor(places).astype(np.int64)
-    lower, upper = (np.take_along_axis(ranked, np.minimum(low + step, B - 1), axis=-1) for step in (0, 1))
-    return lower + (upper - lower) * (places - low)
+    moved = np.nan_to_num(left_out - np.nanmean(left_out, axis=-1, keepdims=True))
+    squares, fourths = (moved**2).sum(axis=-1), (moved**4).sum(axis=-1)
+    jackknife, spread = np.sqrt((n - 1) / n * squares), resampled.std(axis=-1) * np.sqrt(n / (n - 1))
+    uneven = fourths - squares**2 / n
+    # Where all images move a figure alike, nothing is uneven; rounding can leave less than 0.
+    freedom = np.divide(
+        2 * squares**2, uneven, out=np.full(squares.shape, n - 1.0), where=uneven > 1e-12 * squares**2
+    )
+    reach = np.maximum(jackknife, spread) * stdtrit(
+        np.clip(freedom, 1, max(1, min(n, effective) - 1)), (1 + level) / 2
+    )
+    sides = np.array([-1.0, 1.0])
+    if scale == "plain":
+        return values[..., None] + sides * reach[..., None]
+    within = np.clip(values, LEAST, 1 - LEAST)
+    ends = expit((logit(within))[..., None] + sides * (reach / (within * (1 - within)))[..., None])
+    # A figure at a limit lies beyond what the scale can hold; its interval holds it all the same.
+    return np.stack([np.minimum(ends[..., 0], values), np.maximum(ends[..., 1], values)], axis=-1)
 
 
 def sign_flip(differences: np.ndarray, seed: int = SEED) -> np.ndarray:

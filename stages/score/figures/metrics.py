@@ -92,7 +92,7 @@ def fpr_at_95_tpr(curve: Curve, rule: Rule) -> Bounded | None:
     """
     if not curve.measurable:
         return None
-    N, needed = curve.negatives, needed_positives(curve, rule)
+    N, needed = curve.negatives, needed_positives(curve.positives, rule)
     i, TP, FP = figures.first_reaching(curve.p, curve.n, needed)
     p, n = int(curve.p[i]), int(curve.n[i])
     if rule == "linear" and TP + p == needed:  # of several points with this TPR, np.interp takes the last
@@ -108,9 +108,8 @@ def fpr_at_95_tpr(curve: Curve, rule: Rule) -> Bounded | None:
     return Bounded(even, FP / N, (FP + n) / N)
 
 
-def needed_positives(curve: Curve, rule: Rule) -> float:
-    """Return how many positives a TPR of 95 % needs; in integers, as 0.95 P may round to the wrong side."""
-    P = curve.positives
+def needed_positives(P: int, rule: Rule) -> float:
+    """Return how many of P positives a TPR of 95 % needs; in integers, as 0.95 P may round to the wrong side."""
     return float({"first": -(-19 * P // 20), "above": 19 * P // 20 + 1, "linear": 19 * P / 20}[rule])
 
 
@@ -121,7 +120,7 @@ def threshold_at_95_tpr(curve: Curve, rule: Rule) -> np.float32 | None:
     """
     if not curve.measurable:
         return None
-    at, _, _ = figures.first_reaching(curve.p, curve.n, needed_positives(curve, rule))
+    at, _, _ = figures.first_reaching(curve.p, curve.n, needed_positives(curve.positives, rule))
     rank: np.float32 = curve.lows[at]
     return rank
 

@@ -16,8 +16,9 @@ from logitpipe.stages.score.kinds import KINDS
 from logitpipe.stages.score.passes.walk import Walk, walk
 from logitpipe.stages.score.picture import Picture, sigmoid_at
 from logitpipe.stages.score.plan import Pair, Plan
-from logitpipe.stages.score.statistics.gaps import PIXEL_BYTES, SCORE_BYTES, Everything, Gaps, Positives
+from logitpipe.stages.score.statistics.gaps import PIXEL_BYTES, Gaps, Positives
 from logitpipe.stages.score.statistics.histograms import PAIR_BYTES, Histograms, Scored, Tally
+from logitpipe.stages.score.statistics.ordered import SCORE_BYTES, Everything
 
 Resolve = Literal["summary", "all", "none"]
 """Which pairs are resolved: T = 1 and what may be the best temperature of each method, every pair, or none."""
@@ -27,6 +28,9 @@ WALK_BYTES = 768 << 20
 
 ORDER_BYTES = 384 << 20
 """Memory for what one walk orders, in bytes; joining the scores of a pair holds them twice."""
+
+ALL_BYTES = 768 << 20
+"""The same for the scores that a walk both counts and collects: more pairs of a walk share more of its work."""
 
 
 def sweep(
@@ -68,13 +72,19 @@ def sweep(
     """
     # One ground truth for all walks: a protocol that thins reads all masks to know what it keeps.
     parts, truth = walks(plan), GroundTruth(store, plan.protocol, images)
+    most = _most_ordered(store, plan, len(images)) if resolve == "all" else 0
+    if most:
+        extend((len(walks(plan, most)) - len(parts)) * len(images))
+        parts = walks(plan, most)
+    kept = partial(_to_resolve, "none" if most else resolve)
     found: dict[Pair, Scored] = {}
     for part in parts:
-        statistic = Histograms(store, part, workers, sketched, partial(_to_resolve, resolve), per_image)
+        statistic = Histograms(store, part, workers, sketched, kept, per_image, ordered=most > 0)
         scored = statistic.finish(walker(truth, images, statistic, workers, advance))
-        found |= dict(zip(part.pairs, scored, strict=True))
-        if resolve == "all":
-            found |= _resolved(truth, plan, found, images, workers, advance, extend, walker)
+        of_part = dict(zip(part.pairs, scored, strict=True))
+        if resolve == "all" and not most:
+            of_part |= _resolved(truth, plan, of_part, images, workers, advance, extend, walker, every=True)
+        found |= of_part
     # After all parts: which temperature of a method may be the best is known when all of them have bounds.
     if resolve == "summary":
         best = _to_resolve(resolve, [found[pair].row for pair in plan.pairs])
@@ -102,6 +112,17 @@ def _to_resolve(resolve: Resolve, rows: Sequence[Row]) -> set[int]:
     }
 
 
+def _most_ordered(store: Store, plan: Plan, images: int) -> int:
+    """Return of how many pairs a walk can collect all scores; 0 where those of a pair do not fit memory."""
+    # Where figures are means over images, each image's are exact already.
+    if plan.protocol.pooling == "images":
+        return 0
+    by_network = store.schema.kind == "pixel" and plan.protocol.pixel_size == "network"
+    height, width = store.schema.input_size if by_network else store.schema.label_shape
+    pair_bytes = max(1, images * height * width * SCORE_BYTES)
+    return 0 if pair_bytes > ORDER_BYTES else max(1, ALL_BYTES // pair_bytes)
+
+
 def _swept(row: Row) -> tuple[object, ...]:
     """Return what the rows of one sweep over T have in common."""
     return row.method, row.parameters, row.map_temperature, row.mask_temperature
@@ -116,9 +137,12 @@ def _resolved(
     advance: Callable[[], None],
     extend: Callable[[int], None],
     walker: Walk,
+    every: bool = False,
 ) -> dict[Pair, Scored]:
-    """Return those of the pairs that have a digit open, with the figures of all scores in order."""
-    opened = {pair: scored.curve for pair, scored in found.items() if scored.curve and has_open_digit(scored.row)}
+    """Return those of the pairs that have a digit open, or every one, with the figures of all scores in order."""
+    every = every and plan.protocol.pooling == "pixels"  # means over images are exact already
+    with_curve = {pair: scored for pair, scored in found.items() if scored.curve and scored.curve.measurable}
+    opened = [pair for pair, scored in with_curve.items() if every or has_open_digit(scored.row)]
     if not opened:
         return {}
     a_row, rows = next(iter(found.values())).row, dict[Pair, Row]()
@@ -126,7 +150,7 @@ def _resolved(
     pixels = a_row.pixels - a_row.positives, a_row.positives
     # Where all scores of a pair fit, a sort of them is faster than a third walk.
     all_fit = a_row.pixels * SCORE_BYTES <= ORDER_BYTES
-    for group in _grouped(list(opened), a_row.pixels * SCORE_BYTES if all_fit else a_row.positives * PIXEL_BYTES):
+    for group in _grouped(opened, a_row.pixels * SCORE_BYTES if all_fit else a_row.positives * PIXEL_BYTES):
         part = replace(plan, pairs=tuple(group))
         extend((1 if all_fit else 2) * len(images))
         if all_fit:
@@ -146,9 +170,14 @@ def _grouped(pairs: Sequence[Pair], pair_bytes: int) -> list[Sequence[Pair]]:
     return [pairs[i : i + most] for i in range(0, len(pairs), most)]
 
 
-def walks(plan: Plan) -> list[Plan]:
-    """Divide a plan into parts whose counts fit memory, one for each walk, temperature by temperature."""
-    most = max(1, WALK_BYTES // PAIR_BYTES)
+def walks(plan: Plan, most: int | None = None) -> list[Plan]:
+    """Divide a plan into parts, one for each walk, temperature by temperature.
+
+    Parameters
+    ----------
+    most : pairs of a part, at most; None: as many as have counts that fit memory
+    """
+    most = min(most or len(plan.pairs), max(1, WALK_BYTES // PAIR_BYTES))
     temperatures = list(dict.fromkeys(pair.shared for pair in plan.pairs))
     # Methods at one temperature share their exponentials, which two walks would compute twice.
     by_temperature = sorted(plan.pairs, key=lambda pair: temperatures.index(pair.shared))

@@ -1,8 +1,8 @@
 """Exact figures: the order of all anomalous scores, and how many normal pixels lie between them.
 
-A first walk over a store has counted scores in bins (histograms.py). Where all scores of a pair fit memory a second
-one collects them. Where they do not, it collects those of anomalous pixels, which are few, and a third one counts
-normal pixels between and at these. What follows is exact: it is what a sort of all scores would give, ties as ties.
+For pairs of which not all scores fit memory (ordered.py): a second walk over a store collects those of anomalous
+pixels, which are few, and a third one counts normal pixels between and at these. What follows is exact: it is what a
+sort of all scores would give, ties as ties.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,52 +11,18 @@ from functools import cached_property
 
 import numpy as np
 
-from logitpipe.cache import PipeError
-from logitpipe.stages.score.figures.metrics import (
-    Best,
-    Bounded,
-    Curve,
-    Figures,
-    needed_positives,
-    threshold_at_95_tpr,
-)
-from logitpipe.stages.score.figures.reading import Reading, Rule
+from logitpipe.stages.score.figures.metrics import Curve, Figures, needed_positives
+from logitpipe.stages.score.figures.reading import Reading
 from logitpipe.stages.score.kernels.counting.bins import ANOMALY, IGNORED, NORMAL
-from logitpipe.stages.score.kernels.counting.gaps import count_gaps, count_sorted, first_edges
-from logitpipe.stages.score.kernels.curves.ordering import Walked, start, walk_down
+from logitpipe.stages.score.kernels.counting.gaps import count_gaps, first_edges
+from logitpipe.stages.score.kernels.curves.ordering import start, walk_down
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Plan, split
+from logitpipe.stages.score.statistics.ordered import SCORE_BYTES, Scores, figures_of, scores_from, taken
 from logitpipe.stages.streams import in_parallel
 
-SCORE_BYTES = np.dtype(np.float32).itemsize
 PIXEL_BYTES = 3 * SCORE_BYTES
 """Of an anomalous pixel and pair: its score, and two counts of normal pixels."""
-
-
-@dataclass
-class Scores:
-    """Scores of single pixels (see `statistics.Total`).
-
-    Parameters
-    ----------
-    by_pair : for each pair a list of float32 arrays; where normal pixels are collected too, theirs stand behind
-    images : number of images added
-    """
-
-    by_pair: list[list[np.ndarray]]
-    images: int = 0
-
-    def add(self, other: "Scores") -> None:
-        """Add those of other images."""
-        for mine, theirs in zip(self.by_pair, other.by_pair, strict=True):
-            mine += theirs
-        self.images += other.images
-
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """Return all scores, one pair after the other, and how many there are of each."""
-        whole = [_joined(parts) for parts in self.by_pair]
-        sizes = np.array([each.size for each in whole], np.int64)
-        return {"scores": _joined(whole), "sizes": sizes, "images": np.array(self.images)}
 
 
 @dataclass(frozen=True)
@@ -95,7 +61,7 @@ class Positives:
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Scores:
         """See `Statistic`."""
-        return _scores_from(arrays, len(self.plan.pairs))
+        return scores_from(arrays, len(self.plan.pairs))
 
     def finish(self, total: Scores) -> list["Edges"]:
         """Return the distinct scores of each pair, and leave the total empty.
@@ -105,62 +71,7 @@ class Positives:
         PipeError
             They are not as many as there are anomalous pixels.
         """
-        return [edges_of(_taken(parts, self.pixels)) for parts in total.by_pair]
-
-
-@dataclass(frozen=True)
-class Everything:
-    """The scores of all pixels that count (see `statistics.Statistic`).
-
-    Parameters
-    ----------
-    plan : its pairs
-    pixels : how many normal and anomalous pixels there are in all
-    workers : threads that compute the figures
-    """
-
-    plan: Plan
-    pixels: tuple[int, int]
-    workers: int = 1
-
-    @property
-    def expected_bytes(self) -> int:
-        """See `Statistic`."""
-        return sum(self.pixels) * len(self.plan.pairs) * np.dtype(np.float32).itemsize
-
-    def zero(self) -> Scores:
-        """See `Statistic`."""
-        return Scores([[] for _ in range(2 * len(self.plan.pairs))])
-
-    def of_image(self, picture: Picture, total: Scores, threads: int = 1) -> None:
-        """Collect an image's scores; threads share it by temperatures."""
-        pairs = len(self.plan.pairs)
-
-        def collect(some: Sequence[int]) -> None:
-            for pair, scores, labels in picture.score_bands(self.plan, some, picture.labels):
-                total.by_pair[pair].append(scores[labels == ANOMALY])
-                total.by_pair[pairs + pair].append(scores[labels == NORMAL])
-
-        in_parallel(collect, split(self.plan, threads), threads)
-        total.images += 1
-
-    def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Scores:
-        """See `Statistic`."""
-        return _scores_from(arrays, 2 * len(self.plan.pairs))
-
-    def finish(self, total: Scores) -> list[Figures]:
-        """Return the figures of each pair, and leave the total empty; raises as `Positives.finish`."""
-        N, P = self.pixels
-
-        def figures(pair: int) -> Figures:
-            edges = edges_of(_taken(total.by_pair[pair], P))
-            normal = _taken(total.by_pair[len(self.plan.pairs) + pair], N)
-            normal.sort()
-            gaps = np.zeros(2 * edges.scores.size + 1, np.uint32)
-            count_sorted(normal, edges.scores, gaps)
-            return exact_figures(edges, gaps, self.plan.protocol.reading)
-
-        return in_parallel(figures, range(len(self.plan.pairs)), self.workers)
+        return [edges_of(taken(parts, self.pixels)) for parts in total.by_pair]
 
 
 @dataclass(frozen=True)
@@ -266,56 +177,12 @@ def exact_figures(edges: Edges, gaps: np.ndarray, reading: Reading) -> Figures:
     filled = p + n > 0
     # That the pixels of a gap have several scores changes nothing: no positive lies between them.
     curve = Curve(np.flatnonzero(filled), p[filled], n[filled], np.ones(int(filled.sum()), bool), scores[filled])
-    P, N, walked, needed = curve.positives, curve.negatives, start(), needed_positives(curve, reading.fpr)
+    walked, needed = start(), needed_positives(curve.positives, reading.fpr)
     walk_down(curve.p, curve.n, curve.lows, needed, reading.auprc == "trapezoid", walked)
-    f1, at_f1, iou, at_iou = (float(value) for value in walked.best)
-    at_95 = threshold_at_95_tpr(curve, reading.fpr)
-    assert at_95 is not None, "anomalous pixels are needed"
-    return Figures(
-        auprc=_certain(walked.sums[0] / P),
-        auroc=_certain(walked.sums[1] / P / N),
-        fpr95=_certain(_fpr(walked, reading.fpr, needed) / N),
-        fpr95_threshold=at_95,
-        best_f1=Best(_certain(f1), np.float32(at_f1)),
-        best_iou=Best(_certain(iou), np.float32(at_iou)),
-    )
-
-
-def _fpr(walked: Walked, rule: Rule, needed: float) -> float:
-    """Return the FP, perhaps between two points, where the needed TP is reached."""
-    (FP, TP), (FP_after, TP_after) = walked.before, walked.reached
-    if rule != "linear":
-        return float(FP_after)
-    return float(FP) if needed == TP else float(FP + (FP_after - FP) * (needed - TP) / (TP_after - TP))
-
-
-def _certain(value: float) -> Bounded:
-    return Bounded(float(value), float(value), float(value))
+    return figures_of(walked, curve.negatives, curve.positives, reading.fpr)
 
 
 def edges_of(scores: np.ndarray) -> Edges:
     """Return the distinct scores of anomalous pixels: float32 (n,), in any order."""
     # -0 and 0 are one score, and have one bin.
     return Edges(*np.unique(scores + np.float32(0), return_counts=True))
-
-
-def _taken(parts: list[np.ndarray], pixels: int) -> np.ndarray:
-    """Return collected scores and give up the parts; PipeError where they are not of so many pixels."""
-    scores = _joined(parts)
-    parts.clear()
-    # Other scores than the first walk counted would give wrong figures without an error.
-    if scores.size != pixels:
-        raise PipeError("other scores were collected than were counted", "resolve-none")
-    return scores
-
-
-def _scores_from(arrays: Mapping[str, np.ndarray], count: int) -> Scores:
-    """Return the total of `Scores.to_arrays`, of so many lists."""
-    sizes = arrays["sizes"]
-    if sizes.size != count or sizes.sum() != arrays["scores"].size:
-        raise ValueError(f"scores of {count} pairs were expected, of {sizes.size} were found")
-    return Scores([[part] for part in np.split(arrays["scores"], np.cumsum(sizes)[:-1])], int(arrays["images"]))
-
-
-def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate(parts) if parts else np.empty(0, np.float32)

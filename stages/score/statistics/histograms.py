@@ -14,13 +14,18 @@ from logitpipe.stages.score.figures import image_counts as of_images
 from logitpipe.stages.score.figures import metrics
 from logitpipe.stages.score.figures.curves import Sketch, sketch
 from logitpipe.stages.score.figures.image_counts import MOST_JOINED, Joined, image_counts
-from logitpipe.stages.score.figures.metrics import Curve, all_figures
+from logitpipe.stages.score.figures.metrics import Curve, Figures, all_figures
 from logitpipe.stages.score.figures.rows import Row, make_row
+from logitpipe.stages.score.kernels.counting.bins import count, count_above
 from logitpipe.stages.score.kernels.counting.counts import Counts, add_counts, drain, fill, filled
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Plan, split
 from logitpipe.stages.score.statistics.image_means import image_values, mean_figures, mean_ious
+from logitpipe.stages.score.statistics.ordered import Scores, no_scores, ordered_figures, scores_from
 from logitpipe.stages.streams import in_parallel
+
+ORDERED = "ordered_"
+"""Before the names of arrays of single pixels' scores."""
 
 TYPICAL_BINS = 330_000
 """Number of bins that real scores of one pair fill (20 binary orders of magnitude), once for both classes."""
@@ -44,6 +49,7 @@ class Tally:
     scratch : where they are wanted, the counts of the image at hand, empty between images
     values : where a protocol takes the mean over images, by the index of each that has both classes, its pixels and
         its figures: float64 (pairs, 2 + n), see `image_means.image_values`
+    scores : of single pixels; None unless they are put in order
     """
 
     plan: Plan
@@ -54,6 +60,7 @@ class Tally:
     by_image: dict[int, list[Joined]] = field(default_factory=dict)
     scratch: Counts | None = None
     values: dict[int, np.ndarray] = field(default_factory=dict)
+    scores: Scores | None = None
 
     @classmethod
     def zero(cls, plan: Plan) -> "Tally":
@@ -76,6 +83,8 @@ class Tally:
         self.pixels += other.pixels
         self.by_image |= other.by_image
         self.values |= other.values
+        if self.scores is not None and other.scores is not None:
+            self.scores.add(other.scores)
 
     def of_pair(self, pair: int) -> Counts:
         """Return the histogram of a pair, not a copy."""
@@ -107,6 +116,7 @@ class Tally:
         above, images, pixels : as they are
         valued, values : indices of images and float64 (images, pairs, n), see `values`
         of_images ... : the histograms of single images, see `image_counts.to_arrays`
+        ordered ... : the scores of single pixels, see `ordered.Scores.to_arrays`
         """
         curves = [self.curve(pair) for pair in range(len(self.plan.pairs))]
         steps = [
@@ -124,6 +134,7 @@ class Tally:
             "valued": np.array(list(self.values), np.int64),
             "values": np.array(list(self.values.values()), np.float64),
             **of_images.to_arrays(self.by_image, len(self.plan.pairs)),
+            **({} if self.scores is None else self.scores.to_arrays(ORDERED)),
         }
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -147,6 +158,8 @@ def _from_arrays(plan: Plan, arrays: Mapping[str, np.ndarray]) -> Tally:
     tally.images, tally.pixels = int(arrays["images"]), arrays["pixels"].astype(np.int64)
     tally.values = dict(zip(arrays["valued"].tolist(), arrays["values"], strict=True))
     tally.by_image = of_images.from_arrays(arrays)
+    if f"{ORDERED}scores" in arrays:
+        tally.scores = scores_from(arrays, 2 * len(plan.pairs), ORDERED)
     return tally
 
 
@@ -162,6 +175,7 @@ class Histograms:
     sketched : whether curves and distributions are wanted beside the figures
     kept : from the rows of all pairs, the indices of those whose filled bins are wanted too
     per_image : whether histograms of single images are wanted
+    ordered : whether all scores are collected too, so that the figures are those of their order
     """
 
     store: Store
@@ -170,15 +184,18 @@ class Histograms:
     sketched: bool = False
     kept: Callable[[Sequence[Row]], Collection[int]] = lambda _rows: ()
     per_image: bool = False
+    ordered: bool = False
 
     @cached_property
     def expected_bytes(self) -> int:
-        """See `Statistic`."""
+        """See `Statistic`; scores are not each total's own, as each is collected by one of them."""
         return len(self.plan.pairs) * PAIR_BYTES
 
     def zero(self) -> Tally:
         """See `Statistic`."""
-        return Tally.zero(self.plan)
+        tally = Tally.zero(self.plan)
+        tally.scores = no_scores(self.plan) if self.ordered else None
+        return tally
 
     def of_image(self, picture: Picture, total: Tally, threads: int = 1) -> None:
         """Count all pairs; threads share an image by its temperatures."""
@@ -188,7 +205,7 @@ class Histograms:
             total.scratch = Tally.zero(self.plan).counts
         counts = total.scratch or total.counts
         # Threads take different temperatures, and so different pairs: no two write to the same histogram.
-        in_parallel(lambda pairs: picture.count(self.plan, pairs, counts, total.above), parts, threads)
+        in_parallel(lambda pairs: self._count(picture, pairs, counts, total), parts, threads)
         if self.plan.protocol.pooling == "images":
             found = in_parallel(lambda pairs: image_values(self.plan, picture, pairs), parts, threads)
             if values := {pair: row for part in found for pair, row in part.items()}:
@@ -197,13 +214,26 @@ class Histograms:
         if total.scratch is not None:
             total.by_image[picture.image] = [total.drain(pair) for pair in range(len(self.plan.pairs))]
 
+    def _count(self, picture: Picture, pairs: Sequence[int], counts: Counts, total: Tally) -> None:
+        if total.scores is None:
+            picture.count(self.plan, pairs, counts, total.above)
+            return
+        # A walk that counts and collects computes each exponential once; a second walk would do so again.
+        for i, scores, labels in picture.score_bands(self.plan, pairs, picture.labels):
+            if self.sketched or self.per_image:  # figures need no bins here
+                layout = self.plan.bins(self.plan.pairs[i]).layout
+                count(scores, labels, layout, Counts(counts.low[i], counts.carries[i]))
+            count_above(scores, labels, self.plan.threshold_ranks[i], total.above[i])
+            total.scores.take(i, scores, labels)
+
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Tally:
         """See `Statistic`."""
         return _from_arrays(self.plan, arrays)
 
     def finish(self, total: Tally) -> list["Scored"]:
         """Return the figures of each pair, in the plan's order; raises as `make_rows`."""
-        rows = make_rows(self.store, self.plan, total, self.workers)
+        exact = self._ordered_figures(total) if total.scores is not None else None
+        rows = make_rows(self.store, self.plan, total, self.workers, exact)
         kept = self.kept(rows)
 
         def scored(pair: int) -> Scored:
@@ -215,6 +245,12 @@ class Histograms:
             return Scored(rows[pair], drawn, curve if pair in kept else None, of_images)
 
         return in_parallel(scored, range(len(rows)), self.workers)
+
+    def _ordered_figures(self, total: Tally) -> Sequence[Figures | None]:
+        N, P = (int(n) for n in total.pixels)
+        if total.scores is None or not N or not P:
+            return [None] * len(self.plan.pairs)
+        return ordered_figures(total.scores, self.plan.protocol.reading, (N, P), self.workers)
 
 
 class OfImages(NamedTuple):
@@ -241,8 +277,14 @@ class Scored(NamedTuple):
     images: OfImages | None
 
 
-def make_rows(store: Store, plan: Plan, tally: Tally, workers: int = 1) -> list[Row]:
+def make_rows(
+    store: Store, plan: Plan, tally: Tally, workers: int = 1, exact: Sequence[Figures | None] | None = None
+) -> list[Row]:
     """Return the figures of a tally, in the order of the plan's pairs, computed by so many threads.
+
+    Parameters
+    ----------
+    exact : of each pair, where all scores were put in order: histograms are not looked at then
 
     Raises
     ------
@@ -250,14 +292,17 @@ def make_rows(store: Store, plan: Plan, tally: Tally, workers: int = 1) -> list[
         The histogram of a pair does not hold the pixels of all images.
     """
 
-    def row(pair: int) -> Row:
+    def figures_of(pair: int) -> Figures | None:
         curve = tally.curve(pair)
         # Every pixel that counts is in the histogram of every pair: other sums mean that counts were lost.
         if [curve.negatives, curve.positives] != tally.pixels.tolist():
             raise lost(store, tally.images)
+        return None if plan.protocol.pooling == "images" else all_figures(curve, plan.protocol.reading)
+
+    def row(pair: int) -> Row:
+        figures = figures_of(pair) if exact is None else exact[pair]
         if plan.protocol.pooling == "images":
             return _mean_row(store, plan, tally, pair)
-        figures = all_figures(curve, plan.protocol.reading)
         iou = [
             {"threshold": threshold, **metrics.iou(above, tally.pixels)}
             for threshold, above in zip(plan.thresholds, tally.above[pair], strict=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.counting import count_above
+from logitpipe.stages.score.kernels.counting.bins import count_above
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Plan, split
 from logitpipe.stages.streams import in_parallel

@@ -32,16 +32,6 @@ def first_edges(edges: Array, layout: Array) -> Array:
 
 
 @entry
-def count_sorted(scores: Array, edges: Array, gaps: Array) -> None:
-    """Count normal pixels between and at edges as `count_gaps` does, given their scores by rising score."""
-    at = 0
-    for score in scores:
-        while at < edges.size and edges[at] < score:
-            at += 1
-        gaps[2 * at + np.int64(at < edges.size and edges[at] == score)] += np.uint32(1)
-
-
-@entry
 def count_gaps(scores: Array, labels: Array, layout: Array, first: Array, edges: Array, gaps: Array) -> None:
     """Count normal pixels between and at edges.
 
