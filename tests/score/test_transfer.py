@@ -97,4 +97,4 @@ def test_tables_files_and_python(stores, tmp_path):
 def test_one_data_set_has_no_other(stores):
     found, methods, _ = stores
     result = CliRunner().invoke(cli, ["score", str(found[0].path), "--methods", methods[0], "--also", "transfer"])
-    fails(result, "Error: --also: transfer needs stores of one network over two data sets or more")
+    fails(result, "pipe: --also: transfer needs stores of one network over two data sets or more", 2)
