@@ -19,6 +19,7 @@ from logitpipe.cli import cli
 from logitpipe.stages.score.figures.components import PER_CENT, sizes_of
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.passes.exact import exact_rows
+from logitpipe.stages.score.passes.sweep import sweep
 from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS
@@ -78,21 +79,30 @@ def test_published_figures(stores, expected, precision, bar):
 
 # A float16 store rounds the logits: scores that float32 keeps apart become equal, most of all those of `maxlogit`.
 BARS = {"float32": (1e-5, 5e-5, 1e-5), "float16": (5e-5, 5e-4, 5e-5)}
+RESOLVED = (5e-6, 5e-6, 5e-6)
+"""From float32 stores with every pair resolved; 1.7e-7, 2.9e-6 and 1.6e-7 were found, on fs_static too."""
 
 
 @OWN
 @pytest.mark.parametrize("precision", BARS)
 def test_computed_figures(stores, expected, network, precision):
+    """With every pair resolved where that is cheap: RoadAnomaly21 has a quarter of the pixels."""
     known = [entry for entry in expected["computed"] if entry["network"] == network]
     assert len(known) > 40
     facts = itemgetter("dataset", "protocol")
     for (dataset, protocol), entries in groupby(sorted(known, key=facts), facts):
         store, wanted = stores(network, precision)[dataset], list(entries)
         temperatures = sorted({entry["temperature"] for entry in wanted})
-        rows = score_store(store, make_plan(store.schema, PROTOCOLS[protocol], None, temperatures), workers=2)
+        methods = sorted({entry["method"] for entry in wanted})
+        plan, bars = make_plan(store.schema, PROTOCOLS[protocol], methods, temperatures), BARS[precision]
+        if precision == "float32" and dataset == "RoadAnomaly21":
+            bars, images = RESOLVED, store.completed()
+            rows = [each.row for each in sweep(store, plan, images, 2, lambda: None, resolve="all")]
+        else:
+            rows = score_store(store, plan, workers=2)
         found = {(row.method, row.temperature or T): row for row in rows for T in temperatures}
         for entry in wanted:
-            assert_known(found[entry["method"], entry["temperature"]], entry, *BARS[precision])
+            assert_known(found[entry["method"], entry["temperature"]], entry, *bars)
 
 
 @pytest.mark.parametrize(("network", "method"), [("enet", "msp"), ("erfnet", "energy")])
