@@ -15,11 +15,15 @@ links:
 	mkdir -p .links/logitpipe
 	cd .links/logitpipe && ln -sfn ../../pipeline/* ../../stages ../../cache .
 
+# While pip unpacks what it has fetched it says nothing: a clock beside it tells how much is there.
+CLOCK = (while sleep 2; do du -sh .venv; done) & clock=$$!; trap "kill $$clock" EXIT;
+
 # Without --no-compile pip compiles every module of every library, which takes half as long as all the rest; Python
 # compiles those few that are imported.
 .venv/installed-%: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@echo "making .venv; what it downloads and how to get the small build of torch: README.md, Install"
+	@test -x $(BIN)/python || { $(CLOCK) $(PYTHON) -m venv .venv; }
+	@$(CLOCK) $(BIN)/python -m pip install --no-compile --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
 .venv/installed-user: EXTRAS := infer,cloud,export,plot

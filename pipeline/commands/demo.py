@@ -31,23 +31,26 @@ def demo(ctx: click.Context, out: Path) -> None:
     """See it work: two trained networks on drawn scenes.
 
     Draws 40 scenes, then runs `pipe infer` for ERFNet and for a small EoMT, `pipe score` with the core methods at
-    20 temperatures, and `pipe report`, printing each command before it runs. On scenes without anomalies it shows
+    10 temperatures, and `pipe report`, printing each command before it runs. On scenes without anomalies it shows
     how well both networks know their classes. The same command again goes on where the last one stopped.
     """
+    from logitpipe.demo.kernels import compiled_beside
+
     commands = demo_commands(out)
-    # Before anything is drawn: without torch the demo would end after its first minute.
-    with torch_at_hand(), word_if_slow("loading torch"):
-        import torch  # noqa: F401
-    _prepare(out, commands)
-    group = ctx.find_root().command
-    assert isinstance(group, click.Group)
-    for name, *words in commands:
-        note(_typed(name, *words))
-        command, ctx.meta[WORDS] = group.get_command(ctx, name), (name, *words)  # the record of a run says what ran
-        assert command is not None
-        # In this process and not by a shell: `pipe` need not be on the PATH, and torch is imported once.
-        with command.make_context(name, list(words), parent=ctx.parent) as context:
-            command.invoke(context)
+    with compiled_beside():
+        # Before anything is drawn: without torch the demo would end after its first minute.
+        with torch_at_hand(), word_if_slow("loading torch"):
+            import torch  # noqa: F401
+        _prepare(out, commands)
+        group = ctx.find_root().command
+        assert isinstance(group, click.Group)
+        for name, *words in commands:
+            note(_typed(name, *words))
+            command, ctx.meta[WORDS] = group.get_command(ctx, name), (name, *words)  # for the record of a run
+            assert command is not None
+            # In this process and not by a shell: `pipe` need not be on the PATH, and torch is imported once.
+            with command.make_context(name, list(words), parent=ctx.parent) as context:
+                command.invoke(context)
 
 
 def demo_commands(out: Path) -> list[list[str]]:
@@ -58,7 +61,7 @@ def demo_commands(out: Path) -> list[list[str]]:
     streets = {network: out / "stores" / f"{network}-streets" for network in NETWORKS}
     of_streets = [str(folder / f"{name}.zarr") for folder in streets.values() for name in CLOSED]
     results, classes = str(out / "results"), str(out / "results-classes")
-    sweep = ["--temperatures", "0.1:2:0.1"]
+    sweep, near_one = ["--temperatures", "0.2:2:0.2"], ["--temperatures", "0.8:1.2:0.1"]
     return [
         *(_infer(network, out, store, NAME) for network, store in stores.items()),
         # Stores are gone on with, results are small and made anew.
@@ -69,7 +72,7 @@ def demo_commands(out: Path) -> list[list[str]]:
             *of_streets,
             "--methods",
             "msp",
-            *sweep,
+            *near_one,
             "--summary",
             "--also",
             "closed-set",

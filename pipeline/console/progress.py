@@ -1,9 +1,10 @@
 """Progress of a long job: a bar on a terminal, a line every 30 s elsewhere on stderr, nothing with -q.
 
-A caller in Python is handed each line (see audience.py).
+While one thing takes long, or what follows the last of them, the seconds since then are counted. A caller in Python is handed each line (see audience.py).
 """
 
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from logitpipe.console.text import cells, printable, shortened
 BAR_CELLS = 24
 SECONDS_BETWEEN_REDRAWS = 0.1
 SECONDS_BETWEEN_LINES = 30.0
+SECONDS_BETWEEN_LOOKS, SECONDS_BEFORE_COUNTING = 1.0, 2.0
+"""How often it is looked whether anything was done, and after how long without it the seconds are counted."""
 
 WINDOW_SECONDS, WINDOW_STEPS = 30.0, 20
 """Window of the rate: the last 30 s, but at least the last 20 things. A slow start is so forgotten."""
@@ -48,19 +51,27 @@ class Progress:
         # `shown` starts now: the first line of a log comes after a whole pause, as __enter__ has said the beginning.
         self.started = self.shown = clock()
         self.steps = deque([(self.started, already)])
+        self.advanced, self.lock, self.ended = self.started, threading.Lock(), threading.Event()
         self.caller = caller()
+        self.watch: threading.Thread | None = None
         self.on_terminal, self.quiet = self.caller is None and is_terminal(sys.stderr), is_quiet()
 
     def __enter__(self) -> Self:
         """Show that the job has begun."""
         there = f", {self.already} of them already there" if self.already else ""
         self._show(self._count() + there)
+        if self.caller.show if self.caller else not self.quiet:
+            self.watch = threading.Thread(target=self._watch, daemon=True)
+            self.watch.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Show how far the job came and how long it took, and leave the cursor on a line of its own."""
+        self.ended.set()
+        if self.watch:
+            self.watch.join()
         # Only what this run did: images of an earlier run took none of these seconds.
         seconds, new = self.clock() - self.started, self.done - self.already
         end = "done in" if self.done == self.total else "stopped after"
@@ -74,16 +85,29 @@ class Progress:
 
     def advance(self) -> None:
         """Count one more; show it if the last sign of life is long enough ago."""
-        self.done += 1
-        now = self.clock()
-        self.steps.append((now, self.done))
-        # Both limits must be passed: slow steps are kept until there are 20, fast ones until they are 30 s old.
-        while len(self.steps) > WINDOW_STEPS + 1 and now - self.steps[0][0] > WINDOW_SECONDS:
-            self.steps.popleft()
-        pause = SECONDS_BETWEEN_REDRAWS if self.on_terminal or self.caller else SECONDS_BETWEEN_LINES
-        if now - self.shown >= pause:
-            self.shown = now
-            self._show(self._under_way())
+        with self.lock:
+            self.done += 1
+            self.advanced = now = self.clock()
+            self.steps.append((now, self.done))
+            # Both limits must be passed: slow steps are kept until there are 20, fast ones until they are 30 s old.
+            while len(self.steps) > WINDOW_STEPS + 1 and now - self.steps[0][0] > WINDOW_SECONDS:
+                self.steps.popleft()
+            if now - self.shown >= self._pause(SECONDS_BETWEEN_REDRAWS):
+                self.shown = now
+                self._show(self._under_way())
+
+    def _pause(self, on_terminal: float) -> float:
+        return on_terminal if self.on_terminal or self.caller else SECONDS_BETWEEN_LINES
+
+    def _watch(self) -> None:
+        """Count the seconds in which nothing gets done."""
+        while not self.ended.wait(SECONDS_BETWEEN_LOOKS):
+            with self.lock:
+                now = self.clock()
+                since = now - self.advanced
+                if since >= SECONDS_BEFORE_COUNTING and now - self.shown >= self._pause(SECONDS_BETWEEN_LOOKS):
+                    self.shown = now
+                    self._show(f"{self._count()}, at work for {_duration(since)}")
 
     def _under_way(self) -> str:
         (first, before), (last, done) = self.steps[0], self.steps[-1]

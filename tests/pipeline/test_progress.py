@@ -117,6 +117,19 @@ def test_a_terminal_sees_one_line_redrawn(capsys, terminal):
     assert [len(frame) for frame in frames] == [43, 69, 69, 72]  # the third wipes what was longer
 
 
+def test_a_long_wait_is_counted(capsys, terminal, monkeypatch):
+    """Nothing is done for a while: neither between two things, nor when the last one's figures are computed."""
+    terminal(80)
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_LOOKS", 0.01)
+    clock, seen = Clock(), ""
+    with Progress("enet", 2, clock=clock) as progress:
+        work(progress, clock, 1)
+        clock.now += 4
+        while "at work" not in seen:
+            seen += capsys.readouterr().err
+    assert seen.split("\r")[-1].rstrip() == f"[{'#' * 12:<24}] enet: 1/2 images, at work for 0:04"
+
+
 @pytest.mark.parametrize(
     ("width", "frame"),
     [
