@@ -8,7 +8,7 @@ import click
 from logitpipe.cache.errors import PipeError
 from logitpipe.cache.files.folder import Folder
 from logitpipe.console.advice import with_advice
-from logitpipe.console.messages import caution
+from logitpipe.console.messages import caution, word_if_slow
 from logitpipe.console.options import overwrite_option
 from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.text import printable
@@ -41,10 +41,11 @@ def report(folders: tuple[Path, ...], out: Path | None, overwrite: bool) -> None
       pipe report results
       pipe report results more-results --out report.html
     """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
-    from logitpipe.report.page import page
-    from logitpipe.results.reading import read_results
+    with word_if_slow("reading the results"):
+        from logitpipe.report.page import page
+        from logitpipe.results.reading import read_results
 
-    results = read_results(folders)
+        results = read_results(folders)
     target = out or folders[0] / NAME
     if target.is_dir():
         raise PipeError(f"--out {target} is a folder; name the page to write, such as {target / NAME}")

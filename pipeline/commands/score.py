@@ -243,8 +243,10 @@ def score(
     details(ctx)
     _refuse_what_is_no_number(thresholds)
     if exact and dask:
-        raise click.UsageError("--exact holds every score in one machine's memory; leave --dask or --exact out")
+        raise click.UsageError("--exact sorts every score on the disk of one machine; leave --dask or --exact out")
     shown = _metrics(metrics)
+    with word_if_slow("loading numba"):
+        import numba  # noqa: F401
     protocol = _protocol(protocol_name, choices)
     plans = plan_stores(
         stores,

@@ -1,6 +1,7 @@
 """Progress of a long job: a bar on a terminal, a line every 30 s elsewhere on stderr, nothing with -q.
 
-While one thing takes long, or what follows the last of them, the seconds since then are counted. A caller in Python is handed each line (see audience.py).
+Where nothing gets done for a while, as in a long last step, the seconds of that are counted. A caller in Python is
+handed each line (see audience.py).
 """
 
 import sys

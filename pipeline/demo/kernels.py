@@ -71,8 +71,9 @@ def compile_kernels(kind: Kind) -> None:
                     class_logits=noise.normal(size=(QUERIES, len(names) + 1)),
                     labels=labels,
                 )
-        # With all its steps: code is compiled when it is first called.
-        score(path, temperatures=[0.5, 1], also="closed-set", workers=2, progress=False)
+            # With all steps, as code is compiled when it is first called: the scores, and a picture of the report.
+            score(path, temperatures=[0.5, 1], also="closed-set", workers=2, progress=False)
+            store.open().score_map("noise.png", "msp")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from PIL import Image
 from logitpipe.cache.errors import PipeError
 from logitpipe.cache.files.places import as_place
 from logitpipe.cache.reading.store import Store, open_store
+from logitpipe.console.messages import word_if_slow
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import listed, printable
 from logitpipe.pictures.colours import ANOMALY, NORMAL, VOID, score_colours
@@ -74,7 +75,8 @@ def gallery(entry: Entry, workers: int) -> Html:
     scored = Scored(store, drawn, GroundTruth(store, drawn.protocol, images), areas)
     if all(area is None for values in areas.values() for area in values):
         return tag("p", "No image has both normal and anomalous pixels.", class_="note")
-    drawn_methods = [(s.method in CORE, _of_method(scored, s, i)) for i, s in enumerate(entry.series)]
+    with word_if_slow(f"drawing the best and worst images of {entry.label}"):
+        drawn_methods = [(s.method in CORE, _of_method(scored, s, i)) for i, s in enumerate(entry.series)]
     core, others = ([part for is_core, part in drawn_methods if is_core == wanted] for wanted in (True, False))
     return joined(_key(), *core, *([fold("All other methods", *others)] if core and others else others))
 

@@ -356,7 +356,7 @@ def test_arrays_come_back_as_they_were(monkeypatch):
     [
         (["--dask", "local:0"], "pipe: local:N is the form, such as local:4, and 'local:0' was found", 2),
         (["--dask", "local:2", "--exact"],
-         "pipe: --exact holds every score in one machine's memory; leave --dask or --exact out", 2),
+         "pipe: --exact sorts every score on the disk of one machine; leave --dask or --exact out", 2),
         (["--dask", "tcp://127.0.0.1:9"], None, 1),
     ],
     ids=["form", "exact", "nobody"],
