@@ -1,5 +1,7 @@
 """The first page: every network and method on every data set, and what is best on each."""
 
+from dataclasses import replace
+
 from logitpipe.cache.errors import PipeError
 from logitpipe.console.messages import note, word_if_slow
 from logitpipe.report.markup import Html, fold, joined, tag
@@ -20,6 +22,11 @@ MOST_ROWS = 500
 
 def overview_section(results: Results) -> Html:
     """Return the tables over all data sets: at T = 1 where that was scored, and at each method's best T."""
+    # Data sets without an anomaly, which only show how well classes are known, have no figure to be compared by.
+    measured = {
+        name: entries for name, entries in results.datasets.items() if any(e.row.auprc is not None for e in entries)
+    }
+    results = replace(results, datasets=measured or results.datasets)
     # A run of one other temperature is shown at that; a run of methods without any counts as T = 1.
     plain: Temperature = 1.0 if 1.0 in results.temperatures or not results.temperatures else results.temperatures[0]
     swept = len(results.temperatures) > 1

@@ -173,7 +173,11 @@ def test_the_closed_set_is_shown(finished):
     assert [line.split()[:3] for line in table.splitlines() if "NLL" in line][:4] == [
         [net, *names] for net in NETWORKS for names in (CLOSED, CLOSED[::-1])
     ]
-    assert 'id="benchmarks"' in (out / "results" / "report.html").read_text()
+    page = (out / "results" / "report.html").read_text()
+    assert 'id="benchmarks"' in page
+    overview = page.partition('id="overview"')[2].partition('id="data-0"')[0]
+    assert "DemoScenes" in overview
+    assert "DemoFit" not in overview  # it has no anomaly, and so no AuPRC
 
 
 @pytest.mark.slow
