@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from logitpipe import plot as plot
+    from logitpipe.api.choices import Matches as Matches
+    from logitpipe.api.choices import delta as delta
+    from logitpipe.api.choices import match as match
     from logitpipe.api.create import NewStore as NewStore
     from logitpipe.api.create import create as create
+    from logitpipe.api.files import export as export
+    from logitpipe.api.files import pack as pack
     from logitpipe.api.masks import labels as labels
     from logitpipe.api.network import infer as infer
     from logitpipe.api.protocol import protocol as protocol
     from logitpipe.api.results import Results as Results
     from logitpipe.api.results import load_results as load_results
     from logitpipe.api.scores import score as score
+    from logitpipe.api.statistics import Statistics as Statistics
+    from logitpipe.api.statistics import fit as fit
     from logitpipe.api.stores import LogitStore as LogitStore
     from logitpipe.api.stores import open as open  # noqa: A004 (lp.open, as in zarr.open)
     from logitpipe.cache.errors import PipeError as PipeError
@@ -24,14 +31,21 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "LogitStore": "api.stores",
+    "Matches": "api.choices",
     "NewStore": "api.create",
     "PipeError": "cache.errors",
     "Results": "api.results",
+    "Statistics": "api.statistics",
     "create": "api.create",
+    "delta": "api.choices",
+    "export": "api.files",
+    "fit": "api.statistics",
     "infer": "api.network",
     "labels": "api.masks",
     "load_results": "api.results",
+    "match": "api.choices",
     "open": "api.stores",
+    "pack": "api.files",
     "protocol": "api.protocol",
     "score": "api.scores",
     "sweep": "runs.temperatures",

@@ -19,11 +19,14 @@ def as_methods(
 ) -> "tuple[list[str], dict[str, Method]]":
     """Return the names of methods as they were given, and those that are functions by their names.
 
+    A function that is called like a built-in method is `own:NAME`.
+
     Raises
     ------
     UsageError
         Two functions have one name, or one asks for something that no network has.
     """
+    from logitpipe.stages.score.methods import METHOD_NAMES
     from logitpipe.stages.score.methods.names import split_list
     from logitpipe.stages.score.methods.own import own_method
 
@@ -34,6 +37,8 @@ def as_methods(
         if isinstance(function, str):
             continue
         name = getattr(function, "__name__", type(function).__name__)
+        if name in METHOD_NAMES:  # its figures must not pass for those of the method that is built in
+            name = f"own:{name}"
         if name in functions:
             raise UsageError(
                 f"two functions are called {name!r}, and results could not tell them apart", option="methods"

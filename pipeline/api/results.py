@@ -221,6 +221,31 @@ class Results:
         rows, sketches, settings, images = self._parts
         write_results(folder, rows, sketches, settings, images, self._benchmarks)
 
+    def report(self, path: str | PathLike[str], overwrite: bool = False, progress: bool | None = None) -> Path:
+        """Write the page of `pipe report`, and return where it lies.
+
+        Parameters
+        ----------
+        path : the page to write; its gallery is drawn as long as the stores can still be read
+        overwrite : replace what is there
+        progress : see `lp.score`
+
+        Raises
+        ------
+        PipeError
+            The page cannot be written.
+
+        Examples
+        --------
+        >>> results.report("report.html")
+        """
+        from logitpipe.api.notebook import followed
+        from logitpipe.report.writing import write_report
+
+        with followed(progress):
+            write_report(self._arranged, Path(path), overwrite)
+        return Path(path)
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -299,9 +324,10 @@ def joined(
     benchmarks: "Records",
 ) -> Results:
     """Return the results of a run that lie in memory; parameters as those of `write_results`."""
+    from logitpipe.results.benchmarks import rows_of
     from logitpipe.results.series import Run, arranged
 
-    run, counts = Run(None, settings["run"], protocol), tuple(images)
+    run, counts = Run(None, settings["run"], protocol, rows_of(benchmarks)), tuple(images)
     drawn = [(row, sketch, (counts, i)) for i, (row, sketch) in enumerate(zip(rows, sketches, strict=True))]
     return Results(arranged([(run, drawn)]), benchmarks, (rows, sketches, settings, images))
 

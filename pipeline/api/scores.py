@@ -1,7 +1,8 @@
 """Scores in Python: what `pipe score` computes, as an object."""
 
 from collections.abc import Callable, Mapping, Sequence
-from os import PathLike
+from os import PathLike, fspath
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -10,21 +11,18 @@ from logitpipe.api.methods import OneMethod, as_methods
 from logitpipe.api.notebook import followed
 from logitpipe.api.protocol import as_protocol, codes_by_dataset
 from logitpipe.api.results import Results, joined
-from logitpipe.api.stores import LogitStore, as_place_of
+from logitpipe.api.stores import OneStore, places_of
 from logitpipe.cache.errors import UsageError
 from logitpipe.stages.cores import available_cores
-from logitpipe.stores.names import stores_in
 
 if TYPE_CHECKING:
     from logitpipe.stages.score.protocols import Protocol
-
-OneStore = str | PathLike[str] | LogitStore
 
 
 def score(
     stores: OneStore | Sequence[OneStore],
     methods: OneMethod | Sequence[OneMethod] = "core",
-    temperatures: float | Sequence[float] = 1.0,
+    temperatures: float | str | Sequence[float | str] = 1.0,
     protocol: "str | Protocol" = "standard",
     *,
     map_temperatures: float | Sequence[float] = 1.0,
@@ -38,6 +36,7 @@ def score(
     also: str | Sequence[str] = (),
     label_space: str = "own",
     class_codes: str | None = None,
+    statistics: str | PathLike[str] | None = None,
     dask: str | None = None,
     progress: bool | None = None,
 ) -> Results:
@@ -48,7 +47,8 @@ def score(
     stores : one or several, opened or by path or URL; a folder of stores stands for these
     methods : names, `core` or `all`, FILE.py:FUNCTION, or functions (docs/extending.md), which several threads call
         at once
-    temperatures : one or several, such as `lp.sweep(0.1, 2, 0.1)`
+    temperatures : one or several, such as `lp.sweep(0.1, 2, 0.1)`; "fit:FILE" is that of least NLL which `lp.fit`
+        wrote to FILE
     protocol : name, or what `lp.protocol` gives
     map_temperatures, mask_temperatures : T_S, of the class map of mask networks, and T_m, of their mask logits
     label_codes : what the codes of the masks mean, as `normal=0,anomaly=1,void=255`; by data set, if they differ
@@ -61,6 +61,7 @@ def score(
     also : figures of benchmarks to compute as well: `components`, `closed-set`, `open-set`, `transfer`
         (docs/metrics.md)
     label_space, class_codes : classes of the closed set, and which codes of the masks stand for them
+    statistics : what `lp.fit` returned, or its path, for sml, sml+, kl and z:METHOD (docs/methods.md)
     dask : address of a scheduler of Dask, or `local:N` (docs/cluster.md); None: threads here
     progress : True, on stderr; False, not at all; None, below the cell of a notebook, and not at all in a script
 
@@ -80,15 +81,10 @@ def score(
     from logitpipe.runs.scoring import count_missing, describe_run, image_counts, ordinal, plan_stores, score_store
     from logitpipe.runs.temperatures import require_temperatures
 
-    each = [stores] if isinstance(stores, str | PathLike | LogitStore) else list(stores)
-    places, families = stores_in([as_place_of(store) for store in each]), require_families(_listed(also))
-    if not places:
-        raise UsageError("at least one store is expected", option="stores")
+    places, families = places_of(stores), require_families(_listed(also))
     names, functions = as_methods(methods)
-    T, T_S, T_m = (
-        require_temperatures(np.atleast_1d(each).tolist())
-        for each in (temperatures, map_temperatures, mask_temperatures)
-    )
+    T = _temperatures(temperatures)
+    T_S, T_m = (require_temperatures(np.atleast_1d(each).tolist()) for each in (map_temperatures, mask_temperatures))
     threads, chosen = workers or available_cores(), as_protocol(protocol)
     with followed(progress):
         plans = plan_stores(
@@ -101,6 +97,7 @@ def score(
             functions,
             map_temperatures=T_S,
             mask_temperatures=T_m,
+            statistics=None if statistics is None else Path(statistics),
         )
         count_missing(plans, allow_incomplete)
         refuse(families, plans, label_space, class_codes)
@@ -131,10 +128,28 @@ def _listed(names: str | Sequence[str]) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else list(names)
 
 
+def _temperatures(given: float | str | Sequence[float | str]) -> tuple[float | str, ...]:
+    """Return temperatures as numbers, and those of statistics as fit:FILE."""
+    from logitpipe.runs.fitting import FIT
+    from logitpipe.runs.temperatures import require_temperatures
+
+    found: list[float | str] = []
+    for each in [given] if isinstance(given, str) else np.atleast_1d(np.asarray(given, object)).tolist():
+        if isinstance(each, str):
+            if not each.startswith(FIT):
+                raise UsageError(f"numbers and fit:FILE are expected, found {each!r}", option="temperatures")
+            found.append(each)
+        else:
+            found += require_temperatures([each])
+    return tuple(found)
+
+
 def _plain(value: object) -> object:
     """Return an argument as JSON can hold it: functions and protocols by their names."""
     if value is None or isinstance(value, str | int | float):
         return value
+    if isinstance(value, PathLike):
+        return fspath(value)
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, Sequence):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike, fspath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from logitpipe.api.methods import OneMethod, as_methods
@@ -12,7 +13,7 @@ from logitpipe.cache.errors import UsageError
 from logitpipe.cache.files.places import Place, as_place
 from logitpipe.cache.reading.store import Store, open_store
 from logitpipe.console.text import byte_size, counted, listed
-from logitpipe.stores.names import find_image
+from logitpipe.stores.names import find_image, stores_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -145,6 +146,10 @@ class LogitStore:
         protocol: "str | Protocol" = "standard",
         label_codes: str | None = None,
         progress: bool | None = None,
+        *,
+        map_temperature: float = 1.0,
+        mask_temperature: float = 1.0,
+        statistics: str | PathLike[str] | None = None,
     ) -> "xarray.DataArray":
         """Return the scores of one image: float64 (y, x), as the method's formula gives them.
 
@@ -156,6 +161,8 @@ class LogitStore:
         protocol : name, or what `lp.protocol` gives
         label_codes : what the codes of the mask mean; None: as the store says
         progress : see `lp.score`
+        map_temperature, mask_temperature : T_S, of the class map of a mask network, and T_m, of its mask logits
+        statistics : what `lp.fit` returned, or its path, for the methods that need it
 
         Returns
         -------
@@ -174,11 +181,16 @@ class LogitStore:
         import xarray
 
         chosen = as_protocol(protocol, label_codes)
-        _, plan, index, maps = scored_maps(self, image, method, temperature, chosen, progress)
+        others = {"map_temperature": map_temperature, "mask_temperature": mask_temperature}
+        _, plan, index, maps = scored_maps(
+            self, image, method, temperature, chosen, progress, statistics=statistics, **others
+        )
         if len(maps) > 1:
             raise UsageError(f"one method is expected, found {len(maps)}", option="method")
         (pair,), (found,) = plan.pairs, maps
         facts = {"method": pair.method, "temperature": pair.temperature, "protocol": chosen.name}
+        facts |= {"parameters": pair.parameters or None, "statistics": plan.digest(pair) or None}
+        facts |= {name: getattr(pair, name) for name in others}
         facts["formula"] = plan.methods[pair.method].formula
         coordinates = {"label": (("y", "x"), found.labels)}
         return xarray.DataArray(
@@ -262,6 +274,10 @@ def scored_maps(
     temperature: float,
     protocol: "Protocol",
     progress: bool | None,
+    *,
+    map_temperature: float = 1.0,
+    mask_temperature: float = 1.0,
+    statistics: str | PathLike[str] | None = None,
 ) -> "tuple[Store, Plan, int, list[ScoreMap]]":
     """Return what draws one image under some methods: its store, the plan, its index, and a map for each pair.
 
@@ -271,13 +287,11 @@ def scored_maps(
         There is no such image or method, the image is damaged, or the protocol skips it.
     """
     from logitpipe.console.messages import word_if_slow
-    from logitpipe.pictures.scored import drawn_truth, plan_pairs
-    from logitpipe.runs.temperatures import require_temperatures
+    from logitpipe.pictures.scored import drawn_truth
     from logitpipe.stages.score.passes.maps import score_map
 
-    index, (names, functions) = store._index(image), as_methods(methods)
-    (T,) = require_temperatures([temperature])
-    plan = plan_pairs(store._store, protocol, names, T, functions)
+    index = store._index(image)
+    plan = planned(store, methods, temperature, protocol, map_temperature, mask_temperature, statistics)
     truth, maps = drawn_truth(store._store, plan, [index]), []
     with followed(progress), word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
         for pair in plan.pairs:
@@ -287,6 +301,45 @@ def scored_maps(
                 raise UsageError(f"the protocol {protocol.name} skips {name!r}, which shows no anomaly")
             maps.append(found)
     return store._store, plan, index, maps
+
+
+def planned(
+    store: LogitStore,
+    methods: OneMethod | Sequence[OneMethod],
+    temperature: float,
+    protocol: "Protocol",
+    map_temperature: float,
+    mask_temperature: float,
+    statistics: str | PathLike[str] | None,
+) -> "Plan":
+    """Return the plan of some methods at one temperature; PipeError where one cannot be computed from the store."""
+    from logitpipe.pictures.scored import plan_pairs
+    from logitpipe.runs.fitting import statistics_of
+    from logitpipe.runs.temperatures import require_temperatures
+
+    names, functions = as_methods(methods)
+    T, T_S, T_m = require_temperatures([temperature, map_temperature, mask_temperature])
+    path = None if statistics is None else Path(statistics)
+    fitted = statistics_of(store._store.schema, path, ())
+    return plan_pairs(store._store, protocol, names, T, functions, T_S, T_m, fitted)
+
+
+def places_of(stores: "OneStore | Sequence[OneStore]") -> tuple[Place, ...]:
+    """Return the places of stores that were given as such, by their paths, or by the folder that holds them.
+
+    Raises
+    ------
+    UsageError
+        There is none.
+    """
+    each = [stores] if isinstance(stores, str | PathLike | LogitStore) else list(stores)
+    if not each:
+        raise UsageError("at least one store is expected", option="stores")
+    return stores_in([as_place_of(store) for store in each])
+
+
+OneStore = str | PathLike[str] | LogitStore
+"""A store, or its path or URL."""
 
 
 def as_place_of(given: "str | PathLike[str] | LogitStore") -> Place:

@@ -6,7 +6,6 @@ import click
 
 from logitpipe.commands.completion import complete_methods
 from logitpipe.console.options import metrics_option, require_temperature, stores_argument
-from logitpipe.runs.scoring import count_missing, plan_stores
 from logitpipe.stages.cores import available_cores
 from logitpipe.tables.formats import writer
 
@@ -55,13 +54,11 @@ def delta(
       pipe delta enet.zarr
       pipe delta eomt.zarr eomt-float32.zarr --methods msp,rba-normalized --format latex
     """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
-    from logitpipe.runs.delta import same_network, score_choices
-    from logitpipe.stages.score.protocols import PROTOCOLS
+    from logitpipe.runs.delta import score_all_choices
+    from logitpipe.stages.score.methods.names import split_list
     from logitpipe.tables.delta import delta_table
     from logitpipe.tables.metrics import metrics_named
 
-    shown, names = metrics_named(metrics), [name.strip() for name in methods.split(",")]
-    plans = plan_stores(stores, names, (require_temperature(temperature),), PROTOCOLS["standard"], (), ())
-    count_missing(plans, allow_incomplete=False)
-    tables = [delta_table(score_choices(group, workers), shown) for group in same_network(plans)]
+    shown, T = metrics_named(metrics), require_temperature(temperature)
+    tables = [delta_table(each, shown) for each in score_all_choices(stores, split_list(methods), T, workers)]
     click.echo("\n\n".join(map(writer(format_name), tables)))

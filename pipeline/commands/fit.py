@@ -5,12 +5,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from logitpipe.cache.errors import PipeError
 from logitpipe.commands.completion import complete_methods
-from logitpipe.commands.score import MOST_WORKERS, class_codes_option, label_space_option, parse_temperatures
+from logitpipe.commands.score import (
+    MOST_WORKERS,
+    class_codes_option,
+    label_space_option,
+    map_temperatures_option,
+    mask_temperatures_option,
+    parse_temperatures,
+)
 from logitpipe.console.options import overwrite_option, protocol_option, stores_argument
-from logitpipe.console.output import prepare_folder, refuse_to_replace
-from logitpipe.runs.fitting import fit_network, plan_fits
+from logitpipe.runs.fitting import fit_stores
 from logitpipe.stages.cores import available_cores
 
 if TYPE_CHECKING:
@@ -40,8 +45,10 @@ if TYPE_CHECKING:
     default="1",
     show_default=True,
     metavar="T,...|START:STOP:STEP",
-    help="Temperatures of scores and of mean posteriors.",
+    help="Temperatures of the class logits, for scores and mean posteriors.",
 )
+@map_temperatures_option
+@mask_temperatures_option
 @protocol_option
 @label_space_option
 @class_codes_option
@@ -59,6 +66,8 @@ def fit(
     out: Path,
     methods: str,
     temperatures: tuple[float, ...],
+    map_temperatures: tuple[float, ...],
+    mask_temperatures: tuple[float, ...],
     protocol_name: str,
     label_space: str,
     class_codes: str | None,
@@ -76,28 +85,25 @@ def fit(
     \b
     Examples:
       pipe fit cityscapes_enet.zarr --out enet --temperatures 0.5:2:0.1
-      pipe score roadanomaly_enet.zarr --methods sml,kl --statistics enet
+      pipe score roadanomaly_enet.zarr --methods sml,kl,z:msp+maxlogit --statistics enet
       pipe score roadanomaly_enet.zarr --temperatures 1,fit:enet
     """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
-    from logitpipe.results.fitted import files_of, write_fitted
     from logitpipe.stages.score.methods.names import split_list
     from logitpipe.stages.score.protocols import PROTOCOLS
 
-    refuse_to_replace(files_of(out), overwrite)
-    networks = plan_fits(
+    written = fit_stores(
         stores,
+        out,
         split_list(methods),
         temperatures,
         PROTOCOLS[protocol_name],
         label_space,
         class_codes,
         allow_incomplete,
+        workers,
+        overwrite,
+        map_temperatures,
+        mask_temperatures,
     )
-    prepare_folder(out.parent)
-    every = [fit_network(fits, workers) for fits in networks]
-    try:
-        written = write_fitted(out, every)
-    except OSError as error:
-        raise PipeError(f"--out {out}: the statistics cannot be written ({error.strerror})") from error
     for path in written:
         click.echo(path)

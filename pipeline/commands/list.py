@@ -26,6 +26,8 @@ def _methods() -> Iterator[str]:
         for name, method in methods.items():
             facts = ["yes" if method.core else "", " ".join(method.temperatures), _parameters(method)]
             rows.append([name, kind, *facts, ", ".join(method.aliases), method.formula, method.source])
+    about = ["", "those of ID", "", "z-score", "mean of (s - mean) / deviation of the scores of ID; see `pipe fit`"]
+    rows.append(["z:ID+ID...", "both", *about, "textbook (standard score)"])
     yield from aligned(rows)
 
 

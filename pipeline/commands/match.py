@@ -7,8 +7,8 @@ import click
 
 from logitpipe.commands.completion import complete_methods
 from logitpipe.commands.score import MOST_WORKERS, parse_temperatures
-from logitpipe.console.options import PROTOCOL_NAMES, STORE
-from logitpipe.runs.matching import match_stores
+from logitpipe.console.options import PROTOCOL_NAMES, stores_argument
+from logitpipe.runs.matching import TEMPERATURES, match_stores
 from logitpipe.stages.cores import available_cores
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ PERCENT = click.FloatRange(0, 100)
 
 
 @click.command()
-@click.argument("stores", nargs=-1, required=True, type=STORE, metavar="STORE...")
+@stores_argument()
 @click.option("--auprc", type=PERCENT, metavar="X", help="AuPRC that was printed, in per cent.")
 @click.option("--fpr95", type=PERCENT, metavar="Y", help="FPR at 95 % TPR that was printed, in per cent.")
 @click.option("--auroc", type=PERCENT, metavar="Z", help="AUROC that was printed, in per cent.")
@@ -33,7 +33,7 @@ PERCENT = click.FloatRange(0, 100)
 @click.option(
     "--temperatures",
     callback=parse_temperatures,
-    default="0.1,0.2,0.25,0.3,0.4,0.5,0.6,0.7,0.75,0.8,0.9,1,1.1,1.2,1.3,1.4,1.5,1.6,1.7,1.8,1.9,2,3,5,10",
+    default=",".join(f"{T:g}" for T in TEMPERATURES),
     show_default="25 from 0.1 to 10",
     metavar="T,...|START:STOP:STEP",
     help="Temperatures to try.",
@@ -81,16 +81,10 @@ def match(
     target = {name: value / 100 for name, value in given.items() if value is not None}
     if not target:
         raise click.UsageError("say what was printed, with --auprc, --fpr95 or --auroc")
-    from logitpipe.cache.reading.store import open_store
     from logitpipe.stages.score.methods.names import split_list
-    from logitpipe.stages.score.protocols import PROTOCOLS
     from logitpipe.tables.matches import match_record, matches_table
 
-    opened = [open_store(path) for path in dict.fromkeys(stores)]
-    for store in opened:
-        store.require_complete()
-    protocols = [PROTOCOLS[name] for name in protocol_names or PROTOCOL_NAMES]
-    found = match_stores(opened, target, split_list(methods), temperatures, protocols, limit, workers)
+    found = match_stores(stores, target, split_list(methods), temperatures, protocol_names, limit, workers)
     if as_json:
         click.echo(json.dumps([match_record(each, target) for each in found], indent=1))
     else:

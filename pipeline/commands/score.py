@@ -77,6 +77,22 @@ def parse_families(_context: click.Context, _option: click.Parameter, text: str)
         raise click.BadParameter(error.about(None)) from None
 
 
+map_temperatures_option = click.option(
+    "--map-temperatures",
+    callback=parse_temperatures,
+    default="1",
+    show_default=True,
+    metavar="T_S,...",
+    help="Temperatures of the class map S, for the softmax-* methods of mask networks.",
+)
+mask_temperatures_option = click.option(
+    "--mask-temperatures",
+    callback=parse_temperatures,
+    default="1",
+    show_default=True,
+    metavar="T_m,...",
+    help="Temperatures of the mask logits, for all methods of mask networks.",
+)
 also_option = click.option(
     "--also",
     "also",
@@ -118,22 +134,8 @@ class_codes_option = click.option(
     help="Temperatures of the class logits, for the methods that have one; fit:FILE is that of least NLL.",
 )
 @statistics_option
-@click.option(
-    "--map-temperatures",
-    callback=parse_temperatures,
-    default="1",
-    show_default=True,
-    metavar="T_S,...",
-    help="Temperatures of the class map S, for the softmax-* methods of mask networks.",
-)
-@click.option(
-    "--mask-temperatures",
-    callback=parse_temperatures,
-    default="1",
-    show_default=True,
-    metavar="T_m,...",
-    help="Temperatures of the mask logits, for all methods of mask networks.",
-)
+@map_temperatures_option
+@mask_temperatures_option
 @protocol_option
 @click.option(
     "--set",

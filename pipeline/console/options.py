@@ -48,7 +48,7 @@ statistics_option = click.option(
     "--statistics",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="What `pipe fit` found, for the methods sml, sml+ and kl.",
+    help="What `pipe fit` found, for the methods sml, sml+, kl and z:ID.",
 )
 
 mask_temperature_option = _temperature_option(

@@ -17,18 +17,19 @@ def prepare_folder(folder: Path) -> None:
         The folder is a store, or cannot be written.
     """
     if (folder / METADATA).exists():
-        raise PipeError(f"--out {folder} is a store; name another folder for the results")
+        raise PipeError("a store lies there; name another folder for the results", option="out", value=folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Permission bits do not tell (a read-only mount, a quota): only a file that is made shows that it can be.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise PipeError(f"--out {folder}: the results cannot be written ({error.strerror})") from error
+        found = f"the results cannot be written ({error.strerror})"
+        raise PipeError(found, option="out", value=folder) from error
 
 
 def refuse_to_replace(paths: Iterable[Path], overwrite: bool) -> None:
-    """Raise an error where a file would be replaced without --overwrite.
+    """Raise an error where a file would be replaced that nobody said to replace.
 
     Raises
     ------

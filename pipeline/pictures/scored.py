@@ -17,6 +17,7 @@ from logitpipe.stages.score.plan import Plan, make_plan
 
 if TYPE_CHECKING:
     from logitpipe.stages.score.methods import Method
+    from logitpipe.stages.score.methods.method import InDistribution
     from logitpipe.stages.score.protocols import Protocol
 
 PERCENTILES = (1, 99)
@@ -29,12 +30,26 @@ def plan_pairs(
     methods: Sequence[str] | None,
     temperature: float,
     functions: "Mapping[str, Method]" = MappingProxyType({}),
+    map_temperature: float = 1.0,
+    mask_temperature: float = 1.0,
+    statistics: "InDistribution | None" = None,
 ) -> Plan:
     """Plan methods at one temperature for drawing; raises as `make_plan`."""
     # Thinning is for counting: a drawing shows every pixel.
     drawn = replace(protocol, thin_above=None)
     wanted = None if methods is None else [*methods, *functions]
-    return make_plan(store.schema, drawn, wanted, [temperature], (), functions, fine=is_tiny(store))
+    return make_plan(
+        store.schema,
+        drawn,
+        wanted,
+        [temperature],
+        (),
+        functions,
+        map_temperatures=[map_temperature],
+        mask_temperatures=[mask_temperature],
+        statistics=statistics,
+        fine=is_tiny(store),
+    )
 
 
 def drawn_truth(store: Store, plan: Plan, images: Sequence[int]) -> DrawnTruth:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -125,24 +125,30 @@ def read_rows(folder: Path) -> Benchmarks:
     OSError, ValueError, KeyError, TypeError
         A file cannot be read, or is not what `write_benchmarks` writes.
     """
+    return rows_of({family: _read(folder, family) for family in FAMILIES})
+
+
+def rows_of(records: Records) -> Benchmarks:
+    """Return the rows of records, which a run has in memory or a folder holds."""
+    of = {family: records.get(family, ()) for family in FAMILIES}
     return Benchmarks(
-        _read(folder, "components", _component_row),
-        _read(folder, "closed_set", _closed_set_row),
-        _read(folder, "open_set", _open_set_row),
-        _read(folder, "transfer", lambda record: TransferRow(**record)),
+        [_component_row(record) for record in of["components"]],
+        [_closed_set_row(record) for record in of["closed_set"]],
+        [_open_set_row(record) for record in of["open_set"]],
+        [TransferRow(**record) for record in of["transfer"]],
     )
 
 
-def _read(folder: Path, family: str, row: Callable[[Record], OneRow]) -> list[OneRow]:
+def _read(folder: Path, family: str) -> list[Record]:
     file = folder / f"{family}.json"
     if not file.is_file():
         return []
-    records = json.loads(file.read_text(encoding="utf-8"))[family]
+    records: list[Record] = json.loads(file.read_text(encoding="utf-8"))[family]
     # The file may have been changed by hand, and the page draws what it says.
     for record in records:
         for name, value in record.items():
             _check_number(name, value)
-    return [row(record) for record in records]
+    return records
 
 
 def _check_number(name: str, value: object) -> None:
@@ -180,7 +186,9 @@ def _open_set_row(record: Record) -> OpenSetRow:
 
 
 def _keys(kind: type[AnyRow], record: Record) -> Record:
-    return {field.name: record[field.name] for field in fields(kind) if field.name != "figures"}
+    # What earlier releases did not write has a default.
+    names = {field.name for field in fields(kind)} - {"figures"}
+    return {name: value for name, value in record.items() if name in names}
 
 
 _MEASURED = ("figures", "images", "least_nll", "tpr_at_5_fpr", "f1", "iou", "mean_iou", "fpr", "tpr")

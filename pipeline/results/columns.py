@@ -13,7 +13,7 @@ FILES = ("results.json", "results.csv", "results.md", "results.zarr", "per_image
 """What the folder holds."""
 
 TEMPERATURES = ("temperature", "map_temperature", "mask_temperature")
-KEYS = ("store", "network", "kind", "dataset", "protocol", "method", "parameters", *TEMPERATURES)
+KEYS = ("store", "network", "kind", "dataset", "protocol", "method", "parameters", *TEMPERATURES, "statistics")
 """What tells rows apart; all else was measured."""
 
 IOU = ("threshold", "normal", "anomaly", "mean")

@@ -101,7 +101,7 @@ def _rows(document: dict[str, Any]) -> list[Row]:
 
 
 def _check_row(row: Row) -> None:
-    texts = ("store", "network", "kind", "dataset", "protocol", "method", "parameters")
+    texts = ("store", "network", "kind", "dataset", "protocol", "method", "parameters", "statistics")
     counts = ("images", "pixels", "positives")
     temperatures = ("temperature", "map_temperature", "mask_temperature")
     kinds = dict.fromkeys(texts, str) | dict.fromkeys(counts, int) | {"iou": list}

@@ -54,7 +54,8 @@ def write_results(
         else:  # those of replaced results would be of other rows
             shutil.rmtree(folder / per_image.NAME, ignore_errors=True)
     except OSError as error:
-        raise PipeError(f"--out {folder}: the results cannot be written ({error.strerror})") from error
+        found = f"the results cannot be written ({error.strerror})"
+        raise PipeError(found, option="out", value=folder) from error
 
 
 def _files(rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, bytes]:

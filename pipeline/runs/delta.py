@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from logitpipe.console.messages import word_if_slow
 from logitpipe.console.progress import Progress
+from logitpipe.runs.scoring import count_missing, plan_stores
 
 if TYPE_CHECKING:
+    from logitpipe.cache.files.places import Place
     from logitpipe.cache.reading.store import Store
     from logitpipe.stages.score.figures.rows import Row
     from logitpipe.stages.score.plan import Plan
@@ -18,6 +20,17 @@ class Changed(NamedTuple):
 
     choice: str
     rows: "list[Row]"
+
+
+def score_all_choices(
+    places: "Sequence[Place]", methods: Sequence[str], temperature: float, workers: int
+) -> list[list[Changed]]:
+    """Return the rows of every choice for each store, stores of one network together (`score_choices`)."""
+    from logitpipe.stages.score.protocols import PROTOCOLS
+
+    plans = plan_stores(places, methods, (temperature,), PROTOCOLS["standard"], (), ())
+    count_missing(plans, allow_incomplete=False)
+    return [score_choices(group, workers) for group in same_network(plans)]
 
 
 def score_choices(group: "Sequence[tuple[Store, Plan]]", workers: int) -> list[Changed]:

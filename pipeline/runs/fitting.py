@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from logitpipe.cache.errors import IncompleteError, PipeError
 from logitpipe.console.messages import caution, note, word_if_slow
+from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.progress import Progress
 from logitpipe.runs.also import class_codes
 
@@ -20,6 +21,55 @@ if TYPE_CHECKING:
     from logitpipe.stages.score.protocols import Protocol
 
 
+def fit_stores(
+    places: "Sequence[Place]",
+    out: "Path",
+    methods: Sequence[str] | None,
+    temperatures: Sequence[float],
+    protocol: "Protocol",
+    label_space: str,
+    codes: str | None,
+    allow_incomplete: bool,
+    workers: int,
+    overwrite: bool,
+    map_temperatures: Sequence[float] = (1.0,),
+    mask_temperatures: Sequence[float] = (1.0,),
+) -> "tuple[Path, Path]":
+    """Fit statistics of the networks of some stores, and return the two files that they were written to.
+
+    Parameters
+    ----------
+    out : of the files, whose names end in .json and .npz
+    others : see `plan_fits`
+
+    Raises
+    ------
+    PipeError
+        Files would be replaced or cannot be written, a store is incomplete or damaged, or shows anomalies alone.
+    """
+    from logitpipe.results.fitted import files_of, write_fitted
+
+    refuse_to_replace(files_of(out), overwrite)
+    networks = plan_fits(
+        places,
+        methods,
+        temperatures,
+        protocol,
+        label_space,
+        codes,
+        allow_incomplete,
+        map_temperatures,
+        mask_temperatures,
+    )
+    prepare_folder(out.parent)
+    every = [fit_network(fits, workers) for fits in networks]
+    try:
+        return write_fitted(out, every)
+    except OSError as error:
+        found = f"the statistics cannot be written ({error.strerror})"
+        raise PipeError(found, option="out", value=out) from error
+
+
 def plan_fits(
     places: "Sequence[Place]",
     methods: Sequence[str] | None,
@@ -28,6 +78,8 @@ def plan_fits(
     label_space: str,
     codes: str | None,
     allow_incomplete: bool,
+    map_temperatures: Sequence[float] = (1.0,),
+    mask_temperatures: Sequence[float] = (1.0,),
 ) -> "list[list[Fit]]":
     """Open stores and return those of each network together, planned.
 
@@ -35,16 +87,26 @@ def plan_fits(
     ----------
     places : paths and URLs of the stores
     methods : names of those whose scores get a mean and a deviation; None for all that are built in
+    temperatures, map_temperatures, mask_temperatures : T, T_S and T_m of the scores
     label_space, codes : names of classes, and what codes the masks have for them, see `runs.also`
     """
     from logitpipe.stages.score.fitted import identity_of
     from logitpipe.stages.score.passes.fit import Fit, fitting_protocol
+    from logitpipe.stages.score.passes.spread import is_tiny
     from logitpipe.stages.score.plan import make_plan
 
     under = fitting_protocol(protocol)
     found: dict[str, list[Fit]] = {}
     for store in _opened(places, allow_incomplete):
-        plan = make_plan(store.schema, under, methods, temperatures)
+        plan = make_plan(
+            store.schema,
+            under,
+            methods,
+            temperatures,
+            map_temperatures=map_temperatures,
+            mask_temperatures=mask_temperatures,
+            fine=is_tiny(store),
+        )
         fit = _with_classes(Fit(store, plan, store.completed()), label_space, codes)
         # As text, since an identity holds dicts, which are no keys.
         found.setdefault(json.dumps(identity_of(store.schema), sort_keys=True), []).append(fit)

@@ -55,7 +55,6 @@ def plan_stores(
     statistics : file of `pipe fit`, for the methods that need it
     """
     from logitpipe.cache.reading.pinned import open_pinned
-    from logitpipe.stages.score.methods.fine import TOO_COARSE
     from logitpipe.stages.score.methods.names import asked
     from logitpipe.stages.score.passes.spread import tiny_spread
     from logitpipe.stages.score.plan import make_plan
@@ -74,7 +73,7 @@ def plan_stores(
         if (spread := tiny_spread(store)) is not None:
             note(
                 f"{store.path}: the class logits of a pixel differ by {spread:.2g} at most; scores are computed in "
-                f"float64, which is slower, and without {' and '.join(TOO_COARSE)}"
+                "float64, which is slower"
             )
         plan = make_plan(
             schema,
@@ -101,7 +100,7 @@ def _require_served(
 
     served = {pair.method for _, plan in plans for pair in plan.pairs}
     # Of a group, such as all, each store serves what it can.
-    single = [each.name for each in asked([text for text in named if text not in GROUPS])]
+    single = [each.name for each in asked([text for text in named if text.strip().casefold() not in GROUPS])]
     for name in (*single, *functions):
         if name not in served:
             kinds = " and ".join(sorted({store.schema.kind for store, _ in plans}))

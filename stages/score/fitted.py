@@ -9,6 +9,7 @@ import numpy as np
 
 from logitpipe.cache import PipeError, Schema
 from logitpipe.stages.score.plan import Pair
+from logitpipe.stages.score.protocols import Protocol
 from logitpipe.stages.score.statistics.in_distribution import Found
 
 
@@ -82,7 +83,8 @@ class Fitted:
         # Kernels have temperatures as float32.
         near = [each for each in self.found.posteriors if np.float32(each) == np.float32(T)]
         if not near:
-            raise self._lacking(f"mean posteriors at T = {T:g}", list(self.found.posteriors))
+            there = [f"T = {each:g}" for each in self.found.posteriors]
+            raise _lacking(f"mean posteriors at T = {T:g}, which kl needs", there)
         # A class that is predicted nowhere has no mean; as NaN it would spoil every minimum over the classes.
         means = self.found.posteriors[near[0]]
         return means[~np.isnan(means[:, 0])]
@@ -90,9 +92,21 @@ class Fitted:
     def score(self, pair: Pair) -> tuple[float, float]:
         """Return mean and deviation of a pair's scores; PipeError where none were fitted."""
         if pair not in self.found.scores:
-            fitted = [each.temperature for each in self.found.scores if each.method == pair.method]
-            raise self._lacking(f"scores of {pair.method} at T = {pair.temperature:g}", fitted)
+            near = [each for each in self.found.scores if (each.method, each.parameters) == _kind_of(pair)]
+            there = [_words(each) for each in near] or list(dict.fromkeys(each.method for each in self.found.scores))
+            raise _lacking(f"scores of {_words(pair)}", there)
         return self.found.scores[pair]
+
+    def require_protocol(self, protocol: Protocol) -> None:
+        """Raise a PipeError where scores have other formulas under a protocol than under that of the statistics."""
+        for name in FORMULA_FIELDS:
+            mine, theirs = self.protocol.get(name), getattr(protocol, name)
+            if mine != theirs:
+                raise PipeError(
+                    f"the statistics are of scores with {name.replace('_', '-')} {mine}, and the protocol "
+                    f"{protocol.name} has {theirs}",
+                    "fit-protocol",
+                )
 
     @cached_property
     def largest(self) -> tuple[np.ndarray, np.ndarray]:
@@ -112,17 +126,16 @@ class Fitted:
         for name, expected in theirs.items():
             if mine[name] != expected:
                 raise PipeError(
-                    f"the statistics are those of {mine['network']} with other {_WORDS[name]} than the store of "
+                    f"the statistics are those of {mine['network']} with other {_DIFFERENT[name]} than the store of "
                     f"{schema.network} on {schema.dataset} has",
                     "fit",
                 )
 
-    def _lacking(self, what: str, fitted: list[float | None]) -> PipeError:
-        there = ", ".join(f"{T:g}" for T in fitted if T is not None)
-        return PipeError(f"the statistics have no {what}; there are {there or 'none'}", "fit-temperature")
 
+FORMULA_FIELDS = ("void_channel", "normalise_first", "sum_epsilon", "drop_last_class")
+"""Fields of a protocol that change the formula of a score, and not where it is taken."""
 
-_WORDS = {
+_DIFFERENT = {
     "network": "layers",
     "kind": "outputs",
     "classes": "classes",
@@ -130,6 +143,18 @@ _WORDS = {
     "weights_sha256": "weights",
 }
 """Field of an identity -> what differs, in words."""
+
+
+def _lacking(what: str, there: Sequence[str]) -> PipeError:
+    return PipeError(f"the statistics have no {what}; there are {', '.join(there) or 'none'}", "fit-temperature")
+
+
+def _kind_of(pair: Pair) -> tuple[str, str]:
+    return pair.method, pair.parameters
+
+
+def _words(pair: Pair) -> str:
+    return pair.label if pair.temperature is None else f"{pair.label} at T = {pair.temperature:g}"
 
 
 def identity_of(schema: Schema) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,9 +14,10 @@ from logitpipe.stages.score.ground_truth import Truth
 from logitpipe.stages.score.kernels.counting.bins import count, count_above
 from logitpipe.stages.score.kernels.counting.counts import Counts
 from logitpipe.stages.score.kinds import KINDS, Logits
-from logitpipe.stages.score.methods.method import OfImage, Own
+from logitpipe.stages.score.methods.method import OfImage, OfMethods, Own
 from logitpipe.stages.score.plan import Plan
 from logitpipe.stages.score.protocols import Protocol
+from logitpipe.stages.score.z_scores import rank_of_parts
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,12 @@ class Picture:
         if len(whole) < len(pairs):
             yield from self.logits.rank_maps(plan, [i for i in pairs if i not in whole], self._size)
         for i in whole:
-            yield i, self.logits.whole_map(plan, i, self._size)
+            parts = plan.parts(plan.pairs[i])
+            if parts:
+                maps = self._rank_maps(replace(plan, pairs=parts), range(len(parts)))
+                yield i, rank_of_parts(plan, parts, maps)
+            else:
+                yield i, self.logits.whole_map(plan, i, self._size)
 
     def _count_maps(self, plan: Plan, pairs: Sequence[int], counts: Counts, above: np.ndarray) -> None:
         labels = self.labels.reshape(-1)
@@ -168,7 +174,7 @@ def sigmoid_at(schema: Schema, protocol: Protocol) -> SigmoidAt:
 
 def _returns_map(plan: Plan, pair: int) -> bool:
     """Return whether a method is computed as a whole map, and not row by row."""
-    return isinstance(plan.methods[plan.pairs[pair].method].computed, OfImage | Own)
+    return isinstance(plan.methods[plan.pairs[pair].method].computed, OfImage | Own | OfMethods)
 
 
 def pooled_scores(plan: Plan, pair: int, ranks: np.ndarray) -> np.ndarray:

@@ -12,13 +12,14 @@ import numpy as np
 from logitpipe.cache import PipeError, Schema
 from logitpipe.stages.score.kernels.counting.bins import Bins
 from logitpipe.stages.score.methods import METHODS, Method
-from logitpipe.stages.score.methods.fine import FINE_METHODS, TOO_COARSE
-from logitpipe.stages.score.methods.method import InDistribution
-from logitpipe.stages.score.methods.names import Asked, asked, is_own, parse
+from logitpipe.stages.score.methods.fine import FINE_METHODS
+from logitpipe.stages.score.methods.method import TEMPERATURES, InDistribution
+from logitpipe.stages.score.methods.names import GROUPS, Asked, asked, is_own, parse, parts_of
 from logitpipe.stages.score.methods.own import load_own, serves
-from logitpipe.stages.score.methods.scales import PROBABILITY_LEFT
+from logitpipe.stages.score.methods.scales import PROBABILITY_LEFT, Scale
 from logitpipe.stages.score.methods.scripted import scripted
 from logitpipe.stages.score.protocols import Protocol
+from logitpipe.stages.score.z_scores import means_of_z_scores, rank_of_z, require_moments, z_of_rank
 
 UNIT_BINS = Bins(14, negative=(-126, -125), positive=(-126, 1))
 """Bins of scores that a protocol scales to 0..1; at low temperatures these reach the smallest normal float32."""
@@ -105,12 +106,42 @@ class Plan:
             replaced = scripted(protocol.normalise_first, protocol.sum_epsilon, protocol.drop_last_class)
         fine = FINE_METHODS if self.fine else {}
         # What stands later takes the place of what has the same name.
-        return METHODS[self.schema.kind] | fine | replaced | dict(self.own)
+        found = METHODS[self.schema.kind] | fine | replaced | dict(self.own)
+        return found | means_of_z_scores((pair.method for pair in self.pairs), found)
+
+    def parts(self, pair: Pair) -> tuple[Pair, ...]:
+        """Return the pairs whose z-scores a pair is the mean of; nothing for most."""
+        found = []
+        for name, parameters in parts_of(pair.method):
+            has = self.methods[name].temperatures
+            T, T_S, T_m = (
+                T if each in has else None for each, T in zip(TEMPERATURES, pair.temperatures, strict=True)
+            )
+            found.append(Pair(name, T, parameters, T_S, T_m))
+        return tuple(found)
+
+    def digest(self, pair: Pair) -> str:
+        """Return the SHA-256 of the file of statistics that a pair's method uses; nothing where it uses none."""
+        uses = self.methods[pair.method].needs == "statistics"
+        return self.statistics.sha256 if uses and self.statistics is not None else ""
+
+    def require_statistics(self) -> None:
+        """Raise a PipeError where a pair needs statistics that were not fitted: before anything is scored."""
+        for pair in self.pairs:
+            if pair.method == "kl" and self.statistics is not None:
+                self.statistics.posteriors(pair.temperature or 1.0)
+            if parts := self.parts(pair):
+                require_moments(self, parts)
 
     def parameters(self, pair: Pair) -> dict[str, Any]:
         """Return what a pair's method is given by name: its parameters and, if it needs them, the statistics."""
         needed = {"statistics": self.statistics} if self.methods[pair.method].needs == "statistics" else {}
         return parse(pair.method, pair.parameters) | needed
+
+    def scale(self, pair: Pair) -> Scale:
+        """Return how a pair's scores become ranks and are counted."""
+        method = self.methods[pair.method]
+        return method.scaled(**parse(pair.method, pair.parameters)) if method.scaled else method.scale
 
     @property
     def in_distribution(self) -> list[int]:
@@ -138,7 +169,7 @@ class Plan:
 
     def bins(self, pair: Pair) -> Bins:
         """Return the bins that a pair is counted in."""
-        return UNIT_BINS if self.pools_scores(pair.method) else self.methods[pair.method].scale.bins
+        return UNIT_BINS if self.pools_scores(pair.method) else self.scale(pair).bins
 
     def single_valued(self, pair: Pair, edges: np.ndarray) -> np.ndarray:
         """Return which bins, by their lower edges, cannot hold two different scores."""
@@ -148,11 +179,15 @@ class Plan:
 
     def rank(self, pair: Pair, scores: np.ndarray) -> np.ndarray:
         """Return formula values as ranks, float32."""
-        return self.methods[pair.method].scale.rank(scores, *self.last_step(pair)).astype(np.float32)
+        if parts := self.parts(pair):
+            return rank_of_z(self, parts, np.asarray(scores, np.float64)).astype(np.float32)
+        return self.scale(pair).rank(scores, *self.last_step(pair)).astype(np.float32)
 
     def formula(self, pair: Pair, ranks: np.ndarray) -> np.ndarray:
         """Return ranks as formula values, float64."""
-        return self.methods[pair.method].scale.formula(ranks, *self.last_step(pair))
+        if parts := self.parts(pair):
+            return z_of_rank(self, parts, np.asarray(ranks, np.float64))
+        return self.scale(pair).formula(ranks, *self.last_step(pair))
 
     def last_step(self, pair: Pair) -> tuple[float, int]:
         """Return the temperature and the number of classes of the last step of a formula."""
@@ -207,11 +242,14 @@ def make_plan(
         )
     named = ("core",) if methods is None else [name for name in methods if name not in functions]
     wanted = [*asked(named), *map(Asked, functions)]
+    if statistics is None:
+        _refuse_without_statistics(asked([name for name in named if name.strip().casefold() not in GROUPS]), schema)
     own = {each.name: load_own(each.name) for each in wanted if is_own(each.name)} | dict(functions)
     own = {name: method for name, method in own.items() if serves(method, schema.kind)}
     every = METHODS[schema.kind] | own
     served = [name for name, method in every.items() if _served(method, schema, statistics)]
-    served = [name for name in served if not (fine and name in TOO_COARSE)]
+    means = means_of_z_scores((each.name for each in wanted), {name: every[name] for name in served})
+    every, served = every | means, [*served, *means]
     each_temperature = {"T": temperatures, "T_S": map_temperatures, "T_m": mask_temperatures}
     pairs = [
         Pair(name, T, parameters, T_S, T_m)
@@ -226,7 +264,7 @@ def make_plan(
         )
     # A temperature that was given twice must not be counted twice.
     unique = tuple(dict.fromkeys(pairs))
-    return Plan(
+    plan = Plan(
         schema,
         protocol,
         tuple(dict.fromkeys(temperatures)),
@@ -236,6 +274,8 @@ def make_plan(
         statistics,
         fine,
     )
+    plan.require_statistics()
+    return plan
 
 
 def with_pairs(plan: Plan, pairs: Sequence[Pair]) -> Plan:
@@ -256,6 +296,17 @@ def _in_order(wanted: Sequence[Asked], served: Sequence[str]) -> list[tuple[str,
     """Return names and parameters of the wanted methods that can be served, in the registry's order."""
     # Not in the order that was typed: tables of two runs stand in one order.
     return [(name, each.parameters) for name in served for each in wanted if each.name == name]
+
+
+def _refuse_without_statistics(wanted: Sequence[Asked], schema: Schema) -> None:
+    for each in wanted:
+        method = METHODS[schema.kind].get(each.name)
+        if parts_of(each.name) or (method is not None and method.needs == "statistics"):
+            raise PipeError(
+                f"{each.name} compares scores with what they are where nothing is anomalous, and no statistics of "
+                f"{schema.network} were given",
+                "give-statistics",
+            )
 
 
 def _served(method: Method, schema: Schema, statistics: InDistribution | None) -> bool:

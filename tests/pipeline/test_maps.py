@@ -296,7 +296,7 @@ def test_a_folder_that_cannot_be_written(pixel):
 
 
 def test_pictures_do_not_go_into_a_store(pixel):
-    fails(maps(pixel, out=pixel), f"pipe: --out {pixel} is a store; name another folder for the results")
+    fails(maps(pixel, out=pixel), f"pipe: --out {pixel}: a store lies there; name another folder for the results")
 
 
 @pytest.mark.parametrize("shape", [(1, 3000), (3000, 1), (1, 1)])

@@ -81,7 +81,8 @@ def test_two_stores_of_one_network_are_told_apart_by_their_files():
 def test_what_there_is_can_be_listed():
     assert [line.split()[0] for line in call("list", "metrics").splitlines()] == list(METRICS)
     methods = [line.split()[:2] for line in call("list", "methods").splitlines()[1:]]
-    assert methods == [[name, kind] for kind, own in METHODS.items() for name in own]
+    every = [[name, kind] for kind, own in METHODS.items() for name in own]
+    assert methods == [*every, ["z:ID+ID...", "both"]]
     head, *fields = call("list", "protocols").splitlines()
     assert head.split() == ["--set", *PROTOCOLS]
     assert ["fpr", "first", "linear", "linear"] in [field.split() for field in fields]

@@ -17,8 +17,8 @@ from logitpipe.cache import open_store
 from logitpipe.cache.format import version2
 from logitpipe.cache.writing import pack
 from logitpipe.cli import cli
-from logitpipe.commands.pack import default_zip
 from logitpipe.console.advice import DAMAGED_ADVICE
+from logitpipe.stores.packing import default_zip
 
 
 def call(command: str, *words: object) -> Result:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import xarray
 from click.testing import CliRunner
+from conftest import content
 from stores import fill, make_schema
 
 import logitpipe as lp
@@ -125,8 +126,8 @@ def test_functions_are_methods_with_any_number_of_workers(stores):
 
     one, four = (lp.score(stores[0], margin, 2.0, workers=workers).frame for workers in (1, 4))
     pd.testing.assert_frame_equal(one, four)
-    assert one["method"].tolist() == ["margin"]
-    with pytest.raises(lp.PipeError, match="two functions are called 'margin'"):
+    assert one["method"].tolist() == ["own:margin"]  # there is a built-in one
+    with pytest.raises(lp.PipeError, match="two functions are called 'own:margin'"):
         lp.score(stores[0], [margin, margin])
 
 
@@ -245,3 +246,78 @@ def test_plots_keep_their_type_and_change_no_settings(results, stores, tmp_path)
     assert dict(mpl.rcParams) == before
     picture = lp.plot.image(lp.open(stores[0]), "a.png", ["msp", "entropy"])
     assert picture.width > 4 * 420
+
+
+@pytest.fixture(scope="module")
+def statistics(tmp_path_factory) -> lp.Statistics:
+    folder = tmp_path_factory.mktemp("normal")
+    store = fill(folder / "normal.zarr", make_schema("pixel", version=2), codes=(0,))
+    return lp.fit(store, folder / "s", methods=["msp", "maxlogit"], temperatures=[0.5, 1])
+
+
+def test_statistics_are_those_of_the_command(statistics, stores, tmp_path):
+    normal = statistics.path.with_name("normal.zarr")
+    words = ["fit", normal, "--out", tmp_path / "s", "--methods", "msp,maxlogit", "--temperatures", "0.5,1"]
+    assert CliRunner().invoke(cli, list(map(str, words))).exit_code == 0
+    again = lp.Statistics(tmp_path / "s")
+    pd.testing.assert_frame_equal(again.frame, statistics.frame)
+    assert statistics.temperatures == {"enet": None}
+    methods = ["msp", "sml", "kl", "z:msp+maxlogit"]
+    frame = lp.score(stores[0], methods, statistics=statistics).frame
+    assert frame["statistics"].tolist() == ["", *[statistics.sha256] * 3]
+    row = statistics.frame.query("method == 'msp' and temperature == 1").iloc[0]
+    msp, z = (lp.open(stores[0]).score_map(0, name, statistics=statistics) for name in ("msp", "z:msp"))
+    np.testing.assert_allclose(z, (msp - row["mean"]) / row["deviation"], rtol=1e-9)
+    assert z.attrs["statistics"] == statistics.sha256
+    with pytest.raises(lp.PipeError, match="is there already"):
+        lp.fit(normal, statistics.path)
+    with pytest.raises(lp.PipeError, match="has no fitted temperature of enet"):
+        lp.score(stores[0], temperatures=[1, f"fit:{statistics.path}"])
+    with pytest.raises(lp.PipeError, match="temperatures: numbers and fit:FILE are expected, found 'best'"):
+        lp.score(stores[0], temperatures="best")
+
+
+def test_choices_are_those_of_the_commands(stores):
+    words = ["match", str(stores[0]), "--auprc", "30", "--methods", "msp", "--temperatures", "1", "--limit", "2"]
+    printed = CliRunner().invoke(cli, [*words, "--protocol", "standard"])
+    found = lp.match(stores[0], auprc=30, methods="msp", temperatures=1, protocols="standard", limit=2)
+    assert str(found) == printed.stdout.strip("\n")
+    assert len(found) == len(found.frame) == 2
+    assert found.frame["distance"].is_monotonic_increasing
+    for wrong in ({}, {"auprc": 120}, {"auprc": 1, "protocols": ["best"]}):
+        with pytest.raises(lp.PipeError, match=r"in per cent|from 0 to 100|is no protocol"):
+            lp.match(stores[0], **wrong)
+    printed = CliRunner().invoke(cli, ["delta", str(stores[0]), "--methods", "msp"])
+    assert str(lp.delta(stores[0], "msp")) == printed.stdout.strip("\n")
+
+
+def test_files_are_those_of_the_commands(stores, tmp_path):
+    words = ["export", str(stores[0]), "--method", "entropy", "--format", "png16", "--out", str(tmp_path / "a")]
+    assert CliRunner().invoke(cli, words).exit_code == 0
+    document = lp.export(lp.open(stores[0]), tmp_path / "b", "entropy", form="png16")
+    assert document == tmp_path / "b" / "export.json"
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+    assert lp.export(stores[0], tmp_path / "c", images=["b.png"]).exists()
+    with pytest.raises(lp.PipeError, match="form: 'jpg' is none of"):
+        lp.export(stores[0], tmp_path / "d", form="jpg")
+    with pytest.raises(lp.PipeError, match="one method is expected, found 2"):
+        lp.export(stores[0], tmp_path / "d", ["msp", "entropy"])
+    packed = lp.pack(stores[0], tmp_path / "s.zip")
+    assert lp.open(packed).verify() == []
+    with pytest.raises(lp.PipeError, match="exists"):
+        lp.pack(stores[0], packed)
+
+
+@pytest.mark.slow
+def test_a_page_of_what_is_in_memory_is_that_of_what_was_saved(stores, tmp_path):
+    results = lp.score(stores[0], "msp", also="components,open-set")
+    assert results.components is not None and results.open_set is not None and results.closed_set is None
+    results.save(tmp_path / "results")
+    pages = [
+        each.report(tmp_path / f"{i}.html").read_text()
+        for i, each in enumerate((results, lp.load_results(tmp_path / "results")))
+    ]
+    assert pages[0] == pages[1]
+    assert 'id="benchmarks"' in pages[0]
+    with pytest.raises(lp.PipeError, match="is there already"):
+        results.report(tmp_path / "0.html")

@@ -100,9 +100,9 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, pixel_store,
 
 def test_where_the_page_cannot_go_is_said_first(tmp_path, pixel_store):
     out = scored(tmp_path, pixel_store, "--methods", "msp")
-    message = f"pipe: --out {tmp_path} is a folder; name the page to write, such as {tmp_path}/report.html"
+    message = f"pipe: --out {tmp_path}: it is a folder; name the page to write, such as {tmp_path}/report.html"
     fails(call("report", out, "--out", tmp_path), message)
-    message = f"pipe: --out {pixel_store} is a store; name another folder for the results"
+    message = f"pipe: --out {pixel_store}: a store lies there; name another folder for the results"
     fails(call("report", out, "--out", pixel_store / "page.html"), message)
 
 

@@ -303,7 +303,7 @@ def test_what_is_no_store_is_refused(tmp_path):
 
 
 def test_results_do_not_go_into_a_store(pixel_store):
-    message = f"pipe: --out {pixel_store} is a store; name another folder for the results"
+    message = f"pipe: --out {pixel_store}: a store lies there; name another folder for the results"
     fails(score(pixel_store, "--out", pixel_store), message)
 
 

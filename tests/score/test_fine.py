@@ -4,11 +4,11 @@ import pickle
 
 import numpy as np
 import pytest
-from reference import RULES, Pool, figures, pool
+from reference import RULES, Pool, Scene, figures, pool
 from scipy.special import logsumexp
 from scoring import made_scenes, write_store
 
-from logitpipe.cache.errors import PipeError
+from logitpipe.runs.fitting import fit_stores
 from logitpipe.runs.scoring import plan_stores
 from logitpipe.stages.score.methods import PIXEL_METHODS
 from logitpipe.stages.score.passes.exact import exact_rows
@@ -46,10 +46,10 @@ def assert_figures(row, expected):
 @pytest.mark.parametrize("name", CHANGES)
 def test_figures_are_those_of_float64(tmp_path, name):
     scenes, store = made(tmp_path, CHANGES[name])
-    plan = planned(store, ["core", "gini", "renyi", "margin"], TEMPERATURES)
+    plan = planned(store, ["core", "gini", "renyi", "margin", "gen"], TEMPERATURES)
     assert plan.fine == (name != "1")
     rows = [scored.row for scored in sweep(store, plan, range(3), 1, lambda: None, resolve="all")]
-    assert len(rows) == 7 * len(TEMPERATURES) + 1
+    assert len(rows) == 8 * len(TEMPERATURES) + 1
     for row in rows:
         own = pool(scenes, "Tiny", RULES["standard"], row.method, row.temperature or 1.0, VOID)
         assert_figures(row, figures(own, "first"))
@@ -95,11 +95,40 @@ def test_exact_figures_and_the_plan_of_a_worker_are_fine_too(tmp_path, capsys):
         assert_figures(row, figures(pool(scenes, "Tiny", RULES["standard"], row.method, 1.0, VOID), "first"))
 
 
-def test_methods_that_float32_cannot_order_are_left_out(tmp_path):
-    _, store = made(tmp_path, CHANGES["1e-6"])
-    assert "gen" not in {pair.method for pair in planned(store, ["all"], [1.0]).pairs}
-    with pytest.raises(PipeError, match="'gen' cannot be computed"):
-        planned(store, ["msp", "gen"], [1.0])
+def kl_matching(z, means):
+    """In long double, as KL is a small difference of large terms."""
+    e = np.exp(z - z.max(axis=0))
+    p = e / e.sum(axis=0)
+    return np.min([(p * (np.log(p) - np.log(d)[:, None])).sum(axis=0) for d in means], axis=0)
+
+
+def test_statistics_of_them_are_fitted_and_used(tmp_path):
+    """Of pixels of other images, mean posteriors that differ in their fifth digit."""
+    scenes, store = made(tmp_path, CHANGES["1e-4"])
+    normal = write_store(
+        tmp_path / "normal", [Scene(s.name, s.values, np.where(s.codes == 1, 255, s.codes)) for s in scenes], VOID
+    )
+    fit_stores([normal.path], tmp_path / "s", ["gen"], [0.5], PROTOCOLS["standard"], "own", None, False, 1, False)
+    ((_, plan),) = plan_stores(
+        [store.path], ["kl", "gen:top=2", "z:gen"], [0.5], PROTOCOLS["standard"], (), (), statistics=tmp_path / "s"
+    )
+    codes = np.concatenate([scene.codes.ravel() for scene in scenes])
+    logits = np.concatenate([scene.values["logits"].reshape(VOID + 1, -1) for scene in scenes], axis=1)
+    z, counted = logits[:VOID].astype(np.longdouble) / np.longdouble(0.5), codes != 255
+    p = np.exp(z) / np.exp(z).sum(axis=0)
+    means = [p[:, (codes == 0) & (z.argmax(axis=0) == k)].mean(axis=1) for k in range(VOID)]
+    ordered = np.sort(p, axis=0)[-2:]
+    gen = np.sort(p * (1 - p), axis=0) ** np.longdouble(0.1)
+    expected = {
+        "kl": kl_matching(z, means),
+        "gen": ((ordered * (1 - ordered)) ** np.longdouble(0.1)).sum(axis=0),
+        "z:gen": gen.sum(axis=0),
+    }
+    for scored in sweep(store, plan, range(3), 1, lambda: None, resolve="all"):
+        scores = expected[scored.row.method]
+        # Long double orders them; scikit-learn would round them to float64.
+        order = np.unique(scores[counted], return_inverse=True)[1]
+        assert_figures(scored.row, figures(Pool(order.astype(float), codes[counted] == 1, 3), "first"))
 
 
 @pytest.mark.parametrize("change", ["1", "constant"])

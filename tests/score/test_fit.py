@@ -115,7 +115,9 @@ def test_largest_logits_and_posteriors_by_predicted_class(fits, fitted):
         p = softmax(z / T, axis=0)
         expected = [p[:, of_class == k].mean(axis=1) for k in range(3)]
         np.testing.assert_allclose(fitted.posteriors(T), expected, rtol=1e-5)
-    with pytest.raises(PipeError, match=r"no mean posteriors at T = 3; there are 0\.5, 2") as raised:
+    with pytest.raises(
+        PipeError, match=r"no mean posteriors at T = 3, which kl needs; there are T = 0\.5, T = 2"
+    ) as raised:
         fitted.posteriors(3.0)
     assert raised.value.remedy == "fit-temperature"
 

@@ -1,5 +1,7 @@
 """Methods that need statistics of `pipe fit`, or a whole image: held against their formulas in float64."""
 
+import csv
+import hashlib
 import json
 from dataclasses import replace
 from inspect import signature
@@ -14,17 +16,20 @@ from scoring import random_values, write_store
 from stores import fill, make_schema
 
 from logitpipe.cache import PipeError
+from logitpipe.results.fitted import read_fitted
+from logitpipe.results.reading import read_results
 from logitpipe.stages.score.fitted import Fitted
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.methods.smoothing import smoothed, suppressed
 from logitpipe.stages.score.passes.fit import Fit, fit, fitting_protocol
 from logitpipe.stages.score.picture import read_picture
-from logitpipe.stages.score.plan import make_plan
+from logitpipe.stages.score.plan import Pair, make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS
 
 K, SIZE, STANDARD = 4, (21, 26), PROTOCOLS["standard"]
 TEMPERATURES = (0.1, 1.0, 3.0)
+Z_THRESHOLD = 0.5
 
 
 def stored(folder, kind: str, codes: tuple[int, ...]):
@@ -73,7 +78,9 @@ def test_against_the_formulas(store, fitted, protocol):
 def test_without_statistics_there_are_no_such_methods(store, fitted):
     plan = make_plan(store.schema, STANDARD, ["all"], [1.0])
     assert not {"sml", "sml+", "kl"} & {pair.method for pair in plan.pairs}
-    with pytest.raises(PipeError, match=r"no mean posteriors at T = 2; there are 0\.1, 1, 3"):
+    with pytest.raises(
+        PipeError, match=r"no mean posteriors at T = 2, which kl needs; there are T = 0\.1, T = 1, T = 3"
+    ):
         scores_of(store, make_plan(store.schema, STANDARD, ["kl"], [2.0], statistics=fitted))
 
 
@@ -135,3 +142,104 @@ def test_fitted_temperatures(kind, tmp_path):
     assert found == ((1.25, None) if kind == "pixel" else (1, 1.25))
     result = call("score", store, "--methods", methods, "--temperatures", f"0.5,fit:{tmp_path / 's'}", "--json")
     assert len(json.loads(result.stdout)["results"]) == 2
+
+
+@pytest.fixture(scope="module")
+def scored(store, tmp_path_factory):
+    """Statistics of three methods, and the figures of these and of their z-scores."""
+    folder = tmp_path_factory.mktemp("z")
+    normal = stored(folder / "normal", "pixel", (0,))
+    words = [
+        "fit",
+        normal.path,
+        "--out",
+        folder / "s",
+        "--methods",
+        "msp,maxlogit,gen:gamma=0.5",
+        "--temperatures",
+        2,
+    ]
+    assert call(*words).exit_code == 0
+    methods = "msp,maxlogit,z:MSP,z:gen:gamma=0.5,z:msp+maxlogit"
+    words = ["--methods", methods, "--temperatures", 2, "--statistics", folder / "s", "--threshold", Z_THRESHOLD]
+    result = call("score", store.path, *words, "--json", "--out", folder / "out")
+    assert result.exit_code == 0, result.stderr
+    return folder / "s", folder / "out", {row["method"]: row for row in json.loads(result.stdout)["results"]}
+
+
+def test_a_z_score_orders_pixels_as_its_method_does(store, scored):
+    path, _, rows = scored
+    (fitted,) = read_fitted(path)
+    mean, deviation = fitted.score(Pair("msp", 2.0))
+    msp, z = rows["msp"], rows["z:msp"]
+    for name in ("auprc", "fpr95", "auroc", "best_f1", "best_iou"):
+        assert msp[name] == z[name], name
+    assert z["best_f1_threshold"] == pytest.approx((msp["best_f1_threshold"] - mean) / deviation)
+    at = str(Z_THRESHOLD * deviation + mean)
+    words = ["score", store.path, "--methods", "msp", "--temperatures", 2, "--threshold", at, "--json"]
+    (plain,) = json.loads(call(*words).stdout)["results"]
+    assert 0 < plain["iou"][0]["anomaly"] < 1
+    assert [plain["iou"][0][name] for name in ("normal", "anomaly")] == [
+        z["iou"][0][name] for name in ("normal", "anomaly")
+    ]
+
+
+def z_plan(store, fitted, *methods):
+    return make_plan(store.schema, STANDARD, methods, [2.0], statistics=fitted)
+
+
+def test_a_mean_of_z_scores_is_that_of_the_formulas(store, scored):
+    (fitted,) = read_fitted(scored[0])
+    parts = scores_of(store, make_plan(store.schema, STANDARD, ["msp", "maxlogit"], [2.0]))
+    moments = [fitted.score(pair) for pair in parts]
+    each = [(scores - mean) / deviation for scores, (mean, deviation) in zip(parts.values(), moments, strict=True)]
+    ((pair, found),) = scores_of(store, z_plan(store, fitted, "z:msp+maxlogit")).items()
+    np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-6)
+    assert pair == Pair("z:msp+maxlogit", 2.0)
+    plan = z_plan(store, fitted, "z:msp+maxlogit", "z:msp")
+    for i, pair in enumerate(plan.pairs):
+        ranks = np.linspace(-3, -0.5, 5, dtype=np.float32)
+        np.testing.assert_allclose(plan.rank(pair, plan.formula(pair, ranks)), ranks, rtol=1e-4, err_msg=str(i))
+
+
+def test_rows_carry_the_digest_of_what_they_used(scored):
+    path, out, rows = scored
+    digest = hashlib.sha256(path.with_name("s.json").read_bytes()).hexdigest()
+    used = {name: row["statistics"] for name, row in rows.items()}
+    assert used == {name: digest if name.startswith("z:") else "" for name in rows}
+    (read,) = read_results([out]).entries
+    assert {series.method: series.rows[0].statistics for series in read.series} == used
+    lines = csv.DictReader((out / "results.csv").read_text().splitlines())
+    assert {line["method"]: line["statistics"] for line in lines} == used
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["--methods", "kl", "--temperatures", "0.5,2"],
+            "no mean posteriors at T = 0.5, which kl needs; there are T = 2",
+        ),
+        (["--methods", "z:msp"], "no scores of msp at T = 1; there are msp at T = 2"),
+        (["--methods", "z:gini"], "no scores of gini at T = 1; there are msp, maxlogit, gen"),
+        (["--methods", "z:sml"], "sml compares with fitted statistics itself"),
+        (["--methods", "z:all"], "z-scores are those of methods by name, found 'all'"),
+        (["--methods", "z:rba"], "none of z:rba can be computed from the pixel store"),
+        (["--methods", "z:nothing"], "'nothing' is no method"),
+        (["--methods", "z:msp", "--temperatures", "2", "--protocol", "legacy"], "void-channel"),
+    ],
+)
+def test_what_was_not_fitted_is_refused_before_anything_is_scored(store, scored, words, line):
+    result = call("score", store.path, *words, "--statistics", scored[0])
+    assert result.exit_code in (1, 2)
+    assert line in result.stderr.splitlines()[-1]
+    assert "scoring" not in result.stderr
+
+
+def test_without_statistics_that_is_said(store):
+    for method in ("sml", "z:msp"):
+        words = (
+            f"{method} compares scores with what they are where nothing is anomalous, and no statistics of fake were"
+        )
+        line = f"pipe: {words} given; name a file of `pipe fit` with --statistics"
+        fails(call("score", store.path, "--methods", f"msp,{method}"), line)

@@ -9,7 +9,7 @@ from scoring import random_values, write_store
 
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kinds import KINDS
-from logitpipe.stages.score.passes.match import GridTruth, Search, distance, match, variations
+from logitpipe.stages.score.passes.match import GridTruth, Search, distance, match, shortlist, variations
 from logitpipe.stages.score.passes.sweep import sweep
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS, Protocol, alternatives
@@ -65,12 +65,14 @@ def test_what_was_printed_is_found(store, name):
     target = {figure: round(getattr(scored.row, figure), 5) for figure in ("auprc", "fpr95")}
     search = searched(store, ["msp", "entropy"], (0.5, 1.0))
     read, announced = [], []
-    first, *others = match(search, target, 5, lambda: read.append(1), announced.append)
+    nearest = shortlist(search, target, 5, lambda: read.append(1))
+    assert len(read) == search.coarse_readings
+    first, *others = match(search, nearest, target, 5, lambda: read.append(1), announced.append)
     assert (first.row.method, first.row.temperature) == ("msp", 0.5)
     assert name in (first.choice.protocol.name, *first.alike)
     assert first.distance < 0.001
     assert all(first.distance <= each.distance for each in others)
-    assert len(read) == sum(announced)
+    assert len(read) == search.coarse_readings + search.expected_readings(nearest) + sum(announced)
 
 
 def test_variations_change_one_field_and_are_distinct():

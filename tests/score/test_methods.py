@@ -50,7 +50,7 @@ def assert_ranks_agree(plan, pair, ranks, scores, slack=0.0):
     if pair.method in ODDS or (plan.schema.kind, pair.method) == ("pixel", "void"):
         ranks = np.where(found < FLOOR[plan.schema.kind], plan.rank(pair, FLOOR[plan.schema.kind]), ranks)
         found, scores = (np.maximum(s, FLOOR[plan.schema.kind]) for s in (found, scores))
-    expected = plan.methods[pair.method].scale.rank(scores, *plan.last_step(pair))
+    expected = plan.scale(pair).rank(scores, *plan.last_step(pair))
     finite = np.where(np.isfinite(expected), expected, 0)
     near = np.abs(ranks - expected) <= ROUNDING * (1 + np.abs(finite) + slack)
     # Two nearly equal classes differ by the logits' rounding, and 1 - S by that of S: scores move by as much.

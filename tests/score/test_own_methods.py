@@ -68,6 +68,8 @@ def test_the_page_has_a_method_of_each_kind(tmp_path, monkeypatch):
         ("def f(:", "cannot be run (SyntaxError"),
         ("def f(depth): ...", "this one asks for depth"),
         ("def f(T): ...", "this one asks for T"),
+        ("import sys\nsys.exit(0)", "cannot be run (SystemExit"),
+        ("f = getattr", "this one asks for what cannot be found out"),
     ],
 )
 def test_what_is_no_method_is_refused(tmp_path, text, line):
@@ -91,6 +93,25 @@ def test_what_a_function_does_wrong_is_one_line(tmp_path, body, line):
     plan = make_plan(store.schema, PROTOCOLS["standard"], [f"{tmp_path}/mine.py:f"], [1.0])
     with pytest.raises(PipeError, match=re.escape(line)):
         sweep(store, plan, range(3), 1, lambda: None)
+
+
+def test_functions_may_have_defaults_of_their_own_and_change_what_they_get(tmp_path):
+    """Also in a module that looks itself up, as dataclasses do."""
+    text = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        "@dataclass\nclass A:\n    x: int\n\n"
+        "def plain(S, P, M, z, k=2.0):\n    return k - S.max(axis=0) + P[0, 0] + z[0, 0] + M[0]\n\n"
+        "def rude(S, P, M, z, k=2.0):\n    s = plain(S, P, M, z, k)\n"
+        "    for each in (S, P, M, z):\n        each *= 0\n    return s\n\n"
+        "at_masks = lambda S, P, M, z: rude(S, P, M, z)\nat_masks.at = 'masks'\n"
+        "beside = lambda S, P, M, z: plain(S, P, M, z)\nbeside.at = 'masks'\n"
+    )
+    (tmp_path / "mine.py").write_text(text)
+    store = open_store(fill(tmp_path / "store", make_schema("mask")))
+    names = [f"{tmp_path}/mine.py:{name}" for name in ("rude", "plain", "at_masks", "beside")]
+    plan = make_plan(store.schema, PROTOCOLS["standard"], names, [1.0])
+    rude, plain, at_masks, beside = (scored.row for scored in sweep(store, plan, range(3), 1, lambda: None))
+    assert (rude.auprc, at_masks.auprc) == (plain.auprc, beside.auprc)
 
 
 def test_a_file_that_is_not_there(tmp_path):

@@ -70,7 +70,7 @@ def distributions(plan: Plan, pair: Pair, curve: Curve) -> tuple[np.ndarray, np.
     normal, anomaly : float32 (BINS,), shares that sum to 1
     edges : float64 (BINS + 1,)
     """
-    scale, K, unit = plan.methods[pair.method].scale, plan.classes(pair.method), plan.pools_scores(pair.method)
+    scale, K, unit = plan.scale(pair), plan.classes(pair.method), plan.pools_scores(pair.method)
     # The outermost fine bin has no lower edge; its upper one stands in.
     ranks = plan.bins(pair).lower_edges(np.maximum(curve.bins[::-1], 1)).astype(np.float64)
     places = ranks if unit else scale.places(plan.formula(pair, ranks), K)

@@ -21,6 +21,7 @@ class Identity:
     temperature : None for a method that temperature does not change
     map_temperature, mask_temperature : divide the class map of a mask network and its mask logits; None for a method
         that has none
+    statistics : SHA-256 of the file of `pipe fit` that the method has used; empty for most
     """
 
     store: str
@@ -33,6 +34,7 @@ class Identity:
     temperature: float | None
     map_temperature: float | None = None
     mask_temperature: float | None = None
+    statistics: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +135,7 @@ def make_row(
         parameters=chosen.parameters,
         map_temperature=chosen.map_temperature,
         mask_temperature=chosen.mask_temperature,
+        statistics=plan.digest(chosen),
         iou=iou,
         images=images,
         pixels=N + P,

@@ -194,7 +194,7 @@ class MaskLogits:
         for queries in found:
             P = _shares(plan, chosen, queries)
             S = P[:, :-1].T.astype(np.float32) @ queries.M
-            maps = {"S": S.reshape(-1, *at), "M": queries.M.reshape(-1, *at)}
+            maps = {"S": S.reshape(-1, *at), "M": queries.M.reshape(-1, *at).copy()}
             given = _given(chosen, P, queries.class_logits) | maps
             planes.append(score_band(plan.methods[chosen.method], given, at)[None])
         scores = np.empty(size, np.float32)

@@ -21,7 +21,7 @@ from logitpipe.stages.score.kinds.maps import Maps
 from logitpipe.stages.score.kinds.whole import WholeImage
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.methods.method import Computed, Fused, OfClasses, OfImage
-from logitpipe.stages.score.methods.own import score_band
+from logitpipe.stages.score.methods.own import arguments, score_band
 from logitpipe.stages.score.plan import Pair, Plan
 
 BAND_PIXELS = 1 << 15
@@ -193,7 +193,7 @@ class PixelLogits:
             for rows in own_rows(band.rows):
                 logits = sampled(band, plan.in_distribution, rows)
                 given = {"logits": logits, "T": T}
-                if "p" in method.arguments:
+                if "p" in arguments(method.reference):
                     e = np.exp((logits - logits.max(axis=0)) / np.float32(T or 1.0))
                     given["p"] = e / e.sum(axis=0)
                 scores[rows] = score_band(method, given, scores[rows].shape)

@@ -14,6 +14,11 @@ from logitpipe.stages.score.kernels.arithmetic import LN2, LOG2E
 
 ONE = np.float32(1.0)
 
+EVEN = 8
+
+LEAST_LEFT = -np.nextafter(1, 0)
+"""What 1 - p lacks to that of equal classes, at most, so that it has a logarithm."""
+
 TINY = np.float32(2.0**-126)
 """The least normal float32: what a logarithm is taken of instead of 0."""
 
@@ -104,6 +109,11 @@ class ClassSums:
         return self.others() * self.shrink
 
     @cached_property
+    def is_even(self) -> np.ndarray:
+        """Where classes are nearly equal: the largest has less than about EVEN times its even share."""
+        return self.rest > np.float32((self.K - 1) / EVEN)
+
+    @cached_property
     def log1p_rest(self) -> np.ndarray:
         """ln(1 + r) = logsumexp(z / T) - m1 / T."""
         return kernels.log1p_all(self.rest)
@@ -117,6 +127,38 @@ class ClassSums:
     def distances(self) -> np.ndarray:
         """(z_k - m1) / T, for methods that need more digits than float32 has: float64 (K, n)."""
         return (self.pixels.z.astype(np.float64) - self.top) / float(self.T)
+
+    @cached_property
+    def alike(self) -> "ClassSums":
+        """The same sums of the pixels that are even alone: what float64 computes for them is slow."""
+        return ClassSums(Pixels(self.pixels.z[:, self.is_even]), float(self.T))
+
+    @cached_property
+    def log_mean(self) -> np.ndarray:
+        """Log of the mean over the classes of exp((z_k - m1) / T), at most 0: float64 (n,)."""
+        return np.log1p(np.expm1(self.distances).mean(axis=0))
+
+    @cached_property
+    def log_shares(self) -> np.ndarray:
+        """ln(K p_k), of which exp has the mean 1, to the last digit where classes are alike: float64 (K, n)."""
+        return self.distances - self.log_mean
+
+    def lack_of_renyi(self, alpha: float) -> np.ndarray:
+        """What the Renyi entropy lacks to ln K, from log_shares x: log(1 + y) / (alpha - 1), float64 (n,).
+
+        y is the mean of expm1(alpha x) - alpha expm1(x), in which nothing cancels where classes are alike.
+        """
+        x = self.log_shares
+        return np.log1p((np.expm1(alpha * x) - alpha * np.expm1(x)).mean(axis=0)) / (alpha - 1)
+
+    def log_gen_ratio(self, gamma: float, count: int) -> np.ndarray:
+        """Log of the mean of p^gamma (1 - p)^gamma over the largest classes, over that of equal ones: float64 (n,).
+
+        For nearly equal classes, where nothing cancels.
+        """
+        x = np.sort(self.log_shares, axis=0)[::-1][:count]
+        left = np.log1p(np.maximum(-np.expm1(x) / (self.K - 1), LEAST_LEFT))
+        return np.log1p(np.expm1(gamma * (x + left)).mean(axis=0))
 
     @cached_property
     def distance_from_uniform(self) -> np.ndarray:

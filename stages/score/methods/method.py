@@ -1,6 +1,5 @@
 """What a method is: its formula, where it comes from, what changes it, and how it is computed."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -11,6 +10,8 @@ from logitpipe.stages.score.methods.scales import Scale
 
 if TYPE_CHECKING:
     from logitpipe.stages.score.methods.accumulators import ClassSums, QuerySums
+    from logitpipe.stages.score.plan import Pair
+    from logitpipe.stages.score.protocols import Protocol as ScoringProtocol
 
 TEMPERATURES = ("T", "T_S", "T_m")
 """What the class logits, the class map S and the mask logits are divided by."""
@@ -84,8 +85,17 @@ class Own:
     at_masks: bool = False
 
 
+@dataclass(frozen=True)
+class OfMethods:
+    """The mean of the z-scores of other methods, which the name says (`names.parts_of`)."""
+
+
 class InDistribution(Protocol):
     """What was found of a network where nothing is anomalous (`pipe fit`)."""
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the file that it came from; empty where it came from none."""
 
     @property
     def largest(self) -> tuple[np.ndarray, np.ndarray]:
@@ -94,8 +104,14 @@ class InDistribution(Protocol):
     def posteriors(self, T: float) -> np.ndarray:
         """Return the mean posteriors of the classes that occur: float64 (classes that occur, K)."""
 
+    def score(self, pair: "Pair") -> tuple[float, float]:
+        """Return mean and deviation of a pair's scores."""
 
-Computed = Fused | OfClasses | OfQueries | OfImage | Own
+    def require_protocol(self, protocol: "ScoringProtocol") -> None:
+        """Raise a PipeError where scores have other formulas under a protocol."""
+
+
+Computed = Fused | OfClasses | OfQueries | OfImage | Own | OfMethods
 
 
 @dataclass(frozen=True)
@@ -135,6 +151,7 @@ class Method:
         so do statistics of in-distribution data
     aliases : other names that it goes by
     parameters : by name
+    scaled : how scores are counted where that depends on the parameters, which it is given by name
     needs : what a store or a run must have: a void channel, or statistics of in-distribution data (`pipe fit`)
     """
 
@@ -146,6 +163,7 @@ class Method:
     reference: Callable[..., np.ndarray]
     aliases: tuple[str, ...] = ()
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    scaled: Callable[..., Scale] | None = None
     needs: Literal["", "void", "statistics"] = ""
 
     @property
@@ -157,11 +175,6 @@ class Method:
     def own(self) -> bool:
         """Whether it is a function of the user's."""
         return isinstance(self.computed, Own)
-
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        """What a function of the user's asks for, by the names of its parameters."""
-        return tuple(inspect.signature(self.reference).parameters)
 
     @property
     def temperature(self) -> bool:

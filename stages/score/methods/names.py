@@ -17,6 +17,12 @@ NOTES = {
 GROUPS = {"core": CORE, "all": METHOD_NAMES}
 """Names for several methods at once."""
 
+STANDARD = "z:"
+"""Begins the name of a mean of z-scores, as in z:msp or z:msp+maxlogit."""
+
+_JOINED = re.compile(r"(?<=.)\+(?=[^+])")
+"""A plus between two methods; the one at the end of `sml+` is none."""
+
 _PARAMETERS = re.compile(r"([\w. +-]+):(\w+=.*)")
 _OWN = re.compile(r"(.+\.py):(\w+)")
 
@@ -63,6 +69,14 @@ def asked(texts: Sequence[str]) -> list[Asked]:
     return list({(each.name, each.parameters): each for text in texts for each in _of_text(text)}.values())
 
 
+def parts_of(name: str) -> list[tuple[str, str]]:
+    """Return ids and parameters of the methods that a mean of z-scores is of; nothing for any other method."""
+    if not name.startswith(STANDARD) or is_own(name):
+        return []
+    parts = (part.partition(":") for part in _JOINED.split(name.removeprefix(STANDARD)))
+    return [(method, parameters) for method, _, parameters in parts]
+
+
 def parse(name: str, text: str) -> dict[str, float | None]:
     """Return all parameters of a method by name, from `gamma=0.2,top=5` and its defaults.
 
@@ -72,7 +86,10 @@ def parse(name: str, text: str) -> dict[str, float | None]:
         It has no such parameter, or a value is none that it can take.
     """
     known = parameters_of(name)
-    given = dict(part.partition("=")[::2] for part in text.split(",") if part)
+    pairs = [part.partition("=")[::2] for part in text.split(",") if part]
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        raise UsageError(f"a parameter is given twice in {text!r}", option="methods", value=name)
     for key in given:
         if key not in known:
             there = f"its parameters are {', '.join(known)}" if known else "it has none"
@@ -86,10 +103,12 @@ def parameters_of(name: str) -> Mapping[str, Parameter]:
 
 
 def _of_text(text: str) -> Iterator[Asked]:
-    if text in GROUPS:
-        yield from map(Asked, GROUPS[text])
+    if (group := text.strip().casefold()) in GROUPS:
+        yield from map(Asked, GROUPS[group])
     elif is_own(text):
         yield Asked(text)
+    elif text.strip().casefold().startswith(STANDARD):
+        yield _standard(text)
     else:
         match = _PARAMETERS.fullmatch(text)
         typed, values = (match[1], match[2]) if match else (text, "")
@@ -97,9 +116,25 @@ def _of_text(text: str) -> Iterator[Asked]:
         values = values.replace(" ", "")
         parsed = parse(name, values)
         changed = [
-            f"{key}={value:g}" for key, value in parsed.items() if value is not None and value != _default(name, key)
+            f"{key}={value:.15g}"
+            for key, value in parsed.items()
+            if value is not None and value != _default(name, key)
         ]
         yield Asked(name, ",".join(changed), _note(typed, name))
+
+
+def _standard(text: str) -> Asked:
+    """Return a mean of z-scores: of methods by name, each once."""
+    typed = [part.strip() for part in _JOINED.split(text.strip()[len(STANDARD) :])]
+    if several := [part for part in typed if part.casefold() in GROUPS or is_own(part)]:
+        raise UsageError(f"z-scores are those of methods by name, found {several[0]!r}", option="methods", value=text)
+    parts = asked(typed)
+    for part in parts:
+        if any(methods[part.name].needs == "statistics" for methods in METHODS.values() if part.name in methods):
+            found = f"{part.name} compares with fitted statistics itself, so that none are fitted of it"
+            raise UsageError(found, option="methods", value=text)
+    names = (f"{part.name}:{part.parameters}" if part.parameters else part.name for part in parts)
+    return Asked(STANDARD + "+".join(names), note=next((part.note for part in parts if part.note), ""))
 
 
 def _default(name: str, key: str) -> float | None:

@@ -14,6 +14,7 @@ scores are resampled.
 
 import importlib.util
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -28,6 +29,9 @@ from logitpipe.stages.score.methods.scales import Scale
 
 ASKS = {"pixel": ("logits", "p", "T"), "mask": ("S", "M", "P", "z", "T", "T_S", "T_m")}
 """What a function may ask for by the names of its parameters, by kind of network."""
+
+SHARED = ("P", "z")
+"""What is the same for all bands of an image."""
 
 PLACES = ("evaluation", "masks")
 """What the attribute `at` may be; the first is the default."""
@@ -54,13 +58,18 @@ def load_own(name: str) -> Method:
     if spec is None or spec.loader is None or not path.is_file():
         raise UsageError(f"there is no file {path}", option="methods", value=name)
     module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up there while it is run. It does not stay: who scores on another machine is sent
+    # the function itself.
+    sys.modules[spec.name] = module
     try:
         # It is the user's own file, named in the command: code that runs here is code they asked for.
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever is wrong with a user's file
+    except (Exception, SystemExit) as error:  # whatever is wrong with a user's file
         raise UsageError(
             f"{path} cannot be run ({type(error).__name__}: {error})", option="methods", value=name
         ) from error
+    finally:
+        del sys.modules[spec.name]
     function = getattr(module, attribute, None)
     if not callable(function):
         raise UsageError(f"{path} has no function {attribute!r}", option="methods", value=name)
@@ -69,7 +78,10 @@ def load_own(name: str) -> Method:
 
 def own_method(name: str, function: Callable[..., np.ndarray]) -> Method:
     """Return the method that a function is; UsageError where it asks for something that no network has."""
-    names = list(inspect.signature(function).parameters)
+    try:
+        names = arguments(function)
+    except (TypeError, ValueError):  # one that is written in C tells nobody what it asks for
+        names = ("what cannot be found out",)
     if not any(set(names) <= set(known) for known in ASKS.values()) or set(names) <= set(TEMPERATURES):
         raise UsageError(
             "a function asks for logits, p and T, or for some of S, M, P, z, T, T_S and T_m, by its parameters' "
@@ -89,9 +101,16 @@ def own_method(name: str, function: Callable[..., np.ndarray]) -> Method:
     return Method(name, "a function of your own", temperatures, OWN_SCALE, own, function)
 
 
+def arguments(function: Callable[..., object]) -> tuple[str, ...]:
+    """Return what a function asks for by the names of its parameters; others that have a default keep it."""
+    known = {name for names in ASKS.values() for name in names}
+    parameters = inspect.signature(function).parameters
+    return tuple(name for name, each in parameters.items() if name in known or each.default is each.empty)
+
+
 def serves(method: Method, kind: str) -> bool:
     """Return whether a network of a kind has all that a function asks for."""
-    asked = {*method.arguments, *method.temperatures}
+    asked = {*arguments(method.reference), *method.temperatures}
     at_masks = isinstance(method.computed, Own) and method.computed.at_masks
     return asked <= set(ASKS[kind]) and not (at_masks and kind == "pixel")
 
@@ -104,10 +123,11 @@ def score_band(method: Method, given: Mapping[str, object], shape: tuple[int, in
     PipeError
         The function raises, or returns another shape, or NaN.
     """
-    wanted = {name: given[name] for name in method.arguments}
+    # Copies of what other bands are given as well: a function may change what it gets.
+    wanted = {name: np.array(given[name]) if name in SHARED else given[name] for name in arguments(method.reference)}
     try:
         scores = np.asarray(method.reference(**wanted), np.float32)
-    except Exception as error:  # whatever a user's function does
+    except (Exception, SystemExit) as error:  # whatever a user's function does
         raise PipeError(f"{method.formula} raised {type(error).__name__}: {error}") from error
     if scores.shape != shape or np.isnan(scores).any():
         found = f"scores of {scores.shape}" if scores.shape != shape else "NaN"

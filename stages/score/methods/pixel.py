@@ -14,19 +14,20 @@ from logitpipe.stages.score.methods.scales import (
     DIVERGENCE,
     ENTROPY,
     FREE_ENERGY,
-    LOGARITHM,
     LOGIT,
     MINUS_MARGIN,
     MOST_MARGIN,
     PROBABILITY,
     PROBABILITY_LEFT,
+    Scale,
     below,
+    relative,
 )
 
 ONE = np.float32(1.0)
 
-EVEN = 8
-"""Classes are nearly equal where the largest has less than about so many times its even share."""
+FLAT = np.float32(0.25)
+"""Of (2p - 1)^2: below it p (1 - p) is computed from what it lacks to 1/4."""
 
 LEAST_LACK = np.float32(2.0**-48)
 """Least ln K - H: beside ln K float64 holds no less."""
@@ -54,7 +55,7 @@ def finish_entropy(c: ClassSums) -> np.ndarray:
     small, H = g (others + spread), of which only the logarithm is sure to be representable. Where classes are nearly
     equal, as all S are that no query claims, ln K - H is a sum of its own.
     """
-    ln_K, is_even = np.float32(np.log(c.K)), c.rest > np.float32((c.K - 1) / EVEN)
+    ln_K, is_even = np.float32(np.log(c.K)), c.is_even
     even = np.zeros_like(c.rest)
     # Only blocks that have such pixels pay for a pass of its own over the classes.
     if is_even.any():
@@ -94,28 +95,52 @@ def finish_renyi(c: ClassSums, alpha: float) -> np.ndarray:
     """
     a, least = np.float32(alpha), np.float32(min(alpha, 1.0))
     rest = c.others(alpha) * exp2_all(-a * c.gap)
-    R = (log1p_all(rest) - a * c.log1p_rest) / (ONE - a)
+    R, ln_K, is_even = (log1p_all(rest) - a * c.log1p_rest) / (ONE - a), np.float32(np.log(c.K)), c.is_even
     small = c.others(alpha) * exp2_all(-(a - least) * c.gap) - a * c.others() * exp2_all(-(ONE - least) * c.gap)
     is_small = np.maximum(rest, c.rest) < SMALL
-    left = np.maximum(np.float32(np.log(c.K)) - R, SMALL)
-    log_odds = log2_of(np.where(is_small, small / (ONE - a), R) / left)
+    left = np.maximum(ln_K - R, SMALL)
+    if is_even.any():
+        left[is_even] = np.maximum(c.alike.lack_of_renyi(alpha), LEAST_LACK)
+        R = np.where(is_even, ln_K - left, R)
+    log_odds = log2_of(np.where(is_small, small / (ONE - a), R)) - log2_of(left)
     return offset(log_odds - np.where(is_small, least * c.gap, np.float32(0)))
 
 
 def finish_gen(c: ClassSums, gamma: float, top: float | None) -> np.ndarray:
-    """Return the rank of sum over the largest p of p^gamma (1 - p)^gamma: its log2.
+    """Return the rank of sum over the largest p of p^gamma (1 - p)^gamma: log2 of what it is of `gen_pivot`.
 
     1 - p of the largest is r / (1 + r); of the others, at most 1/2, it does not cancel. Terms are taken over g^gamma,
-    as those of a confident pixel may be too small for float32.
+    as those of a confident pixel may be too small for float32. Near its greatest value the score is flat, and only
+    its logarithm over that value tells pixels apart: of one class near p = 1/2, where 4 p (1 - p) = 1 - (2p - 1)^2,
+    and of all classes where they are alike.
     """
-    log2_p = c.log2_largest(c.K if top is None else min(int(top), c.K))
+    count, power = c.K if top is None else min(int(top), c.K), np.float32(gamma)
+    if count == 1:
+        u2 = ((ONE - c.rest) / (ONE + c.rest)) ** 2
+        flat = np.log1p(-np.minimum(u2, FLAT)) * LOG2E
+        steep = log2_all(c.others()) - c.gap - np.float32(2) * c.log1p_rest * LOG2E + np.float32(2)
+        return power * np.where(u2 < FLAT, flat, steep)
+    log2_p = c.log2_largest(count)
     log2_left = log2_of(ONE - exp2_all(log2_p.reshape(-1)).reshape(log2_p.shape).clip(0, ONE).reshape(-1))
     log2_left = log2_left.reshape(log2_p.shape)
     # Of the largest alone 1 - p would cancel.
     log2_left[0] = log2_all(c.others()) - c.gap - c.log1p_rest * LOG2E
-    power = np.float32(gamma)
     terms = exp2_all(power * (log2_p + log2_left + c.gap).reshape(-1)).reshape(log2_p.shape)
-    return offset(log2_all(terms.sum(axis=0)) - power * c.gap)
+    ranks = log2_all(terms.sum(axis=0)) - power * c.gap - np.float32(np.log2(gen_pivot(gamma, count)))
+    if count == c.K and c.is_even.any():
+        ranks[c.is_even] = c.alike.log_gen_ratio(gamma, count) / LN2
+    return ranks
+
+
+def gen_pivot(gamma: float, count: int) -> float:
+    """Return what `gen` is where `count` classes share all of p; of one class, where it is greatest, at p = 1/2."""
+    p = 1 / max(count, 2)
+    return count * (p * (1 - p)) ** gamma
+
+
+def gen_scale(gamma: float, top: float | None) -> Scale:
+    """Return the scale of `gen` with its parameters."""
+    return relative(lambda K: gen_pivot(gamma, K if top is None else min(int(top), K)))
 
 
 PIXEL_METHODS: dict[str, Method] = {
@@ -197,11 +222,12 @@ PIXEL_METHODS: dict[str, Method] = {
         "sum over the `top` largest p of p^gamma (1-p)^gamma, p = softmax(z/T)",
         "Liu et al., CVPR 2023 (GEN)",
         ("T",),
-        LOGARITHM,
+        gen_scale(0.1, None),
         OfClasses(finish_gen),
         lambda z, T, gamma=0.1, top=None: gen(z / T, gamma, top),
         aliases=("generalized entropy",),
         parameters={"gamma": Parameter(0.1, 0.001, 10.0), "top": Parameter(None, 1, 1000, whole=True)},
+        scaled=gen_scale,
     ),
     "sml": Method(
         "(mean_c - max z) / deviation_c, c = argmax z",

@@ -157,12 +157,17 @@ MINUS_MARGIN = Scale(
 )
 """A score from -1 to 0, counted as log2 of the odds of u = 1 + s, away from zero."""
 
-LOGARITHM = Scale(
-    rank=lambda s, _T, _K: _offset(_log2(np.asarray(s, np.float64)), ENTROPY_OFFSET),
-    formula=lambda rank, _T, _K: np.exp2(_no_offset(np.asarray(rank, np.float64), ENTROPY_OFFSET)),
-    bins=WIDE_BINS,
-)
-"""A positive score, counted as its log2, away from zero."""
+RELATIVE_BINS = Bins(14, negative=(-24, 12), positive=(-24, 4))
+
+
+def relative(pivot: Callable[[int], float], bins: Bins = RELATIVE_BINS) -> Scale:
+    """Return the scale of a positive score, counted as log2 of its ratio to `pivot(K)`, where scores gather."""
+    return Scale(
+        rank=lambda s, _T, K: _log2(np.asarray(s, np.float64) / pivot(K)),
+        formula=lambda rank, _T, K: pivot(K) * np.exp2(np.asarray(rank, np.float64)),
+        bins=bins,
+    )
+
 
 EVEN_PROBABILITY = Scale(
     rank=lambda s, _T, _K: _offset(_log2(_odds(s)), ENTROPY_OFFSET),

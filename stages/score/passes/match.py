@@ -16,11 +16,12 @@ import numpy as np
 from logitpipe.cache import Store
 from logitpipe.stages.score.figures.rows import DECIMALS, Row, printed
 from logitpipe.stages.score.ground_truth import GroundTruth
-from logitpipe.stages.score.passes.sweep import sweep, walks
+from logitpipe.stages.score.passes.sweep import ORDER_BYTES, sweep, walks
 from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.picture import sigmoid_at
 from logitpipe.stages.score.plan import Pair, Plan
 from logitpipe.stages.score.protocols import PROTOCOLS, Protocol, alternatives, with_choices
+from logitpipe.stages.score.statistics.gaps import SCORE_BYTES
 from logitpipe.stages.score.statistics.histograms import Histograms, make_rows
 from logitpipe.stages.streams import in_parallel
 
@@ -164,6 +165,11 @@ class Search:
             found += [(part, [of_pair[pair] for pair in part.pairs]) for part in walks(plan)]
         return found
 
+    @property
+    def coarse_readings(self) -> int:
+        """How many images `coarse` reads."""
+        return len(self.parts) * len(self.images)
+
     def coarse(self, advance: Callable[[], None]) -> Iterator[tuple[Choice, Row]]:
         """Yield every choice with its figures on the grid; `advance` is called once for each image of each part."""
         for plan, choices in self.parts:
@@ -175,19 +181,43 @@ class Search:
                 rows = make_rows(self.store, replace(plan, protocol=under), tally, self.workers)
                 yield from ((choices[i][reading], rows[i]) for i in pairs)
 
+    def expected_readings(self, choices: Sequence[Choice]) -> int:
+        """Return how many images `exact` is going to read, as far as that can be known beforehand."""
+        return sum(map(self._readings, _by_protocol(choices)))
+
     def exact(
         self, choices: Sequence[Choice], advance: Callable[[], None], extend: Callable[[int], None]
     ) -> list[Row]:
-        """Return the figures of some choices over all pixels, their digits certain; `extend` is that of `sweep`."""
+        """Return the figures of some choices over all pixels, their digits certain.
+
+        Parameters
+        ----------
+        advance : called once for each image that is read, and for each that was expected to be
+        extend : called with the number of images that are read beyond `expected_readings`
+        """
         found: dict[Choice, Row] = {}
-        by_protocol = sorted(choices, key=lambda choice: choice.protocol.name)
-        for _, group in groupby(by_protocol, key=lambda choice: choice.protocol.name):
-            together = list(group)
-            plan = replace(together[0].plan, pairs=tuple(choice.pair for choice in together))
-            extend(len(walks(plan)) * len(self.images))
-            scored = sweep(self.store, plan, self.images, self.workers, advance, resolve="all", extend=extend)
+        for plan, together in _by_protocol(choices):
+            left = self._readings((plan, together))
+
+            def read() -> None:
+                nonlocal left
+                if left:
+                    left -= 1
+                else:
+                    extend(1)
+                advance()
+
+            scored = sweep(self.store, plan, self.images, self.workers, read, resolve="all")
+            for _ in range(left):
+                advance()
             found |= dict(zip(together, (each.row for each in scored), strict=True))
         return [found[choice] for choice in choices]
+
+    def _readings(self, group: tuple[Plan, Sequence[Choice]]) -> int:
+        """Return how often images are read for choices of one protocol: counted, and then put in order."""
+        plan, together = group
+        bytes_of_order = len(together) * self.pixels * SCORE_BYTES
+        return (len(walks(plan)) + -(-bytes_of_order // ORDER_BYTES)) * len(self.images)
 
     def _key(self, plan: Plan, pair: Pair) -> tuple[object, ...]:
         """Return what the scores and labels of a choice depend on; equal keys mean equal counts."""
@@ -209,27 +239,36 @@ class Search:
         return self._digests[chosen]
 
 
-def match(
-    search: Search,
-    target: Mapping[str, float],
-    limit: int,
-    advance: Callable[[], None],
-    extend: Callable[[int], None],
-) -> list[Match]:
-    """Return the choices whose figures are nearest to some, the nearest first.
+def shortlist(search: Search, target: Mapping[str, float], limit: int, advance: Callable[[], None]) -> list[Choice]:
+    """Return the choices that are nearest to some figures on a part of the pixels, more than are wanted.
 
     Parameters
     ----------
     target : fractions by the name of a figure: auprc, fpr95, auroc
     limit : how many are wanted
-    advance : called once for each image that is read, in this thread
-    extend : called with the number of images that are going to be read
+    advance : called `search.coarse_readings` times, in this thread
     """
-    extend(len(search.parts) * len(search.images))
     coarse = sorted(search.coarse(advance), key=lambda each: distance(each[1], target))
-    chosen = [choice for choice, row in coarse if np.isfinite(distance(row, target))][: max(SHORTLIST, limit)]
-    rows = search.exact(chosen, advance, extend)
-    matches = [Match(choice, row, distance(row, target)) for choice, row in zip(chosen, rows, strict=True)]
+    return [choice for choice, row in coarse if np.isfinite(distance(row, target))][: max(SHORTLIST, limit)]
+
+
+def match(
+    search: Search,
+    choices: Sequence[Choice],
+    target: Mapping[str, float],
+    limit: int,
+    advance: Callable[[], None],
+    extend: Callable[[int], None],
+) -> list[Match]:
+    """Return those of a shortlist whose figures over all pixels are nearest to some, the nearest first.
+
+    Parameters
+    ----------
+    target, limit : as for `shortlist`
+    advance, extend : as for `Search.exact`
+    """
+    rows = search.exact(choices, advance, extend)
+    matches = [Match(choice, row, distance(row, target)) for choice, row in zip(choices, rows, strict=True)]
     return _without_repetition(sorted(matches, key=nearness), target)[:limit]
 
 
@@ -248,6 +287,17 @@ def _without_repetition(matches: Sequence[Match], target: Mapping[str, float]) -
     return [
         replace(first, alike=tuple(each.choice.protocol.name for each in rest)) for first, *rest in found.values()
     ]
+
+
+def _by_protocol(choices: Sequence[Choice]) -> Iterator[tuple[Plan, list[Choice]]]:
+    """Yield the choices of each protocol with a plan of them all."""
+    for _, group in groupby(sorted(choices, key=_protocol_name), key=_protocol_name):
+        together = list(group)
+        yield replace(together[0].plan, pairs=tuple(choice.pair for choice in together)), together
+
+
+def _protocol_name(choice: Choice) -> str:
+    return choice.protocol.name
 
 
 def _of_labels(labels: np.ndarray | None) -> tuple[bytes, int]:

@@ -142,9 +142,11 @@ class InDistribution:
             tops.append(top.astype(np.float64))
             classes.append(of_class)
             # As a matrix of zeros and ones: one product sums the posteriors for all predicted classes.
-            belongs = (of_class == np.arange(K)[:, None]).astype(np.float32)
+            belongs = (of_class == np.arange(K)[:, None]).astype(np.float64 if self.plan.fine else np.float32)
             for t, T in enumerate(self.temperatures):
-                e = np.exp((z - top) / np.float32(T))
+                # Nearly equal classes differ in digits that float32 does not hold.
+                distances = (z.astype(np.float64) if self.plan.fine else z) - top
+                e = np.exp(distances / distances.dtype.type(T))
                 posteriors[t] += belongs @ (e / e.sum(axis=0)).T
         top, of_class = np.concatenate(tops), np.concatenate(classes)
         count = np.bincount(of_class, minlength=K)
