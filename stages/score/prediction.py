@@ -9,7 +9,7 @@ from logitpipe.stages.score.kernels.counting.classes import predict_logits
 from logitpipe.stages.score.kinds.canvas import Band
 from logitpipe.stages.score.kinds.mask import MaskLogits, softmax
 from logitpipe.stages.score.kinds.pixel import PixelLogits
-from logitpipe.stages.score.kinds.queries import Block
+from logitpipe.stages.score.kinds.queries import Block, JoinedBlock
 from logitpipe.stages.score.picture import Picture
 
 
@@ -34,8 +34,8 @@ def predicted_classes(picture: Picture, channels: np.ndarray, groups: np.ndarray
     return out
 
 
-def class_bands(block: Block, channels: np.ndarray, T: float) -> Iterator[Band]:
+def class_bands(block: Block | JoinedBlock, channels: np.ndarray, T: float) -> Iterator[Band]:
     """Yield S_k = sum over queries of softmax(c / T)_qk M_q for some classes: float32 (P, h, w)."""
     # Channels are chosen after the softmax: void and "no object" take their share of each query all the same.
-    P = [softmax(each.class_logits / T)[:, channels].astype(np.float32) for each in block.queries]
-    return block.bands([of_class.T @ each.M for of_class, each in zip(P, block.queries, strict=True)])
+    P = [softmax(each.class_logits / T)[:, channels] for each in block.queries]
+    return block.mixed_bands(block.mix([np.ascontiguousarray(each.T, np.float32) for each in P]))

@@ -9,7 +9,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from logitpipe.stages.score.kernels.compiled import Array, entry, inlined
+from logitpipe.stages.score.kernels.compiled import Array, inlined, kernel
 from logitpipe.stages.score.kernels.vectors import Floats, as_float, as_int, fused, greater, shift_right, to_float
 
 LOG2E = np.float32(1.4426950408889634)
@@ -110,8 +110,8 @@ def _widen(row: types.Array, _out: types.Array) -> Callable[..., None]:
     return copy if row.dtype == types.float32 else convert
 
 
-@entry
-def sigmoid(x: Array) -> int:
+@kernel
+def write_sigmoid(x: Array) -> int:
     """Replace float32 (n,) by 1 / (1 + exp(-x)), and by 0 below 2**-125; return how many are not finite."""
     damaged = 0
     for i in range(x.size):
@@ -127,11 +127,3 @@ def sigmoid(x: Array) -> int:
 def patterns(values: Array) -> Array:
     """Return float16 as the patterns that kernels take, float32 as it is; no copy."""
     return values.view(np.uint16) if values.dtype == np.float16 else values
-
-
-@entry
-def widened(values: Array) -> Array:
-    """Return `patterns` of any shape as float32, exactly, in memory of their own."""
-    out = np.empty(values.shape, np.float32)
-    widen(values.reshape(-1), out.reshape(-1))
-    return out

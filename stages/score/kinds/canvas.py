@@ -6,14 +6,14 @@ with those of other windows, and the picture's are resampled to the evaluation s
 done by bands of rows: no plane ever exists at the size of the whole picture.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from logitpipe.cache import IntegrityError
 from logitpipe.cache.format.geometry import Geometry
-from logitpipe.stages.score.kernels.merging import add_window
+from logitpipe.stages.score.kernels.merging import add_columns
 from logitpipe.stages.score.kernels.resampling import Axis, axis_weights, sample_band
 
 Size = tuple[int, int]
@@ -57,7 +57,7 @@ class Stretch(NamedTuple):
 
 
 class _Columns(NamedTuple):
-    """How the columns of a window become those of a band; see `merging.add_window`."""
+    """How the columns of a window become those of a target; see `merging.add_columns`."""
 
     base: np.ndarray
     weights: np.ndarray
@@ -75,14 +75,21 @@ def band_rows(row_bytes: int) -> int:
     return max(LEAST_ROWS, min(MOST_ROWS, BAND_BYTES // max(1, row_bytes)))
 
 
-def stretches(source: int, target: int, most: int) -> Iterator[Stretch]:
-    """Divide the rows of a target so that each part is sampled from about `most` source rows."""
-    first, weight = axis_weights(source, target)
-    step = max(1, most * target // source)
-    for start in range(0, target, step):
-        rows = slice(start, min(start + step, target))
+def stretches(axis: Axis, source: int, most: int) -> Iterator[Stretch]:
+    """Divide the rows of a target so that each part is sampled from about `most` of its source rows."""
+    first, weight = axis
+    step = max(1, most * first.size // source)
+    for start in range(0, first.size, step):
+        rows = slice(start, min(start + step, first.size))
         top, bottom = int(first[rows][0]), min(int(first[rows][-1]) + 2, source)
         yield Stretch(rows, top, bottom, (first[rows] - top, weight[rows]))
+
+
+def resampled(planes: np.ndarray, to: tuple[Axis, Axis]) -> np.ndarray:
+    """Return all planes resampled along both axes, in memory of their own: float32 (P, rows, columns)."""
+    out = np.empty((len(planes), to[0][0].size, to[1][0].size), np.float32)
+    sample_band(planes, np.arange(len(planes)), 0, to, out)
+    return out
 
 
 class Canvas:
@@ -108,7 +115,7 @@ class Canvas:
         self.boxes = [(t, left, min(b, height), min(r, width)) for t, left, b, r in geometry.windows]
         # Between neighbouring edges the windows that reach into a row are always the same.
         self.edges = sorted({0, height, *(y for t, _, b, _ in self.boxes for y in (t, b) if y < height)})
-        self._known: dict[tuple[int, tuple[int, ...], int], _Columns] = {}
+        self._known: dict[tuple[int, tuple[int, ...], int, bool], _Columns] = {}
         for top in self.edges[:-1]:
             if not self._cover(self._active(top)).all():
                 raise IntegrityError(
@@ -118,32 +125,60 @@ class Canvas:
     def bands(self, planes: Sequence[np.ndarray]) -> Iterator[Band]:
         """Yield the planes of all windows, averaged: (P, h, w) of each, over its whole input."""
         identity = axis_weights(self.size[1], self.size[1])
-        for part in stretches(self.geometry.resized[0], self.size[0], band_rows(4 * len(planes[0]) * self.size[1])):
-            values = self.averaged(dict(enumerate(planes)), part.top, part.bottom)
-            yield Band(values, part.rows, (part.axis, identity))
+        height, most = self.geometry.resized[0], band_rows(4 * len(planes[0]) * self.size[1])
+        if height == self.size[0] and len(self._tops(0)) == 1 and len(self.edges) == 2:
+            # Windows beside each other, rows that are resampled once: only their columns need to be joined here.
+            for part in stretches(self._rows_of(planes[0], 0, 0, height), planes[0].shape[1], most):
+                yield Band(
+                    self._joined(planes, self._active(0), part.top, part.bottom), part.rows, (part.axis, identity)
+                )
+        else:
+            for part in stretches(axis_weights(height, self.size[0]), height, most):
+                yield Band(self.averaged(planes, part.top, part.bottom), part.rows, (part.axis, identity))
 
-    def averaged(self, planes: Mapping[int, np.ndarray], top: int, bottom: int, is_cut: bool = False) -> np.ndarray:
+    def averaged(self, planes: Sequence[np.ndarray], top: int, bottom: int) -> np.ndarray:
         """Return rows [top, bottom) of the average of all windows: float32 (P, bottom - top, width of the target).
 
         Parameters
         ----------
-        planes : (P, h, w) of each window that reaches into them, over its whole input; or, if `is_cut`, at the size
-            of the window, of the rows alone that lie between `top` and `bottom`
+        planes : (P, h, w) of each window, over its whole input
         """
-        out = np.zeros((len(next(iter(planes.values()))), bottom - top, self.size[1]), np.float32)
-        for start, end in self._runs(top, bottom):
-            active = self._active(start)
-            for w in active:
-                box = self.boxes[w]
-                if is_cut:
-                    first = np.arange(start, end) - max(top, box[0])
-                    rows = first, np.zeros(end - start, np.float32)
-                else:
-                    first, weight = axis_weights(planes[w].shape[1], self.geometry.padded[0])
-                    rows = first[start - box[0] : end - box[0]], weight[start - box[0] : end - box[0]]
-                columns = self._columns(w, active, planes[w].shape[2], is_cut)
-                add_window(planes[w], rows, *columns, out, start - top)
-        return out
+        identity, runs = axis_weights(self.size[1], self.size[1]), list(self._runs(top, bottom))
+        out = np.zeros((len(planes[0]), bottom - top, self.size[1]), np.float32) if len(runs) > 1 else None
+        for start, end in runs:
+            total: np.ndarray | None = None
+            for of_row in self._tops(start).values():
+                first, weight = self._rows_of(planes[0], of_row[0], start, end)
+                low, high = int(first[0]), min(int(first[-1]) + 2, planes[0].shape[1])
+                joined = self._joined(planes, self._active(start), low, high, of_row)
+                rows = resampled(joined, ((first - low, weight), identity))
+                total = rows if total is None else total + rows
+            if out is None:
+                return cast(np.ndarray, total)
+            out[:, start - top : end - top] = total
+        return cast(np.ndarray, out)
+
+    def part(self, w: int, planes: np.ndarray, top: int, bottom: int) -> tuple[int, np.ndarray]:
+        """Return the part of the average that is one window's, and the target's column where it begins.
+
+        Parameters
+        ----------
+        planes : float32 (P, rows, columns), at the size of the window, of what lies between rows `top` and `bottom`
+
+        Returns
+        -------
+        left : of the target
+        part : float32 (P, bottom - top, n)
+        """
+        columns = self._columns(w, self._active(max(top, self.boxes[w][0])), planes.shape[2], is_cut=True)
+        n, runs = columns.base.size, [run for run in self._runs(top, bottom) if w in self._active(run[0])]
+        if planes.shape[1:] == (bottom - top, n) and len(runs) == 1 and bool((columns.weights == 1).all()):
+            return columns.left, planes
+        out, first = np.zeros((len(planes), bottom - top, n), np.float32), max(top, self.boxes[w][0])
+        for start, end in runs:
+            base, weights, is_shift, left = self._columns(w, self._active(start), planes.shape[2], is_cut=True)
+            add_columns(planes, start - first, base, weights, is_shift, out, np.array([start - top, 0, end - start]))
+        return left, out
 
     def window_rows(self, w: int, top: int, bottom: int) -> slice:
         """Return which rows of a window lie in rows [top, bottom) of the picture; of some windows none."""
@@ -159,6 +194,40 @@ class Canvas:
         ends = [y for y in self.edges if top < y < bottom]
         yield from zip([top, *ends], [*ends, bottom], strict=True)
 
+    def _tops(self, y: int) -> dict[int, list[int]]:
+        """Return the windows that reach into a row by their first rows: those of one lie beside each other."""
+        found: dict[int, list[int]] = {}
+        for w in self._active(y):
+            found.setdefault(self.boxes[w][0], []).append(w)
+        return found
+
+    def _rows_of(self, planes: np.ndarray, w: int, start: int, end: int) -> Axis:
+        """Return how rows [start, end) of the picture map to those of a window's planes."""
+        first, weight = axis_weights(planes.shape[1], self.geometry.padded[0])
+        rows = slice(start - self.boxes[w][0], end - self.boxes[w][0])
+        return first[rows], weight[rows]
+
+    def _joined(
+        self,
+        planes: Sequence[np.ndarray],
+        active: tuple[int, ...],
+        top: int,
+        bottom: int,
+        chosen: Sequence[int] | None = None,
+    ) -> np.ndarray:
+        """Return rows [top, bottom) of the planes of windows beside each other, at the target's width.
+
+        Parameters
+        ----------
+        active : the windows that the average is over
+        chosen : those of them that are added; None for all
+        """
+        out = np.zeros((len(planes[0]), bottom - top, self.size[1]), np.float32)
+        for w in active if chosen is None else chosen:
+            base, weights, is_shift, left = self._columns(w, active, planes[w].shape[2], is_cut=False)
+            add_columns(planes[w], top, base, weights, is_shift, out, np.array([0, left, bottom - top]))
+        return out
+
     def _active(self, y: int) -> tuple[int, ...]:
         """Return the windows that reach into a row."""
         return tuple(w for w, (t, left, b, r) in enumerate(self.boxes) if t <= y < b and left < r)
@@ -171,7 +240,7 @@ class Canvas:
         return count
 
     def _columns(self, w: int, active: tuple[int, ...], width: int, is_cut: bool) -> _Columns:
-        key = w, active, width
+        key = w, active, width, is_cut
         if key not in self._known:
             self._known[key] = self._make_columns(w, active, width, is_cut)
         return self._known[key]

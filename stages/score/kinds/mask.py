@@ -11,14 +11,23 @@ from logitpipe.cache.format.version2 import SigmoidAt
 from logitpipe.stages.score.kernels.arithmetic import patterns
 from logitpipe.stages.score.kernels.counting.counts import Counts
 from logitpipe.stages.score.kernels.fused import mask as kernels
-from logitpipe.stages.score.kernels.fused.mask_ranks import ROWS
+from logitpipe.stages.score.kernels.fused.mask_ranks import ROWS, SINGLE_MAPS
 from logitpipe.stages.score.kinds.blocks import class_ranks, count_ranks, map_ranks, row_blocks, write_ranks
 from logitpipe.stages.score.kinds.canvas import Band, bands_of, sampled
 from logitpipe.stages.score.kinds.maps import Maps
 from logitpipe.stages.score.kinds.pixel import computed, own_rows, row_layouts, row_of
-from logitpipe.stages.score.kinds.queries import Block, Queries, Window, blocks, is_whole, not_finite, whole
+from logitpipe.stages.score.kinds.queries import (
+    Block,
+    JoinedBlock,
+    Queries,
+    Window,
+    blocks,
+    is_whole,
+    not_finite,
+    whole,
+)
 from logitpipe.stages.score.kinds.whole import WholeImage
-from logitpipe.stages.score.methods.accumulators import QuerySums
+from logitpipe.stages.score.methods.accumulators import QuerySums, not_best
 from logitpipe.stages.score.methods.method import Fused, OfClasses, OfImage, OfQueries, Own
 from logitpipe.stages.score.methods.own import score_band
 from logitpipe.stages.score.methods.scripted import divided
@@ -26,6 +35,9 @@ from logitpipe.stages.score.plan import Pair, Plan
 
 MAPS_BYTES = 256 << 20
 """Memory for the maps of one image that are made at once, in bytes."""
+
+PLANES_BYTES = 32 << 20
+"""Memory for the planes that are mixed in one pass over M, those of one temperature at least, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,6 @@ class MaskLogits:
     geometry : of the image; None for one window without padding
     sigmoid_at : where M is computed
     whole : queries of each window where M has a size of its own, else none
-    size : that size
     """
 
     ARRAYS: ClassVar[tuple[str, ...]] = ("mask_logits", "class_logits")
@@ -77,7 +88,6 @@ class MaskLogits:
     geometry: Geometry | None
     sigmoid_at: SigmoidAt
     whole: tuple[Queries, ...]
-    size: tuple[int, int]
 
     @classmethod
     def prepare(
@@ -92,19 +102,16 @@ class MaskLogits:
         taken = tuple(
             Window(patterns(each["mask_logits"]), each["class_logits"].astype(np.float64)) for each in windows
         )
-        queries, size = whole(taken, sigmoid_at) if is_whole(geometry, sigmoid_at) else ([], (0, 0))
-        return cls(taken, geometry, sigmoid_at, tuple(queries), size)
+        queries = whole(taken, sigmoid_at) if is_whole(geometry, sigmoid_at) else []
+        return cls(taken, geometry, sigmoid_at, tuple(queries))
 
-    def blocks(self, size: tuple[int, int], T_m: float = 1.0) -> Iterator[Block]:
+    def blocks(self, size: tuple[int, int], T_m: float = 1.0) -> Iterator[Block | JoinedBlock]:
         """Yield the image in blocks, for an evaluation size, at T_m; raises as `queries.blocks`."""
         if self.whole or self.geometry is None:
-            claimed = self.whole if T_m == 1 else whole(self.windows, self.sigmoid_at, T_m)[0]
-            yield Block(claimed, lambda planes: bands_of(self._as_maps(planes), self.geometry, size))
+            claimed = self.whole if T_m == 1 else whole(self.windows, self.sigmoid_at, T_m)
+            yield Block(claimed, lambda planes: bands_of(planes, self.geometry, size))
         else:
             yield from blocks(self.windows, self.geometry, self.sigmoid_at, size, T_m)
-
-    def _as_maps(self, planes: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return [each.reshape(-1, *self.size) for each in planes]
 
     def count(self, plan: Plan, pairs: Sequence[int], labels: np.ndarray, counts: Counts, above: np.ndarray) -> None:
         """Count pairs, one temperature after another; see `Logits`."""
@@ -190,9 +197,8 @@ class MaskLogits:
     def _at_masks(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
         """Return the scores of a function of maps of the masks' size, one window after another, resampled."""
         chosen, planes = plan.pairs[pair], []
-        found, at = whole(self.windows, "masks", chosen.mask_temperature or 1.0)
-        for queries in found:
-            P = _shares(plan, chosen, queries)
+        for queries in whole(self.windows, "masks", chosen.mask_temperature or 1.0):
+            P, at = _shares(plan, chosen, queries), queries.size
             S = P[:, :-1].T.astype(np.float32) @ queries.M
             maps = {"S": S.reshape(-1, *at), "M": queries.M.reshape(-1, *at).copy()}
             given = _given(chosen, P, queries.class_logits) | maps
@@ -272,35 +278,51 @@ def all_planes(plan: Plan, pairs: Sequence[int], logits: MaskLogits, size: tuple
             if i not in raw:
                 by_temperature.setdefault(plan.pairs[i].temperature or 1.0, []).append(i)
         for block in logits.blocks(size, T_m or 1.0):
-            for T, wanted in by_temperature.items():
-                yield from _tempered(plan, wanted, block, T)
+            most = max(1, PLANES_BYTES // (4 * (len(plan.in_distribution) + SINGLE_MAPS) * block.pixels))
+            for start in range(0, len(by_temperature), most):
+                some = list(by_temperature.items())[start : start + most]
+                yield from _tempered(plan, dict(some), block)
             if raw:
                 known, fused = plan.in_distribution, [i for i in raw if isinstance(computed(plan, i), Fused)]
-                planes = [each.class_logits[:, known].T.astype(np.float32) @ each.M for each in block.queries]
-                yield from (Planes(band, fused, [i for i in raw if i not in fused]) for band in block.bands(planes))
+                planes = block.mix([_matrix(each.class_logits[:, known].T) for each in block.queries])
+                for band in block.mixed_bands(planes):
+                    yield Planes(band, fused, [i for i in raw if i not in fused])
 
 
-def _tempered(plan: Plan, wanted: Sequence[int], block: Block, T: float) -> Iterator[Planes]:
-    """Yield the planes of one block at one temperature."""
+def _tempered(
+    plan: Plan, by_temperature: Mapping[float, Sequence[int]], block: Block | JoinedBlock
+) -> Iterator[Planes]:
+    """Yield the planes of one block at some temperatures, which are mixed in one pass over M."""
     known = plan.in_distribution
-    fused, summed, maps = (
-        [i for i in wanted if isinstance(computed(plan, i), kind)] for kind in (Fused, OfClasses, OfQueries)
-    )
-    early = [i for i in fused if _normalised_first(plan, i)]
-    late = [i for i in fused if i not in early]
-    planes, stacked = [], []
-    for each in block.queries:
-        shares = softmax(each.class_logits / T)
-        P = _known_first(shares, known)
-        planes.append(tempered_planes(P, each.M, each.claimed))
-        sums = QuerySums(P, each.M, each.claimed, planes[-1], _outlier(plan, shares))
-        of_maps = [_of_queries(plan, i, sums)[None] for i in maps]
-        stacked.append(np.vstack([planes[-1], *of_maps]) if of_maps else planes[-1])
-    # One product with M serves both forms: `normalised` returns a copy and leaves `planes` as it is.
-    if late or summed or maps:
-        yield from (Planes(band, late, summed, maps) for band in block.bands(stacked))
-    if early:
-        yield from (Planes(band, early) for band in block.bands([normalised(each, len(known)) for each in planes]))
+    shares = {T: [softmax(each.class_logits / T) for each in block.queries] for T in by_temperature}
+    P = {T: [_known_first(each, known) for each in found] for T, found in shares.items()}
+    matrices = {T: [mixing(each) for each in found] for T, found in P.items()}
+    rows = len(known) + SINGLE_MAPS
+    stacked = [np.concatenate(of_window) for of_window in zip(*matrices.values(), strict=True)]
+    mixed = block.mix(stacked)
+    block.divide(mixed, stacked, slice(rows - 1, None, rows))
+    for t, (T, wanted) in enumerate(by_temperature.items()):
+        planes = [each[t * rows : (t + 1) * rows] for each in mixed]
+        fused, summed, maps = (
+            [i for i in wanted if isinstance(computed(plan, i), kind)] for kind in (Fused, OfClasses, OfQueries)
+        )
+        early = [i for i in fused if _normalised_first(plan, i)]
+        late = [i for i in fused if i not in early]
+        beside = None
+        if maps:
+            sums = [
+                QuerySums(of_class, each.M, each.claimed, _outlier(plan, share))
+                for of_class, share, each in zip(P[T], shares[T], block.queries, strict=True)
+            ]
+            beside = [np.stack([_of_queries(plan, i, of_window) for i in maps]) for of_window in sums]
+        # One product with M serves both forms: `normalised` returns a copy and leaves `planes` as it is.
+        if late or summed or maps:
+            yield from (Planes(band, late, summed, maps) for band in block.mixed_bands(planes, beside))
+        if early:
+            of_windows = block.unjoined(planes, matrices[T])
+            yield from (
+                Planes(band, early) for band in block.bands([normalised(each, len(known)) for each in of_windows])
+            )
 
 
 def _is_raw(plan: Plan, pair: int) -> bool:
@@ -330,22 +352,22 @@ def _known_first(P: np.ndarray, known: Sequence[int]) -> np.ndarray:
     return np.column_stack([P[:, known], rest])
 
 
-def tempered_planes(P: np.ndarray, M: np.ndarray, claimed: np.ndarray) -> np.ndarray:
-    """Return float32 (K + SINGLE_MAPS, n): S_k, then the maps of `eam`, `void` and `rba-normalized`.
+def mixing(P: np.ndarray) -> np.ndarray:
+    """Return how S_k and the maps of `eam`, `void` and `rba-normalized` are mixed of M: float32 (K + SINGLE_MAPS, Q).
+
+    The last is still to be divided by the sum over queries of M.
 
     Parameters
     ----------
     P : float64 (Q, K + 1), softmax over the classes and, last, no object
-    M : float32 (Q, n), how much each query claims each pixel
-    claimed : float32 (n,), sum over queries of M; where it is 0, no query speaks and `rba-normalized` is 1
     """
     classes = P[:, :-1]
-    best = classes.max(axis=1)
-    # 1 - best, summed from what is left so that confident queries do not cancel to zero.
-    left = P[:, -1] + classes.sum(axis=1, where=np.arange(classes.shape[1]) != classes.argmax(axis=1)[:, None])
-    planes = np.column_stack([classes, best, P[:, -1], left]).T.astype(np.float32) @ M
-    planes[-1] = np.divide(planes[-1], claimed, out=np.ones_like(claimed), where=claimed > 0)
-    return planes
+    return _matrix(np.column_stack([classes, classes.max(axis=1), P[:, -1], not_best(P)]).T)
+
+
+def _matrix(weights: np.ndarray) -> np.ndarray:
+    """Return weights (P, Q) as the kernels take them."""
+    return np.ascontiguousarray(weights, np.float32)
 
 
 def normalised(planes: np.ndarray, classes: int) -> np.ndarray:

@@ -196,6 +196,14 @@ class ClassSums:
         return kernels.sum_saturated_squares(self.pixels.z)
 
 
+def not_best(P: np.ndarray) -> np.ndarray:
+    """Return 1 - max_k P_qk over the known classes, from (Q, K + 1) with the rest last: float64 (Q,)."""
+    classes = P[:, :-1]
+    # Summed from what is left, so that confident queries do not cancel to zero.
+    others = np.arange(classes.shape[1]) != classes.argmax(axis=1)[:, None]
+    return P[:, -1] + classes.sum(axis=1, where=others)
+
+
 class QuerySums:
     """Sums and maxima over queries at the masks' size, at one temperature of the classes and one of the masks.
 
@@ -206,14 +214,11 @@ class QuerySums:
     P : float64 (Q, K + 1), softmax of the class logits: the known classes and, last, the rest
     M : float32 (Q, n), how much each query claims each pixel
     claimed : the sum over queries of M
-    planes : float32 (K + 3, n), see `kinds.mask.tempered_planes`
     outlier : float64 (Q,), the share of a trained outlier class; None where there is none
     """
 
-    def __init__(
-        self, P: np.ndarray, M: np.ndarray, claimed: np.ndarray, planes: np.ndarray, outlier: np.ndarray | None
-    ) -> None:
-        self.P, self.M, self.claimed, self.planes, self.outlier = P, M, claimed, planes, outlier
+    def __init__(self, P: np.ndarray, M: np.ndarray, claimed: np.ndarray, outlier: np.ndarray | None) -> None:
+        self.P, self.M, self.claimed, self.outlier = P, M, claimed, outlier
 
     @property
     def none(self) -> np.ndarray:
@@ -228,7 +233,7 @@ class QuerySums:
     @property
     def sum_not_best(self) -> np.ndarray:
         """Sum over q of M_q (1 - max_k P_qk)."""
-        return self.planes[-1] * self.claimed
+        return self.sum_of(not_best(self.P))
 
     def sum_of(self, weights: np.ndarray) -> np.ndarray:
         """Sum over q of M_q and weights (Q,)."""
