@@ -17,12 +17,12 @@ from benchmarks.timing import Seconds, median, one_core, ratio, take_turns
 from logitpipe.cache import Store, open_store
 from logitpipe.stages.score.figures.rows import Row
 from logitpipe.stages.score.ground_truth import GroundTruth
-from logitpipe.stages.score.kernels.arithmetic import widened
 from logitpipe.stages.score.kernels.compiled import kernel
 from logitpipe.stages.score.kernels.counting.picking import make_picked, pick
 from logitpipe.stages.score.kernels.fused.pixel_ranks import MAXLOGIT, ROWS, VOID, make_ranks, make_row, temper
 from logitpipe.stages.score.kernels.fused.pixel_ranks import prepare as prepare_row
 from logitpipe.stages.score.kernels.vectors import apart
+from logitpipe.stages.score.kinds.canvas import axes, resampled
 from logitpipe.stages.score.kinds.pixel import PixelLogits
 from logitpipe.stages.score.passes.sweep import tally_store
 from logitpipe.stages.score.picture import Picture, read_picture
@@ -57,7 +57,9 @@ def scores_alone(path: Path) -> Callable[[], None]:
     logits = [cast(PixelLogits, picture.logits).values for picture in pictures]
     rows = [values[: made.CLASSES, y] for values in logits for y in range(made.PIXEL_SIZE[0])]
     labels = np.concatenate([picture.labels for picture in pictures])
-    return partial(_fused_loop, widened(np.stack(rows)), labels, np.array(SWEEP, np.float32))
+    patterns = np.stack(rows)
+    widened = resampled(patterns, axes(patterns.shape[1:], patterns.shape[1:]))
+    return partial(_fused_loop, widened, labels, np.array(SWEEP, np.float32))
 
 
 def counted_alone(path: Path) -> Callable[[], None]:

@@ -10,6 +10,9 @@ from logitpipe.stages.score.kernels.vectors import LANES, fused, load, splat, st
 TILE = 6
 """Planes that are mixed at once. Their sums stay in registers, of which AVX2 has 16 of half a vector each."""
 
+STRIP = 4 * LANES
+"""Pixels whose M are brought together at once. Those of all queries fit the first cache."""
+
 
 @entry
 def claim(planes: Array, axes: tuple[Axis, Axis], T_m: np.float32, M: Array, claimed: Array) -> int:
@@ -67,26 +70,27 @@ def mix(matrix: Array, M: Array, out: Array, left: int) -> None:
     """
     (planes, queries), (height, width) = matrix.shape, M.shape[1:]
     tiles = _tiled(matrix)
-    strip, found = np.zeros((queries, LANES), np.float32), np.empty((TILE, LANES), np.float32)
+    strip, found = np.zeros((queries, STRIP), np.float32), np.empty((TILE, LANES), np.float32)
     for y in range(height):
-        for x in range(0, width, LANES):
-            n = min(LANES, width - x)
+        for x in range(0, width, STRIP):
+            n = min(STRIP, width - x)
             # Queries lie far apart: a strip of all of them is fetched once for all planes.
             for q in range(queries):
-                if n == LANES:
-                    store(strip, q * LANES, load(M, (q * height + y) * width + x))
-                else:
-                    for i in range(n):
-                        strip[q, i] = M[q, y, x + i]
+                at = (q * height + y) * width + x
+                for start in range(0, n - n % LANES, LANES):
+                    store(strip, q * STRIP + start, load(M, at + start))
+                for i in range(n - n % LANES, n):
+                    strip[q, i] = M[q, y, x + i]
             for tile in range(tiles.shape[0]):
-                _mix_strip(tiles[tile], strip, found)
-                for i in range(min(TILE, planes - tile * TILE)):
-                    at = ((tile * TILE + i) * height + y) * out.shape[2] + left + x
-                    if n == LANES:
-                        store(out, at, load(found, i * LANES))
-                    else:
-                        for lane in range(n):
-                            out[tile * TILE + i, y, left + x + lane] = found[i, lane]
+                for start in range(0, n, LANES):
+                    _mix_strip(tiles[tile], strip, start, found)
+                    for i in range(min(TILE, planes - tile * TILE)):
+                        at = ((tile * TILE + i) * height + y) * out.shape[2] + left + x + start
+                        if n - start >= LANES:
+                            store(out, at, load(found, i * LANES))
+                        else:
+                            for lane in range(n - start):
+                                out[tile * TILE + i, y, left + x + start + lane] = found[i, lane]
 
 
 @kernel
@@ -101,12 +105,12 @@ def _tiled(matrix: Array) -> Array:
 
 
 @kernel
-def _mix_strip(tile: Array, strip: Array, out: Array) -> None:
-    """Write the sums over q of tile (Q, TILE) times strip (Q, LANES): float32 (TILE, LANES)."""
+def _mix_strip(tile: Array, strip: Array, start: int, out: Array) -> None:
+    """Write the sums over q of tile (Q, TILE) times LANES pixels of a strip (Q, STRIP): float32 (TILE, LANES)."""
     zero = splat(np.float32(0.0))
     a, b, c, d, e, f = zero, zero, zero, zero, zero, zero
     for q in range(strip.shape[0]):
-        M, weights = load(strip, q * LANES), tile[q]
+        M, weights = load(strip, q * STRIP + start), tile[q]
         a, b, c = fused(M, weights[0], a), fused(M, weights[1], b), fused(M, weights[2], c)
         d, e, f = fused(M, weights[3], d), fused(M, weights[4], e), fused(M, weights[5], f)
     store(out, 0, a)

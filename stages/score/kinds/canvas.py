@@ -13,7 +13,7 @@ import numpy as np
 
 from logitpipe.cache import IntegrityError
 from logitpipe.cache.format.geometry import Geometry
-from logitpipe.stages.score.kernels.merging import add_columns
+from logitpipe.stages.score.kernels.merging import add_columns, mix_rows
 from logitpipe.stages.score.kernels.resampling import Axis, axis_weights, sample_band
 
 Size = tuple[int, int]
@@ -126,15 +126,25 @@ class Canvas:
         """Yield the planes of all windows, averaged: (P, h, w) of each, over its whole input."""
         identity = axis_weights(self.size[1], self.size[1])
         height, most = self.geometry.resized[0], band_rows(4 * len(planes[0]) * self.size[1])
-        if height == self.size[0] and len(self._tops(0)) == 1 and len(self.edges) == 2:
-            # Windows beside each other, rows that are resampled once: only their columns need to be joined here.
-            for part in stretches(self._rows_of(planes[0], 0, 0, height), planes[0].shape[1], most):
-                yield Band(
-                    self._joined(planes, self._active(0), part.top, part.bottom), part.rows, (part.axis, identity)
-                )
-        else:
+        if len(self.edges) > 2 or len(self._tops(0)) > 1:
             for part in stretches(axis_weights(height, self.size[0]), height, most):
                 yield Band(self.averaged(planes, part.top, part.bottom), part.rows, (part.axis, identity))
+            return
+        # Windows beside each other: as all have the same rows, their columns are joined before rows are resampled.
+        rows, source = self._rows_of(planes[0], 0, 0, height), planes[0].shape[1]
+        if height == self.size[0]:
+            for part in stretches(rows, source, most):
+                joined = self._joined(planes, self._active(0), part.top, part.bottom)
+                yield Band(joined, part.rows, (part.axis, identity))
+            return
+        base, weights = _composed(*axis_weights(height, self.size[0]), rows, np.ones(height))
+        for start in range(0, self.size[0], most):
+            of_band = slice(start, min(start + most, self.size[0]))
+            top, bottom = int(base[of_band][0]), int(base[of_band][-1]) + len(weights)
+            joined = self._joined(planes, self._active(0), top, bottom)
+            values = np.empty((len(joined), of_band.stop - start, self.size[1]), np.float32)
+            mix_rows(joined, base[of_band] - top, np.ascontiguousarray(weights[:, of_band]), values)
+            yield Band(values, of_band, (axis_weights(values.shape[1], values.shape[1]), identity))
 
     def averaged(self, planes: Sequence[np.ndarray], top: int, bottom: int) -> np.ndarray:
         """Return rows [top, bottom) of the average of all windows: float32 (P, bottom - top, width of the target).
@@ -248,29 +258,49 @@ class Canvas:
     def _make_columns(self, w: int, active: tuple[int, ...], width: int, is_cut: bool) -> _Columns:
         """Join three maps of columns: from a window's planes to the window, to the picture, to the target."""
         _, left, _, right = self.boxes[w]
-        of_window = axis_weights(width, width if is_cut else self.geometry.padded[1])
-        first, weight = axis_weights(self.geometry.resized[1], self.size[1])
-        count = self._cover(active)
-        # Each target column is mixed of two of the picture, each of these of two of the window's planes.
-        places, shares = [], []
-        for column, share in ((first, 1 - weight), (np.minimum(first + 1, count.size - 1), weight)):
-            inside = (left <= column) & (column < right)
-            at = np.clip(column - left, 0, right - left - 1)
-            share = np.where(inside, share / np.maximum(count[column], 1), 0)
-            source, later = of_window[0][at], of_window[1][at]
-            places += [source, np.minimum(source + 1, width - 1)]
-            shares += [share * (1 - later), share * later]
-        place, part = np.array(places), np.array(shares, np.float64)
-        used = np.flatnonzero((part > 0).any(axis=0))
-        place, part = place[:, used[0] : used[-1] + 1], part[:, used[0] : used[-1] + 1]
-        base = np.where(part > 0, place, width).min(axis=0)
-        taps = int(np.where(part > 0, place - base, 0).max()) + 1
-        base = np.minimum(base, width - taps)  # so that all neighbours exist, also where their weight is 0
-        weights = np.zeros((taps, base.size))
-        for of_tap, share in zip(place - base, part, strict=True):
-            np.add.at(weights, (np.where(share > 0, of_tap, 0), np.arange(base.size)), share)
-        is_shift = bool((np.diff(base) == 1).all())
-        return _Columns(base, weights.astype(np.float32), is_shift, int(used[0]))
+        first, later = axis_weights(width, width if is_cut else self.geometry.padded[1])
+        first, later = first[: right - left], later[: right - left]
+        share = np.zeros(self.geometry.resized[1])
+        share[left:right] = 1 / self._cover(active)[left:right]
+        # Columns of the picture beside the window count as its last ones, with a share of 0.
+        at = np.clip(np.arange(share.size) - left, 0, right - left - 1)
+        of_picture = first[at], later[at]
+        base, weights = _composed(*axis_weights(share.size, self.size[1]), of_picture, share)
+        used = np.flatnonzero((weights > 0).any(axis=0))
+        within = slice(used[0], used[-1] + 1)
+        base, weights = base[within], np.ascontiguousarray(weights[:, within])
+        return _Columns(base, weights, bool((np.diff(base) == 1).all()), int(used[0]))
+
+
+def _composed(first: np.ndarray, weight: np.ndarray, inner: Axis, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return two maps of positions as one.
+
+    Parameters
+    ----------
+    first, weight : `axis_weights` of the m targets into the n positions between
+    inner : of these into the source
+    share : float64 (n,), what each of them is multiplied by; where it is 0, no source position is needed
+
+    Returns
+    -------
+    base : int64 (m,), the first of t neighbouring source positions
+    weights : float32 (t, m), their weights
+    """
+    places, shares = [], []
+    for between, part in ((first, 1 - weight), (np.minimum(first + 1, share.size - 1), weight)):
+        source, later = inner[0][between], inner[1][between]
+        of_both = part * share[between]
+        # Behind the last source position there is none, and its weight is 0.
+        places += [source, np.where(later > 0, source + 1, source)]
+        shares += [of_both * (1 - later), of_both * later]
+    place, part = np.array(places), np.array(shares, np.float64)
+    base = np.where(part > 0, place, place.max()).min(axis=0)
+    taps = int(np.where(part > 0, place - base, 0).max()) + 1
+    base = np.minimum(base, place.max() + 1 - taps)  # so that all neighbours exist, also where their weight is 0
+    weights = np.zeros((taps, base.size))
+    for of_tap, share_of_tap in zip(place - base, part, strict=True):
+        np.add.at(weights, (np.where(share_of_tap > 0, of_tap, 0), np.arange(base.size)), share_of_tap)
+    return base, weights.astype(np.float32)
 
 
 def bands_of(planes: Sequence[np.ndarray], geometry: Geometry | None, size: Size) -> Iterator[Band]:

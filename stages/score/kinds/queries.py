@@ -132,9 +132,8 @@ class JoinedBlock:
 
     def bands(self, planes: Planes) -> Iterator[Band]:
         """See `Block`."""
-        values = np.zeros((len(planes[0]), self._rows, self.canvas.size[1]), np.float32)
-        for left, each in self._placed(planes):
-            values[:, :, left : left + each.shape[2]] += each
+        values = np.empty((len(planes[0]), self._rows, self.canvas.size[1]), np.float32)
+        self._join(planes, values)
         yield self._band(values)
 
     def mix(self, matrices: Sequence[np.ndarray]) -> Planes:
@@ -151,10 +150,8 @@ class JoinedBlock:
     def divide(self, planes: Planes, matrices: Sequence[np.ndarray], chosen: slice) -> None:
         """See `Block`: a quotient is not linear in M, so that it is taken in each window before they are joined."""
         found = _mixed([np.ascontiguousarray(matrix[chosen]) for matrix in matrices], self.queries)
-        (band,) = self.bands(
-            [_divided(each, queries.claimed) for each, queries in zip(found, self.queries, strict=True)]
-        )
-        planes[0][chosen] = band.values.reshape(len(band.values), -1)
+        quotients = [_divided(each, queries.claimed) for each, queries in zip(found, self.queries, strict=True)]
+        self._join(quotients, planes[0].reshape(-1, self._rows, self.canvas.size[1])[chosen])
 
     def mixed_bands(self, planes: Planes, beside: Planes | None = None) -> Iterator[Band]:
         """See `Block`."""
@@ -180,6 +177,12 @@ class JoinedBlock:
             self.part.rows,
             as_they_are if self._shrinks else (self.part.axis, axis_weights(width, self.size[1])),
         )
+
+    def _join(self, planes: Planes, out: np.ndarray) -> None:
+        """Write the average of planes of each window: float32 (P, rows, columns)."""
+        out[:] = 0
+        for left, each in self._placed(planes):
+            out[:, :, left : left + each.shape[2]] += each
 
     def _placed(self, planes: Planes) -> Iterator[tuple[int, np.ndarray]]:
         """Yield for each window the column where it begins, and its share of planes there: (P, rows, columns)."""
@@ -306,7 +309,11 @@ def _mixed(matrices: Sequence[np.ndarray], queries: Sequence[Queries]) -> list[n
 
 
 def _divided(planes: np.ndarray, claimed: np.ndarray) -> np.ndarray:
-    return np.divide(planes, claimed, out=np.ones_like(planes), where=claimed > 0)
+    """Return planes (P, n) divided by `claimed` (n,), and 1 where that is 0."""
+    speaks = claimed > 0
+    if speaks.all():
+        return planes / claimed
+    return np.where(speaks, planes / np.where(speaks, claimed, 1), np.float32(1))
 
 
 def not_finite(count: int) -> IntegrityError:
