@@ -46,6 +46,9 @@ EFFECTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir")
 
 IMAGE_SIZES = ((12, 16), (10, 16), (12, 14))
 
+WINDOWED = ("--network", "eomt", "--resize", "windows:32")
+"""Flags of `pipe_infer`: a mask network that sees each picture in two windows."""
+
 
 @dataclass(frozen=True)
 class Watch:

@@ -102,8 +102,14 @@ def _facts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "classes", f"{len(document['classes'])}: {', '.join(document['classes'])}"
     yield "void class", _void(document)
     yield "input", f"{_by(document['input_size'])} pixels"
+    if resize := document["preprocessing"].get("resize"):
+        yield "resize", resize
+    if (windows := document.get("windows", 1)) > 1:
+        yield "windows", f"up to {windows} in an image"
+    if at := document.get("sigmoid_at"):
+        yield "sigmoid at", _SIGMOID_AT[at] if isinstance(at, str) else f"{_by(at)}{_RESAMPLED}"
     yield "masks", f"up to {_by(document['label_shape'])} pixels"
-    yield "preprocessing", _pairs(document["preprocessing"])
+    yield "preprocessing", _pairs({key: value for key, value in document["preprocessing"].items() if key != "resize"})
     yield "precision", document["precision"]
     yield "size", _size(document)
     yield "software", _pairs({name: text for name, text in document["software"].items() if name != AMP_CHANGE})
@@ -134,6 +140,14 @@ def _dataset(document: Mapping[str, Any]) -> str:
     parts += [document["selection"]] if document.get("selection") else []
     parts += [f"the first {document['limit']}"] if document.get("limit") else []
     return ", ".join([document["dataset"], *parts])
+
+
+_RESAMPLED = ", to which mask logits are resampled"
+_SIGMOID_AT = {
+    "masks": "the mask logits' own size",
+    "window": f"the size of a window{_RESAMPLED}",
+    "picture": f"the size of the picture{_RESAMPLED}",
+}
 
 
 def _void(document: Mapping[str, Any]) -> str:

@@ -2,9 +2,9 @@
 
     python -m tests.campaigns.damage --flips 1000 --truncations 200 --deletions 200 [--seed N]
 
-A quarter of the damages each are done to a pixel and a mask store of either format version; a third each to chunks,
-completion records and metadata. Each is done alone, looked at, and mended as `pipe infer --repair` does it. The table
-has a line for each kind of damage and of file:
+A fifth of the damages each are done to a pixel and a mask store of either format version, and to a mask store with
+windows; a third each to chunks, completion records and metadata. Each is done alone, looked at, and mended as
+`pipe infer --repair` does it. The table has a line for each kind of damage and of file:
 
 damages      how many were done
 found        `pipe verify` tells them, or the store cannot be opened
@@ -43,7 +43,7 @@ from logitpipe.stages.score.protocols import PROTOCOLS
 from logitpipe.stages.score.statistics.histograms import Tally
 from tests.campaigns.words import numbers
 from tests.conftest import content
-from tests.stores import fill, make_schema, noise_values
+from tests.stores import fill, geometry_of, make_schema, noise_values
 
 CODES = (0, 1, 255)
 NAMES = ("a.png", "größe.png", "c.png", "d.png")
@@ -59,7 +59,7 @@ class Subject:
     path: Path
     schema: Schema
     files: dict[str, bytes]
-    values: dict[tuple[str, int], str]
+    values: dict[tuple[str, int, int], str]
     tally: Tally
 
 
@@ -91,17 +91,22 @@ def small_chunks() -> Iterator[None]:
         yield
 
 
-def make_subject(path: Path, kind: Kind, version: int) -> Subject:
+def make_subject(path: Path, kind: Kind, version: int, windows: int = 1) -> Subject:
     """A store of four images; its facts and names hold what JSON can spell in two ways."""
-    schema = replace(make_schema(kind, images=NAMES, version=version), facts={"epsilon": 1e-05})
+    schema = replace(make_schema(kind, images=NAMES, version=version, windows=windows), facts={"epsilon": 1e-05})
     fill(path, schema, codes=CODES)
     return Subject(path, schema, content(path), read_all(path), score(path))
 
 
-def read_all(path: Path) -> dict[tuple[str, int], str]:
+def read_all(path: Path) -> dict[tuple[str, int, int], str]:
     """The digest of every value of a store, as `Store` reads it."""
     store = open_store(path)
-    return {(name, image): digest(store.read(name, image)) for name in store.arrays for image in range(len(NAMES))}
+    return {
+        (name, image, window): digest(store.read(name, image, window=window))
+        for name in store.arrays
+        for image in range(len(NAMES))
+        for window in range(len(store.image(image).windows) if store.arrays[name].windowed else 1)
+    }
 
 
 def score(path: Path) -> Tally:
@@ -131,7 +136,7 @@ def mend(subject: Subject) -> None:
     for image in range(len(NAMES)):
         check = check_image(writer.store, image)
         if check.damages or not check.committed:
-            writer.commit(image, noise_values(subject.schema, image, CODES), {})
+            writer.commit(image, noise_values(subject.schema, image, CODES), {}, geometry_of(subject.schema))
 
 
 def look(subject: Subject, file: str) -> Counter:
@@ -195,6 +200,7 @@ def campaign(folder: Path, counts: dict[str, int], seed: int) -> dict[tuple[str,
             for kind in get_args(Kind)
             for version in VERSIONS
         ]
+        subjects.append(make_subject(folder / "windows", "mask", 2, windows=2))
         for name, number in counts.items():
             for index, subject in enumerate(subjects):
                 share = len(range(index, number, len(subjects)))

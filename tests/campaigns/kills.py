@@ -2,10 +2,10 @@
 
     python -m tests.campaigns.kills --runs 300
 
-Each run fills a store of its own. Its process is killed one to three times, after a random part of the time that an
-undisturbed run takes; what was reported as committed must be there and whole each time, and the same command at last
-must give the undisturbed store, byte for byte, with nothing left beside it. Prints one summary line, then the steps
-that the kills came after.
+Each run fills a store of its own, every other one of a mask network that sees pictures in windows. Its process is
+killed one to three times, after a random part of the time that an undisturbed run takes; what was reported as
+committed must be there and whole each time, and the same command at last must give the undisturbed store, byte for
+byte, with nothing left beside it. Prints one summary line, then the steps that the kills came after.
 """
 
 import os
@@ -14,15 +14,17 @@ import signal
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 from logitpipe.cache import open_store
 from logitpipe.cache.format.keys import LOCK
 from logitpipe.cache.reading.verify import check_image, check_metadata
 from tests.campaigns.words import numbers
-from tests.children import Watch, finish, make_data, pipe_infer, start, taken
+from tests.children import WINDOWED, Watch, finish, make_data, pipe_infer, start, taken
 from tests.conftest import content
 
 COUNT = 8
@@ -89,32 +91,34 @@ def run_kills(runs: int, seed: int, folder: Path, sync: bool) -> Tally:
     tally, times = Tally(), random.Random(seed)
     make_data(folder, COUNT)
     watch = Watch(folder / "log", folder / "trace", sync=sync)
-    for name in ("warm", "undisturbed"):
+    networks: tuple[tuple[str, ...], ...] = (), WINDOWED
+    for name, flags in product(("warm", "undisturbed"), networks):
         begin = time.perf_counter()
-        assert finish(pipe_infer, folder, folder / name, watch=watch) == 0
+        assert finish(pipe_infer, folder, folder / f"{name}{len(flags)}", *flags, watch=watch) == 0
         duration = time.perf_counter() - begin
-    expected = content(folder / "undisturbed")
+    expected = {flags: content(folder / f"undisturbed{len(flags)}") for flags in networks}
     for number in range(runs):
+        flags = networks[number % len(networks)]
         place = folder / str(number) / "store"
         place.parent.mkdir()
         committed = set[int]()
         for _ in range(times.randint(1, MOST_KILLS)):
-            if _killed(folder, place, watch, times.uniform(0, duration)):
+            if _killed(folder, place, flags, watch, times.uniform(0, duration)):
                 steps = taken(watch.trace) if watch.trace.exists() else []
                 tally.note_kill(steps)
                 committed |= {int(where) for name, where in steps if name == "image.end"}
                 tally.note_store(place, committed)
-        assert finish(pipe_infer, folder, place, watch=watch) == 0, watch.log.read_text()
+        assert finish(pipe_infer, folder, place, *flags, watch=watch) == 0, watch.log.read_text()
         tally.runs += 1
-        tally.different += {key: data for key, data in content(place).items() if key != LOCK} != expected
+        tally.different += {key: data for key, data in content(place).items() if key != LOCK} != expected[flags]
         tally.left += len([*place.parent.iterdir()]) - 1
     return tally
 
 
-def _killed(folder: Path, place: Path, watch: Watch, after: float) -> bool:
+def _killed(folder: Path, place: Path, flags: Sequence[str], watch: Watch, after: float) -> bool:
     """Start the command and kill it; return whether it was still running."""
     watch.trace.unlink(missing_ok=True)
-    process = start(pipe_infer, folder, place, watch=watch)
+    process = start(pipe_infer, folder, place, *flags, watch=watch)
     process.join(after)
     with suppress(ProcessLookupError):  # it may have ended since, and then it cannot be killed
         if process.exitcode is None:

@@ -2,10 +2,10 @@
 
     python -m tests.campaigns.writers --runs 50
 
-Each run starts four shards of 16 images in random order, and in half of the runs one or two commands too many: a
-shard twice, a half, or the whole. A process may be killed at a random time. Whoever was killed or refused is
-started again, until all have ended well. The store must then be that of a single process, byte for byte. Prints one
-summary line.
+Each run starts four shards of 16 images in random order, every other run those of a mask network with windows, and
+in half of the runs one or two commands too many: a shard twice, a half, or the whole. A process may be killed at a
+random time. Whoever was killed or refused is started again, until all have ended well. The store must then be that
+of a single process, byte for byte. Prints one summary line.
 """
 
 import os
@@ -14,6 +14,7 @@ import re
 import signal
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -22,7 +23,7 @@ from pathlib import Path
 from logitpipe.cache.format.keys import LOCK
 from logitpipe.cache.writing.lock import PATIENCE
 from tests.campaigns.words import numbers
-from tests.children import Watch, finish, make_data, pipe_infer, start, taken
+from tests.children import WINDOWED, Watch, finish, make_data, pipe_infer, start, taken
 from tests.conftest import content
 
 COUNT, SHARDS = 16, 4
@@ -66,23 +67,27 @@ def run_writers(runs: int, seed: int, folder: Path, seconds: float = float("inf"
     """
     tally, chance, begin = Tally(), random.Random(seed), time.perf_counter()
     make_data(folder, COUNT)
-    assert finish(pipe_infer, folder, folder / "single", watch=Watch(folder / "log", folder / "trace")) == 0
-    expected = content(folder / "single")
+    networks: tuple[tuple[str, ...], ...] = (), WINDOWED
+    for flags in networks:
+        watch = Watch(folder / "log", folder / "trace")
+        assert finish(pipe_infer, folder, folder / f"single{len(flags)}", *flags, watch=watch) == 0
+    expected = {flags: content(folder / f"single{len(flags)}") for flags in networks}
     for number in range(runs):
         if time.perf_counter() - begin > seconds:
             break
         place = folder / str(number) / "store"
         (place.parent / "watch").mkdir(parents=True)
-        committed = _fill(folder, place, chance, tally)
+        flags = networks[number % len(networks)]
+        committed = _fill(folder, place, flags, chance, tally)
         found = content(place)
         tally.runs += 1
         tally.lost += sum(f"records/{image}.json" not in found for image in committed)
-        tally.different += {key: data for key, data in found.items() if key != LOCK} != expected
+        tally.different += {key: data for key, data in found.items() if key != LOCK} != expected[flags]
         tally.left += len([*place.parent.iterdir()]) - 2
     return tally
 
 
-def _fill(folder: Path, place: Path, chance: random.Random, tally: Tally) -> set[int]:
+def _fill(folder: Path, place: Path, flags: Sequence[str], chance: random.Random, tally: Tally) -> set[int]:
     """Fill one store; return the images that anyone reported as committed."""
     waiting = [f"{index}/{SHARDS}" for index in range(SHARDS)]
     waiting += chance.choices(MISTAKES, k=chance.choice((0, 0, 1, 2)))
@@ -93,7 +98,7 @@ def _fill(folder: Path, place: Path, chance: random.Random, tally: Tally) -> set
             shard = waiting.pop()
             files = (place.parent / "watch" / f"{tally.processes}.{name}" for name in ("log", "trace"))
             watch = Watch(*files, patience=chance.choice((0, PATIENCE)))
-            process = start(pipe_infer, folder, place, "--shard", shard, watch=watch)
+            process = start(pipe_infer, folder, place, *flags, "--shard", shard, watch=watch)
             running[process.sentinel] = process, shard, watch
             tally.processes += 1
         ended = wait(running, timeout=chance.uniform(0, 0.05) if waiting or chance.random() < 0.2 else 5)

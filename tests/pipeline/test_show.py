@@ -57,6 +57,22 @@ def test_a_mask_store_has_its_own_arrays(tmp_path):
     assert any(line.startswith("class_logits  image, query, class_or_none") for line in lines)
 
 
+def test_how_pictures_came_to_the_network_and_where_the_sigmoid_is(tmp_path):
+    schema = replace(make_schema("mask", version=2, windows=2), preprocessing={"resize": "windows:8", "range": 1})
+    lines = show(fill(tmp_path / "windows", schema)).stdout.splitlines()
+    assert lines[7:12] == [
+        "input          8x12 pixels",
+        "resize         windows:8",
+        "windows        up to 2 in an image",
+        "sigmoid at     the size of a window, to which mask logits are resampled",
+        "masks          up to 12x16 pixels",
+    ]
+    assert "preprocessing  range 1" in lines
+    plain = show(fill(tmp_path / "size", replace(make_schema("mask", version=2), sigmoid_at=(16, 24)))).stdout
+    assert "sigmoid at     16x24, to which mask logits are resampled" in plain
+    assert not re.search("^(windows|resize) ", plain, re.M)
+
+
 def test_json_tells_the_sizes_that_the_files_have(tmp_path):
     path = fill(tmp_path / "store", make_schema("mask"))
     document = json.loads(show(path, "--json").stdout)
