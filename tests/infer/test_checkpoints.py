@@ -140,6 +140,7 @@ BESIDE = {
     "numpy": {"miou": np.float64(0.6), "classes": np.arange(3)},
     "collections.defaultdict": defaultdict(list, a=[1]),
     "pathlib.": Path("runs"),
+    "builtins.getattr": Path("runs").exists,
     "test_checkpoints.Settings": Settings(network=nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))),
     "torch._utils._rebuild_sparse_tensor": torch.ones(2, 2).to_sparse(),
 }

@@ -239,6 +239,13 @@ def test_pipe_infer_takes_classes_and_preprocessing_from_the_folder(run, tmp_pat
         ({"config.json": "{}"}, "names the architecture None, and one that ends in ForSemanticSegmentation"),
         ({"config.json": '{"architectures": ["BertModel"]}'}, "names the architecture 'BertModel'"),
         (
+            {
+                "config.json": '{"architectures": ["DPTForSemanticSegmentation"]}',
+                "preprocessor_config.json": '{"keep_aspect_ratio": true, "size": {"height": 384, "width": 384}}',
+            },
+            "says keep_aspect_ratio: the side that changes less decides the size",
+        ),
+        (
             {"config.json": '{"architectures": ["DPTForSemanticSegmentation"]}'},
             "holds no weights: none of",
         ),
@@ -255,7 +262,7 @@ def test_folders_that_are_none(tmp_path, files, message):
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     with pytest.raises(PipeError, match=message):
-        NETWORKS["hf"](Source("hf", tmp_path, SIZE))
+        NETWORKS["hf"](Source("hf", tmp_path))
 
 
 def test_a_name_on_the_hub(run, tmp_path, monkeypatch):

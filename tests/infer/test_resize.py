@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from conftest import SIZES, fails
 from fake_networks import GAIN
 from golden_rule import BAR, golden_state
 from PIL import Image
+from reference import upsample
 
 from logitpipe.cache import UsageError, open_store
 from logitpipe.stages.infer.data.geometry import Resize
@@ -19,6 +21,10 @@ from logitpipe.stages.infer.device.transfer import Transfer
 from logitpipe.stages.infer.forward import launch, merged
 from logitpipe.stages.infer.model import load_model
 from logitpipe.stages.infer.networks.seam import Source
+from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.picture import read_picture
+from logitpipe.stages.score.plan import make_plan
+from logitpipe.stages.score.protocols import PROTOCOLS
 
 RULES = (
     "512x1024",
@@ -170,6 +176,48 @@ def test_padding_has_the_mean_colour(run, tmp_path):
     assert store.schema.preprocessing["padding"] == [0.485, 0.456, 0.406]
     assert store.image(3).padded == (32, 32)  # 16x32
     assert np.abs(store.read("logits", 3)[:, 2:]).max() < 1e-6
+
+
+def test_padded_logits_are_scored_at_the_size_of_the_resized_picture(run, data_root, tmp_path):
+    """With pixel-size=network padding is cut off, and a network of single pixels has the picture's own scores."""
+    assert run("--resize", "pad:48", "--precision", "float32").exit_code == 0
+    store = open_store(tmp_path / "store")
+    protocol = replace(PROTOCOLS["standard"], pixel_size="network")
+    plan = make_plan(store.schema, protocol, ["maxlogit"], [1.0])
+    truth = GroundTruth(store, protocol, store.completed())
+    for image, name in enumerate(store.schema.images):
+        geometry, picture = store.image(image), read_picture(store, truth, image)
+        height, width = SIZES[image]
+        assert geometry.padded == geometry.logits == (48, 48)
+        assert geometry.resized == (round(height * 48 / max(height, width)), round(width * 48 / max(height, width)))
+        assert picture.labels.shape == geometry.resized
+        small = Image.fromarray(picture_of(data_root, name)).resize(geometry.resized[::-1], Image.Resampling.BILINEAR)
+        known = np.delete(GAIN.numpy(), store.schema.void_class)
+        expected = -(np.asarray(small)[:, :, 0, None] / 255 * known).max(axis=2)
+        assert np.abs(picture.formula_map(plan, 0) - expected).max() < 1e-4
+
+
+def test_a_mask_network_on_padded_pictures(run, tmp_path):
+    """The network's input is a square, and scores are of the picture alone, at the size of its mask."""
+    assert run("--resize", "pad:40", "--classes", "cityscapes", network="eomt").exit_code == 0
+    store = open_store(tmp_path / "store")
+    assert store.schema.preprocessing["resize"] == "pad:40"
+    plan = make_plan(store.schema, PROTOCOLS["standard"], ["mask2anomaly"], [1.0])
+    truth = GroundTruth(store, PROTOCOLS["standard"], store.completed())
+    for image, size in enumerate(SIZES):
+        geometry = store.image(image)
+        assert (geometry.padded, geometry.logits) == ((40, 40), (10, 10))
+        m = upsample(store.read("mask_logits", image).astype(np.float64), (40, 40))
+        M = 1 / (1 + np.exp(-m))
+        z = store.read("class_logits", image).astype(np.float64)
+        P = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+        height, width = geometry.resized
+        if store.schema.sigmoid_at == "masks":
+            M = upsample(1 / (1 + np.exp(-store.read("mask_logits", image).astype(np.float64))), (40, 40))
+        S = np.einsum("qk,qhw->khw", P[:, :-1], M[:, :height, :width])
+        found = read_picture(store, truth, image).formula_map(plan, 0)
+        assert found.shape == size
+        assert np.abs(found - (1 - upsample(S, size).max(axis=0))).max() < 1e-5
 
 
 def test_windows_of_a_mask_network_are_stored_one_by_one(run, tmp_path):

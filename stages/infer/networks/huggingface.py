@@ -55,6 +55,12 @@ def load(source: Source) -> Network:
     folder = _folder(source.checkpoint())
     config, processing = _json(folder / "config.json"), _json(folder / "preprocessor_config.json", optional=True)
     architecture = _architecture(config, folder)
+    if processing.get("keep_aspect_ratio") and source.resize is None:
+        raise UsageError(
+            f"{folder / 'preprocessor_config.json'} says keep_aspect_ratio: the side that changes less decides the "
+            "size, and no rule here does that",
+            "give-input-size",
+        )
     kind = next(kind for end, kind in HEADS.items() if architecture.endswith(end))
     # Files first: a folder without weights is told without loading the library, which takes seconds.
     files, transformers = _weight_files(folder), _library()

@@ -45,7 +45,7 @@ ORDINARY = {
 
 
 class Foreign:
-    """Placeholder for an object that is not made; it ignores items and state."""
+    """Placeholder for an object that is not made; it ignores items, state and calls."""
 
     __slots__ = ("name",)
 
@@ -54,6 +54,10 @@ class Foreign:
 
     def _forget(self, *_: object) -> None:
         """Take anything and do nothing."""
+
+    def __call__(self, *_: object) -> "Foreign":
+        """Be what a call of it would have made: a method of an object that is not made, for one."""
+        return self
 
     __setstate__ = __setitem__ = append = extend = add = _forget
 
