@@ -28,7 +28,8 @@ from logitpipe.stages.score.passes.sweep import tally_store
 from logitpipe.stages.score.picture import Picture, read_picture
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS, Protocol, with_choices
-from logitpipe.stages.score.statistics.histograms import Tally, make_rows
+from logitpipe.stages.score.statistics.histograms import make_rows
+from logitpipe.stages.score.statistics.tally import Tally
 
 SWEEP = tuple(float(T) for T in np.linspace(0.5, 2.4, 20).round(3))
 AT_NETWORK = with_choices(PROTOCOLS["standard"], {"pixel-size": "network"})

@@ -178,7 +178,6 @@ def ranking(results: Results, width: float, temperature: Temperature) -> Plots:
                 axis.plot([100 * figure_], [at], "o", markersize=3.5, color=colours[line.network])
         axis.set_title(_text(dataset))
         axis.set_xlabel(f"{metric.title} (%)")
-        # From 0, so that the length of a line is the figure.
         axis.set_xlim(left=0)
         axis.set_yticks(range(len(lines)), [_text(f"{line.network} {line.method}") for line in lines])
         axis.tick_params(axis="y", length=0)
@@ -201,7 +200,6 @@ def looks(results: Results) -> Look:
     methods = dict.fromkeys(series.method for entry in results.entries for series in entry.series)
     # Known methods look as they do on the page of `pipe report`; the others get what is left over.
     found = {m: (COLOURS[STYLES[m][0]], DASHES[STYLES[m][1] is not None]) for m in methods if m in STYLES}
-    # Colours first, then dashes: lines are told apart by colour as long as that suffices.
     free = (each for each in product(COLOURS.values(), DASHES) if each not in found.values())
     return {method: found.get(method) or next(free, ("#5b6068", DASHES[2])) for method in methods}
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 from logitpipe.pictures.panels import Column, draw_figure, photo_column, score_column
 
 if TYPE_CHECKING:
-    from logitpipe.stages.score.passes.queries import Claim
+    from logitpipe.stages.score.claims import Claim
 
 IN_A_ROW = 4
 DIMMED = 0.35

@@ -31,7 +31,7 @@ from logitpipe.stages.score.passes.maps import DRAWN_PIXELS, ScoreMap, score_map
 from logitpipe.stages.score.passes.spread import is_tiny
 from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.plan import Plan, make_plan, with_pairs
-from logitpipe.stages.score.statistics.image_areas import ImageAreas
+from logitpipe.stages.score.statistics.single_images import ImageAreas
 
 PANEL_WIDTH = 400
 QUALITY = 82

@@ -37,7 +37,7 @@ def diagnosed(
     from logitpipe.console.text import aligned
     from logitpipe.pictures.panels import panel_size
     from logitpipe.pictures.queries import draw_queries, query_column, region_column
-    from logitpipe.stages.score.passes.queries import (
+    from logitpipe.stages.score.claims import (
         anomalous_region,
         box_region,
         claim_lines,

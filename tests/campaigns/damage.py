@@ -40,7 +40,7 @@ from logitpipe.cache.writing.repair import mend_arrays, mend_group
 from logitpipe.stages.score.passes.sweep import tally_store
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS
-from logitpipe.stages.score.statistics.histograms import Tally
+from logitpipe.stages.score.statistics.tally import Tally
 from tests.campaigns.words import numbers
 from tests.conftest import content
 from tests.stores import fill, geometry_of, make_schema, noise_values

@@ -49,11 +49,11 @@ from logitpipe.stages.score.statistics.class_counts import ClassCounts
 from logitpipe.stages.score.statistics.components import Components
 from logitpipe.stages.score.statistics.gaps import Gaps, Positives
 from logitpipe.stages.score.statistics.histograms import Histograms
-from logitpipe.stages.score.statistics.image_areas import ImageAreas
 from logitpipe.stages.score.statistics.in_distribution import InDistribution
 from logitpipe.stages.score.statistics.open_set import OpenSet
 from logitpipe.stages.score.statistics.ordered import Everything
 from logitpipe.stages.score.statistics.percentile_curve import PercentileCurve
+from logitpipe.stages.score.statistics.single_images import ImageAreas
 
 IMAGES = 16
 KNOWN = {"road": 0, "car": 1, "sky": 2}

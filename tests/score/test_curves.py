@@ -27,7 +27,7 @@ from logitpipe.stages.score.passes.sweep import sweep, tally_store
 from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS, from_document, to_document, with_choices
-from logitpipe.stages.score.statistics.image_areas import ImageAreas
+from logitpipe.stages.score.statistics.single_images import ImageAreas
 
 COUNTS = st.integers(2, 400).flatmap(
     lambda bins: st.tuples(st.integers(0, 2**32), st.just(bins), st.sampled_from([1, 5, 10_000]), st.floats(0, 1))

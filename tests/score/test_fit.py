@@ -19,8 +19,7 @@ from logitpipe.stages.score.passes.fit import Fit, fit, fitting_protocol, least
 from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS, with_choices
-from logitpipe.stages.score.statistics.exact_sums import Moments
-from logitpipe.stages.score.statistics.in_distribution import InDistribution
+from logitpipe.stages.score.statistics.in_distribution import InDistribution, Moments
 
 K, SIZE, STORED = 4, (20, 26), (10, 15)
 TEMPERATURES = (0.5, 2.0)

@@ -18,7 +18,7 @@ from logitpipe.cli import cli
 from logitpipe.stages.infer import run as infer_run
 from logitpipe.stages.score.passes import walk
 from logitpipe.stages.score.picture import Picture
-from logitpipe.stages.score.statistics.histograms import Tally
+from logitpipe.stages.score.statistics.tally import Tally
 
 NAMES = tuple(f"{letter}.png" for letter in "abcdefgh")
 KINDS = ("pixel", "mask")

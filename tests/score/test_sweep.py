@@ -13,7 +13,7 @@ from scoring import PROTOCOLS, make_plan, score_store
 from logitpipe.cache import open_store
 from logitpipe.cli import cli
 from logitpipe.stages.score.passes import sweep
-from logitpipe.stages.score.statistics.histograms import PAIR_BYTES
+from logitpipe.stages.score.statistics.tally import PAIR_BYTES
 
 ADDRESS_SPACE = 6_000_000 << 10
 """What `ulimit -v 6000000` leaves; a pair of method and temperature spans 13 MB of it."""

@@ -26,7 +26,8 @@ from logitpipe.stages.score.passes.sweep import tally_store
 from logitpipe.stages.score.picture import read_picture
 from logitpipe.stages.score.plan import make_plan, split
 from logitpipe.stages.score.protocols import PROTOCOLS
-from logitpipe.stages.score.statistics.histograms import Tally, make_rows
+from logitpipe.stages.score.statistics.histograms import make_rows
+from logitpipe.stages.score.statistics.tally import Tally
 
 THRESHOLDS = (-5.0, -0.5, 0.0, 0.3)
 IMAGES = 7

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from logitpipe.cache import Schema
 from logitpipe.cache.files.places import Place
-from logitpipe.stages.score.dataset_name import dataset_name
 from logitpipe.stages.score.figures.metrics import Figures
 from logitpipe.stages.score.plan import Pair, Plan
 
@@ -169,3 +169,10 @@ def _columns(plan: Plan, pair: int, figures: Figures | None) -> dict[str, Any]:
     scores = ranks if plan.pools_scores(plan.pairs[pair].method) else plan.formula(plan.pairs[pair], ranks)
     thresholds = [float(score) if np.isfinite(score) else None for score in scores]
     return columns | {"best_iou": figures.best_iou.value.value} | dict(zip(THRESHOLDS, thresholds, strict=True))
+
+
+def dataset_name(schema: Schema) -> str:
+    """Return the name of a data set and, where only some of its pictures were taken, which: `Tiny (the first 2)`."""
+    parts = [schema.selection] if schema.selection else []
+    parts += [f"the first {schema.limit}"] if schema.limit else []
+    return f"{schema.dataset} ({', '.join(parts)})" if parts else schema.dataset

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from logitpipe.cache import PipeError, Store
-from logitpipe.stages.score.dataset_name import dataset_name
 from logitpipe.stages.score.figures.closed_set import ClosedSetFigures
+from logitpipe.stages.score.figures.rows import dataset_name
 from logitpipe.stages.score.label_spaces import NO_CLASS, LabelSpace
 from logitpipe.stages.score.labels import resize_nearest
 from logitpipe.stages.score.passes.walk import Walk, walk

@@ -17,8 +17,9 @@ from logitpipe.stages.score.passes.walk import Walk, walk
 from logitpipe.stages.score.picture import Picture, sigmoid_at
 from logitpipe.stages.score.plan import Pair, Plan
 from logitpipe.stages.score.statistics.gaps import PIXEL_BYTES, Gaps, Positives
-from logitpipe.stages.score.statistics.histograms import PAIR_BYTES, Histograms, Scored, Tally
+from logitpipe.stages.score.statistics.histograms import Histograms, Scored
 from logitpipe.stages.score.statistics.ordered import SCORE_BYTES, Everything
+from logitpipe.stages.score.statistics.tally import PAIR_BYTES, Tally
 
 Resolve = Literal["summary", "all", "none"]
 """Which pairs are resolved: T = 1 and what may be the best temperature of each method, every pair, or none."""

@@ -16,7 +16,8 @@ from logitpipe.stages.score.figures.open_set import (
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Plan, split
 from logitpipe.stages.score.prediction import predicted_classes
-from logitpipe.stages.score.statistics.histograms import Histograms, Tally
+from logitpipe.stages.score.statistics.histograms import Histograms
+from logitpipe.stages.score.statistics.tally import Tally
 from logitpipe.stages.streams import in_parallel
 
 

@@ -111,6 +111,7 @@ def ordered_figures(scores: Scores, reading: Reading, pixels: tuple[int, int], w
     (N, P), pairs = pixels, len(scores.by_pair) // 2
 
     def figures(pair: int) -> Figures:
+        """Return the figures of one pair, whose scores are given up."""
         anomalous, normal = taken(scores.by_pair[pair], P), taken(scores.by_pair[pairs + pair], N)
         anomalous.sort()
         normal.sort()
