@@ -2,9 +2,10 @@
 
     python -m benchmarks.scale [--images 16] [--temperatures 20] [--workers 1,2,4] [--out FOLDER]
 
-The costs are those of ten made images (20 x 512 x 1024 logits, masks of 720 x 1280): reading, scoring, packing,
-adding up, bytes on the wire, and what the scheduler takes for a task. The simulation follows the groups of blocks of
-`ClusterWalk` through four things that can be short: the workers, their network, the scheduler, the client.
+The costs are of made images (20 x 512 x 1024 logits, masks of 720 x 1280), measured on the very tasks that workers
+are given: what an image and what a block of them takes, adding up, bytes on the wire, and what the scheduler takes
+for a task. The simulation follows the groups of blocks of `ClusterWalk` through four things that can be short: the
+workers, their network, the scheduler, the client.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -23,11 +25,10 @@ from benchmarks.made import pixel_store
 from benchmarks.sheet import RESULTS, Sheet
 from logitpipe.cache import Store, open_store
 from logitpipe.stages.cores import available_cores
-from logitpipe.stages.score.cluster.parcels import pack_arrays, pack_walk, unpack_arrays
+from logitpipe.stages.score.cluster.parcels import pack_walk
+from logitpipe.stages.score.cluster.tasks import merge, score_block
 from logitpipe.stages.score.cluster.walk import FAN, ClusterWalk, block_size, group_size
 from logitpipe.stages.score.ground_truth import GroundTruth
-from logitpipe.stages.score.passes.walk import walk
-from logitpipe.stages.score.picture import read_picture
 from logitpipe.stages.score.plan import Plan, make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS
 from logitpipe.stages.score.statistics.histograms import Histograms
@@ -41,7 +42,8 @@ TEN = 10
 TASKS = 500
 """Empty tasks that the scheduler is timed with."""
 
-ROUNDS = 3
+ROUNDS = 2
+"""Of each measurement; the least counts, as other work only adds."""
 
 WIRE = 125e6
 """Bytes in a second of a node's network: 1 Gbit/s, the least that is common."""
@@ -53,18 +55,19 @@ class Costs:
 
     Parameters
     ----------
-    read, score : of an image
-    pack : of the total of ten images
-    merge : of such a total that is added to another
-    bytes : of such a total
-    full : of the total of all images, about: totals grow until every bin that occurs is filled
+    image : of an image that is read and scored
+    block : of a block of images beside these: a total that is begun, and packed in the end
+    add : of the total of ten images that is added to another
+    merge : of a sum of totals beside these: one that is begun, and packed in the end
+    bytes : of the total of ten images
+    full : of the total of very many: totals grow until every bin that occurs is filled
     stored : of an image, as it lies in the store
     task : of the scheduler, for one task
     """
 
-    read: float
-    score: float
-    pack: float
+    image: float
+    block: float
+    add: float
     merge: float
     bytes: float
     full: float
@@ -88,40 +91,40 @@ class Prediction:
     limit: str
 
 
-def simulate(costs: Costs, workers: int, images: int, wire: float = WIRE) -> Prediction:
-    """Predict a walk by so many workers of one thread.
+def simulate(costs: Costs, workers: int, images: int, wire: float = WIRE, cores: int | None = None) -> Prediction:
+    """Predict a walk by so many workers of one thread; by fewer at a time, where they share so many cores.
 
     A group is begun while the one before is at work, so that the slowest of the four decides. Only the end of the
     last one, up the tree, has nothing beside it.
     """
-    block, size = block_size(images, workers), group_size(workers)
+    block, size, at_a_time = block_size(images, workers), group_size(workers), min(workers, cores or workers)
     blocks = ceil(images / block)
     # The last group is smaller; all others are alike, so they need no following one by one.
     counts = [(blocks // size, size), (1, blocks % size)]
     busy, sent, tail = dict.fromkeys(("workers", "network", "scheduler", "client"), 0.0), 0.0, 0.0
-    for_byte = costs.merge / costs.bytes
+    add_byte = costs.add / costs.bytes
     for number, count in counts:
         if not (number and count):
             continue
         parts = levels(count)
         sizes = [grown(costs, block * FAN**depth) for depth in range(len(parts))]
         merges = sum(parts[1:])
-        of_block = block * max(costs.read, costs.score) + costs.pack * sizes[0] / costs.bytes
+        of_block = block * costs.image + costs.block
         # Whoever adds up fetches what others have; parts grow level by level, up to the full size.
         moved = sum(n * size for n, size in zip(parts, sizes, strict=True))
-        adding = sum(n * size * for_byte for n, size in zip(parts[:-1], sizes, strict=False))
+        adding = merges * costs.merge + sum(n * size * add_byte for n, size in zip(parts[:-1], sizes, strict=False))
         once = {
-            "workers": count / workers * of_block + adding / min(workers, max(1, merges)),
+            "workers": count / at_a_time * of_block + adding / min(at_a_time, max(1, merges)),
             "network": moved / (wire * workers),
             "scheduler": (count + merges) * costs.task,
-            "client": sizes[-1] * (1 / wire + for_byte),
+            "client": sizes[-1] * (1 / wire + add_byte),
         }
         for name, seconds in once.items():
             busy[name] += number * seconds
         sent += number * moved
         # Of the last blocks some end later than others; then what is left of the tree has nothing beside it.
-        tail = of_block * (1 - 1 / workers)
-        tail += sum(min(FAN, n) * size * (for_byte + 1 / wire) for n, size in zip(parts[:-1], sizes, strict=False))
+        tail = of_block * (1 - 1 / at_a_time) + (len(parts) - 1) * costs.merge
+        tail += sum(min(FAN, n) * size * (add_byte + 1 / wire) for n, size in zip(parts[:-1], sizes, strict=False))
     limit = max(busy, key=lambda name: busy[name])
     return Prediction(busy[limit] + tail, sent, limit)
 
@@ -142,24 +145,23 @@ def grown(costs: Costs, images: int) -> float:
 
 def measure(store: Store, plan: Plan, client: Client) -> Costs:
     """Measure what things cost here: processor time, the least of some rounds, so that other work counts little."""
-    images = range(min(TEN, len(store.schema.images)))
+    images = tuple(range(TEN))
     truth, statistic = GroundTruth(store, plan.protocol, images), Histograms(store, plan)
-    first = pack_arrays(walk(truth, images[:1], statistic, 1, lambda: None).to_arrays())
-    read = least(lambda: [read_picture(store, truth, image) for image in images]) / len(images)
-    started = time.process_time()
-    total = walk(truth, images, statistic, 1, lambda: None)
-    score = (time.process_time() - started) / len(images)
-    packed = pack_arrays(total.to_arrays())
+    parcel = pack_walk(truth, statistic, "costs")
+    first, ten = score_block(parcel, images[:1]), score_block(parcel, images)
+    one_image, ten_images = (least(lambda n=n: score_block(parcel, images[:n])) for n in (1, TEN))  # type: ignore[misc]
+    two, many = (least(lambda n=n: merge(parcel, [ten] * n)) for n in (2, FAN))  # type: ignore[misc]
+    image, add = (ten_images - one_image) / (TEN - 1), (many - two) / (FAN - 2)
     # Of the bins that ten images fill, one fills so many; the share that is new falls by as much for each image.
-    share = len(first) / len(packed)
-    full = len(packed) / (1 - (1 - min(share, 0.9)) ** len(images))
+    share = len(first.arrays) / len(ten.arrays)
+    full = len(ten.arrays) / (1 - (1 - min(share, 0.9)) ** TEN)
     files = (file.stat().st_size for file in Path(str(store.path)).rglob("*") if file.is_file())
     return Costs(
-        read=read,
-        score=score,
-        pack=least(lambda: pack_arrays(total.to_arrays())),
-        merge=least(lambda: statistic.zero().add(statistic.from_arrays(unpack_arrays(packed)))),
-        bytes=len(packed),
+        image=image,
+        block=max(0.0, one_image - image),
+        add=add,
+        merge=max(0.0, two - 2 * add),
+        bytes=len(ten.arrays),
         full=full,
         stored=sum(files) / len(store.schema.images),
         # Scheduler and client are threads of this process: no single one of them takes longer.
@@ -181,27 +183,30 @@ def measure_runs(store: Store, plan: Plan, workers: Sequence[int]) -> tuple[Cost
     """Measure walks by some numbers of workers, each beside what the simulation says of it."""
     images, cores, lines = range(len(store.schema.images)), available_cores(), []
     truth, statistic = GroundTruth(store, plan.protocol, images), Histograms(store, plan)
-    costs: Costs | None = None
-    for count in workers:
-        with (
-            LocalCluster(
-                n_workers=count, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
-            ) as cluster,
-            Client(cluster) as client,
-        ):
-            costs = costs or measure(store, plan, client)
+    with ExitStack() as stack:
+        quiet = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL}
+        cluster = stack.enter_context(LocalCluster(n_workers=max(workers), threads_per_worker=1, **quiet))
+        client = stack.enter_context(Client(cluster))
+        # Each worker loads its kernels; first one alone, as it may have to compile them.
+        warm = pack_walk(truth, statistic, "warm")
+        for addresses in ([next(iter(client.nthreads()))], None):
+            client.run(score_block, warm, (0,), workers=addresses)
+        costs = measure(store, plan, client)
+        # From many to few: workers that leave are waited for, while new ones would load their kernels again.
+        for count in sorted(workers, reverse=True):
+            cluster.scale(count)
+            while len(client.nthreads()) > count:
+                time.sleep(0.1)
             found = ClusterWalk(client)
-            found(truth, images[:count], statistic, 1, lambda: None)  # each worker loads its kernels
             before, started = spent(client), time.perf_counter()
             found(truth, images, statistic, 1, lambda: None)
+            wall = time.perf_counter() - started
             # Processor time of the workers, shared evenly: what the walk would take if nothing else ran here.
             taken = (spent(client) - before) / min(count, cores)
-            wall = time.perf_counter() - started
-            # Processes beyond the cores share them, and all of them share one network card, which is none.
-            said = simulate(costs, min(count, cores), len(images), wire=float("inf"))
+            # All workers share one network card, which is none.
+            said = simulate(costs, count, len(images), float("inf"), cores)
             lines.append([count, wall, taken, said.seconds, taken / said.seconds, said.limit, " ".join(load())])
-    assert costs is not None
-    return costs, lines
+    return costs, lines[::-1]
 
 
 def spent(client: Client) -> float:
@@ -232,10 +237,10 @@ def main(words: Sequence[str] | None = None) -> None:
         costs, lines = measure_runs(store, plan, [int(text) for text in arguments.workers.split(",")])
     pairs = len(plan.pairs)
     measured = {
-        "reading an image, s": costs.read,
-        f"reading and scoring it with {pairs} pairs, s": costs.score,
-        f"packing the total of {TEN}, s": costs.pack,
-        "adding one to another, s": costs.merge,
+        f"reading and scoring an image with {pairs} pairs, s": costs.image,
+        "a block of images beside these, s": costs.block,
+        f"adding a total of {TEN} to another, s": costs.add,
+        "a sum of totals beside these, s": costs.merge,
         f"the total of {TEN} on the wire, MB": costs.bytes / 1e6,
         "a total of very many, about, MB": costs.full / 1e6,
         "an image in the store, MB": costs.stored / 1e6,

@@ -19,7 +19,7 @@ def test_the_run_on_a_gpu_goes_all_its_ways_on_a_cpu(tmp_path, capsys):
     assert len(rates) == len(cuda.TINY.sizes) * len(cuda.TINY.batches)
 
 
-COSTS = scale.Costs(read=0.03, score=1, pack=0.3, merge=0.3, bytes=5e6, full=2e7, stored=2e7, task=1e-3)
+COSTS = scale.Costs(image=1, block=0.3, add=0.2, merge=0.3, bytes=5e6, full=2e7, stored=2e7, task=1e-3)
 
 
 def test_a_simulated_cluster_is_linear_until_something_is_short():
