@@ -34,6 +34,7 @@ def fit(
     workers: int | None = None,
     allow_incomplete: bool = False,
     overwrite: bool = False,
+    dask: str | None = None,
     progress: bool | None = None,
 ) -> "Statistics":
     """Fit statistics on images without anomalies, for sml, sml+, kl, z-scores and temperatures of least NLL.
@@ -45,7 +46,7 @@ def fit(
     methods : names of those whose scores get a mean and a deviation
     temperatures, map_temperatures, mask_temperatures : T, T_S and T_m of the scores; T also of mean posteriors
     protocol : name, or what `lp.protocol` gives
-    label_space, class_codes, workers, allow_incomplete, progress : as for `lp.score`
+    label_space, class_codes, workers, allow_incomplete, dask, progress : as for `lp.score`
     overwrite : replace the files that are there
 
     Raises
@@ -81,6 +82,7 @@ def fit(
             overwrite,
             T_S,
             T_m,
+            dask,
         )
     return Statistics(written)
 

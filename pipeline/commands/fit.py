@@ -14,7 +14,7 @@ from logitpipe.commands.score import (
     mask_temperatures_option,
     parse_temperatures,
 )
-from logitpipe.console.options import overwrite_option, protocol_option, stores_argument
+from logitpipe.console.options import dask_option, overwrite_option, protocol_option, stores_argument
 from logitpipe.runs.fitting import fit_stores
 from logitpipe.stages.cores import available_cores
 
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     show_default="number of cores",
     help="Threads that score.",
 )
+@dask_option
 @click.option("--allow-incomplete", is_flag=True, help="Take what the stores have.")
 @overwrite_option
 def fit(
@@ -72,6 +73,7 @@ def fit(
     label_space: str,
     class_codes: str | None,
     workers: int,
+    dask: str | None,
     allow_incomplete: bool,
     overwrite: bool,
 ) -> None:
@@ -104,6 +106,7 @@ def fit(
         overwrite,
         map_temperatures,
         mask_temperatures,
+        dask,
     )
     for path in written:
         click.echo(path)

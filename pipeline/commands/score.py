@@ -12,6 +12,7 @@ from logitpipe.cache.errors import IncompleteError, UsageError
 from logitpipe.commands.completion import complete_methods
 from logitpipe.console.messages import word_if_slow
 from logitpipe.console.options import (
+    dask_option,
     metrics_option,
     overwrite_option,
     protocol_option,
@@ -176,11 +177,7 @@ class_codes_option = click.option(
     show_default="number of cores",
     help="Threads that score.",
 )
-@click.option(
-    "--dask",
-    metavar="ADDRESS|FILE.json|local:N",
-    help="Let a Dask cluster score, found by its address or scheduler file, or N processes here.",
-)
+@dask_option
 @click.option(
     "--allow-incomplete", is_flag=True, help="Score what a store has, and exit with 3 if images are missing."
 )

@@ -55,6 +55,12 @@ mask_temperature_option = _temperature_option(
     "--mask-temperature", "T_m", "Of the mask logits, for the methods of mask networks."
 )
 
+dask_option = click.option(
+    "--dask",
+    metavar="ADDRESS|FILE.json|local:N",
+    help="Let a Dask cluster score, found by its address or scheduler file, or N processes here.",
+)
+
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there.")
 
 

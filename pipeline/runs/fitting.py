@@ -9,6 +9,7 @@ from logitpipe.console.messages import caution, note, word_if_slow
 from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.progress import Progress
 from logitpipe.runs.also import class_codes
+from logitpipe.runs.cluster import walk_by
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from logitpipe.cache.reading.store import Store
     from logitpipe.stages.score.fitted import Fitted
     from logitpipe.stages.score.passes.fit import Fit
+    from logitpipe.stages.score.passes.walk import Walk
     from logitpipe.stages.score.protocols import Protocol
 
 
@@ -34,12 +36,14 @@ def fit_stores(
     overwrite: bool,
     map_temperatures: Sequence[float] = (1.0,),
     mask_temperatures: Sequence[float] = (1.0,),
+    dask: str | None = None,
 ) -> "tuple[Path, Path]":
     """Fit statistics of the networks of some stores, and return the two files that they were written to.
 
     Parameters
     ----------
     out : of the files, whose names end in .json and .npz
+    dask : a cluster that does the walks, see `runs.cluster`; None for threads here
     others : see `plan_fits`
 
     Raises
@@ -62,7 +66,8 @@ def fit_stores(
         mask_temperatures,
     )
     prepare_folder(out.parent)
-    every = [fit_network(fits, workers) for fits in networks]
+    with walk_by(dask) as walker:
+        every = [fit_network(fits, workers, walker) for fits in networks]
     try:
         return write_fitted(out, every)
     except OSError as error:
@@ -113,8 +118,13 @@ def plan_fits(
     return list(found.values())
 
 
-def fit_network(fits: "Sequence[Fit]", workers: int) -> "Fitted":
-    """Return the statistics of one network over all of its stores, and say what was fitted."""
+def fit_network(fits: "Sequence[Fit]", workers: int, walker: "Walk") -> "Fitted":
+    """Return the statistics of one network over all of its stores, and say what was fitted.
+
+    Parameters
+    ----------
+    walker : who does the walks, see `runs.cluster`
+    """
     from logitpipe.stages.score.passes.fit import fit
     from logitpipe.stages.score.passes.sweep import compile_kernels
 
@@ -122,7 +132,7 @@ def fit_network(fits: "Sequence[Fit]", workers: int) -> "Fitted":
         compile_kernels(fits[0].plan)
     readings = sum(len(each.images) * each.walks for each in fits)
     with Progress(f"fitting {fits[0].store.schema.network}", readings, unit="readings") as progress:
-        fitted = fit(fits, workers, progress.advance)
+        fitted = fit(fits, workers, progress.advance, walker)
     _say(fitted, any(each.classes for each in fits))
     return fitted
 

@@ -371,6 +371,11 @@ def test_what_cannot_be_done_is_said_in_one_line(pixel_store, monkeypatch, flags
         assert result.stderr.splitlines()[-1].startswith("pipe: no Dask scheduler answers at tcp://127.0.0.1:9 (")
 
 
+def test_fit_asks_for_a_cluster_as_score_does(pixel_store, tmp_path):
+    result = CliRunner().invoke(cli, ["fit", str(pixel_store), "--out", str(tmp_path / "f"), "--dask", "local:0"])
+    fails(result, "pipe: local:N is the form, such as local:4, and 'local:0' was found", 2)
+
+
 def test_without_dask_it_is_said_what_to_install(pixel_store, monkeypatch):
     for name in [name for name in sys.modules if name.startswith("logitpipe.stages.score.cluster.")]:
         monkeypatch.delitem(sys.modules, name)
