@@ -12,7 +12,7 @@ from logitpipe.cli import cli
 from tests.campaigns import damage
 from tests.campaigns.damage import as_lines, campaign, is_found, judge_score, make_subject, small_chunks
 
-NUMBERS = {"flip": 132, "truncation": 36, "deletion": 36}
+NUMBERS = {"flip": 60, "truncation": 24, "deletion": 24}
 
 
 @pytest.mark.slow

@@ -103,7 +103,7 @@ def test_the_commands_say_of_a_url_what_they_say_of_the_folder(folder, url, tmp_
 
 @pytest.mark.slow
 def test_the_url_in_the_results_is_the_url(folder, url, tmp_path):
-    assert call("score", url, folder, "--out", tmp_path / "results").exit_code == 0
+    assert call("score", url, folder, "--methods", "msp", "--out", tmp_path / "results").exit_code == 0
     results = json.loads((tmp_path / "results/results.json").read_bytes())["results"]
     assert list(dict.fromkeys(row["store"] for row in results)) == [url, str(folder)]
     settings = json.loads((tmp_path / "results/settings.json").read_bytes())["settings"]
@@ -114,7 +114,7 @@ def test_the_url_in_the_results_is_the_url(folder, url, tmp_path):
 def test_a_report_shows_the_images_behind_a_url(folder, url, tmp_path):
     shown = []
     for place, out in ((folder, tmp_path / "near"), (url, tmp_path / "far")):
-        assert call("score", place, "--out", out).exit_code == 0
+        assert call("score", place, "--methods", "msp", "--out", out).exit_code == 0
         shown.append([attributes["src"] for tag, attributes in report(out).elements if tag == "img"])
     assert shown[0] == shown[1]
     assert len(shown[0]) > 1
