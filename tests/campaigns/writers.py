@@ -13,7 +13,6 @@ import random
 import re
 import signal
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -55,7 +54,7 @@ class Tally:
         )
 
 
-def run_writers(runs: int, seed: int, folder: Path, seconds: float = float("inf")) -> Tally:
+def run_writers(runs: int, seed: int, folder: Path) -> Tally:
     """Fill stores by several processes each.
 
     Parameters
@@ -63,9 +62,8 @@ def run_writers(runs: int, seed: int, folder: Path, seconds: float = float("inf"
     runs : stores to fill
     seed : of order, delays, kills and mistakes
     folder : where to
-    seconds : after which no further store is begun
     """
-    tally, chance, begin = Tally(), random.Random(seed), time.perf_counter()
+    tally, chance = Tally(), random.Random(seed)
     make_data(folder, COUNT)
     networks: tuple[tuple[str, ...], ...] = (), WINDOWED
     for flags in networks:
@@ -73,8 +71,6 @@ def run_writers(runs: int, seed: int, folder: Path, seconds: float = float("inf"
         assert finish(pipe_infer, folder, folder / f"single{len(flags)}", *flags, watch=watch) == 0
     expected = {flags: content(folder / f"single{len(flags)}") for flags in networks}
     for number in range(runs):
-        if time.perf_counter() - begin > seconds:
-            break
         place = folder / str(number) / "store"
         (place.parent / "watch").mkdir(parents=True)
         flags = networks[number % len(networks)]

@@ -30,16 +30,16 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "names"),
+    ("kind", "names", "file_format"),
     [
-        ("sweep", ["sweep_Tiny", "sweep_a_x_b"]),
-        ("pr", ["pr_Tiny_T1", "pr_a_x_b_T1"]),
-        ("roc", ["roc_Tiny_T1", "roc_a_x_b_T1"]),
-        ("scores", ["scores_Tiny_enet_T1", "scores_Tiny_eomt_T1", "scores_a_x_b_enet_T1"]),
-        ("ranking", ["ranking_all_T1"]),
+        ("sweep", ["sweep_Tiny", "sweep_a_x_b"], "svg"),
+        ("sweep", ["sweep_Tiny", "sweep_a_x_b"], "pdf"),
+        ("pr", ["pr_Tiny_T1", "pr_a_x_b_T1"], "svg"),
+        ("roc", ["roc_Tiny_T1", "roc_a_x_b_T1"], "svg"),
+        ("scores", ["scores_Tiny_enet_T1", "scores_Tiny_eomt_T1", "scores_a_x_b_enet_T1"], "svg"),
+        *(("ranking", ["ranking_all_T1"], name) for name in BEGINNINGS),
     ],
 )
-@pytest.mark.parametrize("file_format", BEGINNINGS)
 def test_a_file_for_each_figure(folder, tmp_path, kind, names, file_format):
     words = ("figure", folder, "--kind", kind, "--format", file_format, "--out", tmp_path)
     result = pipe(*words)
