@@ -339,9 +339,9 @@ def test_a_pickle_that_is_too_long_is_refused_at_once(path):
 @pytest.mark.slow
 def test_the_longest_pickle_is_looked_through_in_seconds():
     slow = pickled(b"]" * (pickles.MOST_BYTES - 3))
-    started = time.perf_counter()
+    started = time.thread_time()
     assert pickles.read_pickles(io.BytesIO(slow)).objects == []
-    assert time.perf_counter() - started < 15
+    assert time.thread_time() - started < 15
 
 
 def test_storages_that_claim_more_than_the_file_has_are_refused(path, tmp_path):
