@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from logitpipe.console.text import printable
-from logitpipe.report.charts.axes import LOGARITHMIC_FROM
+from logitpipe.report.charts.axes import LOGARITHMIC_FROM, score_ticks
 from logitpipe.report.charts.plot import STYLES
 from logitpipe.results.selection import Temperature, row_at
 from logitpipe.results.series import Entry, Results, Series
@@ -267,10 +267,9 @@ def _score_panel(axis: Axes, series: Series, index: int) -> None:
     places = np.arange(BINS + 1)
     axis.stairs(100 * sketch.normal, places, fill=True, color=NORMAL, label="normal pixels")
     axis.stairs(100 * sketch.anomaly, places, color=ANOMALOUS, linewidth=1.0, label="anomalous pixels")
-    ticks = np.linspace(0.1, 0.9, 3) * BINS
-    axis.set_xticks(
-        ticks, [f"{np.interp(tick, places, sketch.edges):.3g}".replace("-", "\N{MINUS SIGN}") for tick in ticks]
-    )
+    ticks = dict(score_ticks(sketch.edges, (0.1, 0.5, 0.9)))
+    axis.set_xticks(list(ticks), [text.replace("-", "\N{MINUS SIGN}") for text in ticks.values()])
+    axis.set_xlabel("score")
     axis.set_yticks([])
     axis.spines["left"].set_visible(False)
     at = "" if row.temperature is None else f", $T$ = {row.temperature:g}"

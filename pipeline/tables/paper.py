@@ -20,6 +20,7 @@ def no_interval(_row: Row, _metric: Metric) -> str:
     return ""
 
 
+INTERVALS = "[low, high]: confidence interval of 95 %, by resamples of the images of a data set"
 CHOSEN = "best: the temperature of the best AuPRC of each method on each data set, chosen by these labels"
 
 
@@ -62,7 +63,12 @@ def paper_table(
     keys = [(Cell(line.network), Cell(line.method)) for line in lines]
     cells = tuple((*key, *line) for key, line in zip(keys, zip(*columns, strict=True), strict=True))
     return Table(
-        _title(results, temperature), ("network", "method"), tuple(groups), cells, _notes(results, temperature), 2
+        _title(results, temperature),
+        ("network", "method"),
+        tuple(groups),
+        cells,
+        _notes(results, temperature, interval),
+        2,
     )
 
 
@@ -86,9 +92,10 @@ def _title(results: Results, temperature: Temperature) -> str:
     return printable(f"Protocol {protocols}, {at}, per cent")
 
 
-def _notes(results: Results, temperature: Temperature) -> tuple[str, ...]:
+def _notes(results: Results, temperature: Temperature, interval: Interval) -> tuple[str, ...]:
     rank = ["rank: mean of the ranks on all data sets"] if len(results.datasets) > 1 else []
-    return (*([CHOSEN] if temperature == "best" else []), *rank)
+    intervals = [] if interval is no_interval else [INTERVALS]
+    return (*([CHOSEN] if temperature == "best" else []), *rank, *intervals)
 
 
 def _column(rows: Sequence[Row | None], metric: Metric, decimals: int, interval: Interval) -> list[Cell]:

@@ -74,7 +74,15 @@ def transferred_at(results: Results, rows: Sequence[TransferRow], temperature: T
         for series in entry.series
         if (index := row_at(series, temperature)) is not None
     }
-    return [row for row in rows if (row.chosen_on_store, row.protocol, pair_of(row)) in chosen]
+    found = [row for row in rows if (row.chosen_on_store, row.protocol, pair_of(row)) in chosen]
+    if temperature != "best":
+        return found
+    # Data sets have chosen other temperatures: those of a method stand together, in the order of the data sets.
+    methods, sources = (
+        list(dict.fromkeys(map(key, found)))
+        for key in (lambda r: (r.network, method_label(r)), lambda r: r.chosen_on)
+    )
+    return sorted(found, key=lambda r: (methods.index((r.network, method_label(r))), sources.index(r.chosen_on)))
 
 
 def _transfer(rows: Sequence[TransferRow], decimals: int) -> Table:

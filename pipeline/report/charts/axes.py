@@ -1,10 +1,14 @@
 """Axes of charts: values to places, and ticks at round numbers."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 ROUND = (1, 2, 2.5, 5, 10)
+TICK_REACH = 0.08
+"""How far from where a tick is wanted a rounder number may lie, as a share of the axis."""
 LOGARITHMIC_FROM = 10.0
 """An axis of temperatures is logarithmic where the highest is so many times the lowest."""
 
@@ -56,6 +60,22 @@ def temperature_axis(temperatures: Sequence[float], start: float, end: float) ->
     else:
         ticks = _decade_ticks(low, high)
     return Axis(low, high, start, end, tuple((t, number(t)) for t in ticks), high / low >= LOGARITHMIC_FROM)
+
+
+def score_ticks(edges: np.ndarray, shares: Sequence[float]) -> Iterator[tuple[float, str]]:
+    """Yield places along the bins of scores and the round score at each.
+
+    Parameters
+    ----------
+    edges : float64 (bins + 1,), scores
+    shares : where along the bins a tick is wanted
+    """
+    bins = edges.size - 1
+    places = np.arange(bins + 1)
+    for share in shares:
+        low, high = np.interp([bins * (share - TICK_REACH), bins * (share + TICK_REACH)], places, edges)
+        score = roundest(float(low), float(high))
+        yield float(np.interp(score, edges, places)), number(score)
 
 
 def round_step(step: float) -> float:

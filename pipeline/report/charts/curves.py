@@ -1,10 +1,10 @@
 """Precision-recall and ROC curves, and the scores that are behind them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
-from logitpipe.report.charts.axes import Axis, even_axis, number, roundest
+from logitpipe.report.charts.axes import Axis, even_axis, score_ticks
 from logitpipe.report.charts.plot import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Line, draw_lines, frame, svg
 from logitpipe.report.markup import Html, tag
 from logitpipe.report.words import at_temperature, figure
@@ -13,8 +13,8 @@ from logitpipe.stages.score.figures.curves import BINS
 
 RIGHT = WIDTH - 12
 PANEL = (260.0, 144.0)
-TICK_SHARES, TICK_REACH = (0.12, 0.37, 0.63, 0.88), 0.08
-"""Where along an axis of scores a tick is wanted, and how far from there a rounder number may lie."""
+TICK_SHARES = (0.12, 0.37, 0.63, 0.88)
+"""Where along an axis of scores a tick is wanted."""
 
 
 def precision_recall_plot(entry: Entry, chosen: Callable[[Series], int]) -> Html:
@@ -40,7 +40,7 @@ def distribution_plot(entry: Entry, series: Series) -> Html:
     """Return how the scores of normal and of anomalous pixels are spread, at the row that is drawn."""
     row, sketch = series.rows[series.shown], series.sketches[series.shown]
     (width, height), bottom = PANEL, PANEL[1] - 24
-    x = Axis(0, BINS, 8, width - 8, tuple(dict(_score_ticks(sketch.edges)).items()))
+    x = Axis(0, BINS, 8, width - 8, tuple(dict(score_ticks(sketch.edges, TICK_SHARES)).items()))
     y = Axis(0, float(max(sketch.normal.max(), sketch.anomaly.max())), bottom, 12, ())
     outline = _outline(sketch.normal, x, y)
     return svg(
@@ -84,15 +84,6 @@ def _outline(shares: np.ndarray, x: Axis, y: Axis) -> str:
     """Return the path of a histogram's outline."""
     rises = (f"V{y.place(share):.1f}H{x.place(i + 1):.1f}" for i, share in enumerate(shares.tolist()))
     return f"M{x.start:g} {y.start:g}{''.join(rises)}"
-
-
-def _score_ticks(edges: np.ndarray) -> Iterator[tuple[float, str]]:
-    """Yield places along the bins and the round score at each."""
-    places = np.arange(BINS + 1)
-    for share in TICK_SHARES:
-        low, high = np.interp([BINS * (share - TICK_REACH), BINS * (share + TICK_REACH)], places, edges)
-        score = roundest(float(low), float(high))
-        yield float(np.interp(score, edges, places)), number(score)
 
 
 def _median(shares: np.ndarray, edges: np.ndarray) -> str:

@@ -112,16 +112,21 @@ def ordered_figures(scores: Scores, reading: Reading, pixels: tuple[int, int], w
 
     def figures(pair: int) -> Figures:
         """Return the figures of one pair, whose scores are given up."""
-        anomalous, normal = taken(scores.by_pair[pair], P), taken(scores.by_pair[pairs + pair], N)
-        anomalous.sort()
-        normal.sort()
-        p, n, ranks = (np.empty(2 * P + 1, dtype) for dtype in (np.int32, np.int32, np.float32))
-        m = merge_sorted(anomalous, normal, p, n, ranks)
-        walked, needed = start(), needed_positives(P, reading.fpr)
-        walk_down(p[:m], n[:m], ranks[:m], needed, reading.auprc == "trapezoid", walked)
-        return figures_of(walked, N, P, reading.fpr)
+        return sorted_figures(taken(scores.by_pair[pair], P), taken(scores.by_pair[pairs + pair], N), reading)
 
     return in_parallel(figures, range(pairs), workers)
+
+
+def sorted_figures(anomalous: np.ndarray, normal: np.ndarray, reading: Reading) -> Figures:
+    """Return the figures of scores of both classes: float32 (P,) and (N,), at least one of each; both are sorted."""
+    anomalous.sort()
+    normal.sort()
+    P, N = anomalous.size, normal.size
+    p, n, ranks = (np.empty(2 * P + 1, dtype) for dtype in (np.int32, np.int32, np.float32))
+    m = merge_sorted(anomalous, normal, p, n, ranks)
+    walked, needed = start(), needed_positives(P, reading.fpr)
+    walk_down(p[:m], n[:m], ranks[:m], needed, reading.auprc == "trapezoid", walked)
+    return figures_of(walked, N, P, reading.fpr)
 
 
 def figures_of(walked: Walked, N: int, P: int, rule: Rule) -> Figures:

@@ -8,11 +8,10 @@ import numpy as np
 
 from logitpipe.stages.score.figures import metrics
 from logitpipe.stages.score.figures.metrics import Best, Bounded, Figures
-from logitpipe.stages.score.kernels.counting.bins import ANOMALY, count_above
-from logitpipe.stages.score.kernels.counting.gaps import count_gaps, first_edges
+from logitpipe.stages.score.kernels.counting.bins import ANOMALY, NORMAL, count_above
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Plan
-from logitpipe.stages.score.statistics.gaps import edges_of, exact_figures
+from logitpipe.stages.score.statistics.ordered import sorted_figures
 from logitpipe.stages.score.statistics.tally import PAIR_BYTES, Tally
 
 AT_THRESHOLD = ("normal", "anomaly", "mean")
@@ -35,7 +34,7 @@ def image_values(plan: Plan, picture: Picture, pairs: Sequence[int]) -> dict[int
     found = {}
     for pair, scores in picture.score_maps(plan, pairs):
         flat = np.ascontiguousarray(scores).reshape(-1)
-        figures, ious = _figures(plan, pair, flat, labels), _ious(plan, pair, flat, labels, pixels)
+        figures, ious = _figures(plan, flat, labels), _ious(plan, pair, flat, labels, pixels)
         found[pair] = np.array([*pixels, *figures, *ious], np.float64)
     return found
 
@@ -64,11 +63,8 @@ def mean_ious(values: np.ndarray, thresholds: Sequence[float]) -> list[dict[str,
     ]
 
 
-def _figures(plan: Plan, pair: int, scores: np.ndarray, labels: np.ndarray) -> list[float]:
-    edges, layout = edges_of(scores[labels == ANOMALY]), plan.bins(plan.pairs[pair]).layout
-    gaps = np.zeros(2 * edges.scores.size + 1, np.uint32)
-    count_gaps(scores, labels, layout, first_edges(edges.scores, layout), edges.scores, gaps)
-    found = exact_figures(edges, gaps, plan.protocol.reading)
+def _figures(plan: Plan, scores: np.ndarray, labels: np.ndarray) -> list[float]:
+    found = sorted_figures(scores[labels == ANOMALY], scores[labels == NORMAL], plan.protocol.reading)
     return [
         found.auprc.value,
         found.fpr95.value,
