@@ -1,13 +1,18 @@
 """Scores of images that were cut into windows, or padded, against float64 at full size."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from reference import formula, mix, upsample
 from scipy.special import expit, softmax
 from scoring import EVERY, Values, plan_for
+from stores import make_schema
 
+from logitpipe.cache import StoreWriter
 from logitpipe.cache.format.geometry import Box, Geometry, Size
 from logitpipe.cache.format.version2 import SigmoidAt
 from logitpipe.stages.score.kinds import KINDS
@@ -120,3 +125,39 @@ def test_rows_of_a_large_image_meet() -> None:
         ours = scores(image, windows, at, 1.0)
         for method in ("mask2anomaly", "rba-normalized"):
             assert np.abs(ours[method] - expected(image, windows, method, 1.0, at)).max() < 1e-5
+
+
+MEASURED = """
+import resource, sys
+from logitpipe.cli import cli
+cli(sys.argv[1:], standalone_mode=False)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak is told in another unit")
+def test_two_windows_of_a_street_scene_fit_memory(tmp_path):
+    """A canvas of 1024x2048 and 100 queries, whose M would take 800 MB, is scored in less than 1.5 GiB."""
+    windows = ((0, 0, 1024, 1024), (0, 1024, 1024, 2048))
+    image = Geometry((1024, 2048), (1024, 2048), (1024, 1024), (256, 256), (1024, 2048), (1, 1), windows)
+    schema = replace(
+        make_schema("mask", version=2, images=["a.png"], windows=2),
+        classes=tuple(f"class {k}" for k in range(19)),
+        logits_shape=(100, 256, 256),
+        input_size=(1024, 1024),
+        label_shape=(1024, 2048),
+        preview_size=(1, 1),
+    )
+    rng = np.random.default_rng(0)
+    values = {
+        "mask_logits": np.repeat(rng.standard_normal((2, 100, 256, 1)).astype(np.float16), 256, axis=3),
+        "class_logits": rng.standard_normal((2, 100, 20)).astype(np.float32),
+        "labels": (np.arange(1024 * 2048) % 7 == 0).astype(np.uint8).reshape(1024, 2048),
+        "preview": np.zeros((1, 1, 3), np.uint8),
+    }
+    StoreWriter(tmp_path / "store", schema).commit(0, values, {}, image)
+    words = ["score", str(tmp_path / "store"), "--temperatures", "0.5,1", "--resolve", "none"]
+    done = subprocess.run([sys.executable, "-c", MEASURED, *words], capture_output=True, text=True, check=True)
+    assert "rba-normalized" in done.stdout
+    assert int(done.stderr.splitlines()[-1]) < 1.5 * (1 << 20)
