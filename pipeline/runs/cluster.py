@@ -42,8 +42,9 @@ def walk_by(dask: str | None) -> "Iterator[Walk]":
         note(f"{dask}: {len(found.crew)} workers with {found.threads} threads, on {names}")
         yield found
         if len(found.processors) > 1:
+            # By model alone: behind it stand a hundred features. Two kinds may be of one model.
+            kinds = "; ".join(f"{images} images: {name.split()[0]}" for name, images in found.processors.items())
             caution(
-                "the processors of the cluster are of different kinds ("
-                + "; ".join(f"{images} images: {name}" for name, images in found.processors.items())
-                + "): the last digits may differ from one run to the next"
+                f"the processors of the cluster are of different kinds ({kinds}): the last digits may differ from "
+                "one run to the next"
             )
