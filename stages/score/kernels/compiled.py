@@ -32,7 +32,7 @@ Function = Callable[..., Any]
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 """Kernels run without the interpreter lock; multiply and add may fuse."""
 
-kernel: Callable[[Function], Function] = numba.njit(**_OPTIONS)
+kernel: Callable[[Function], Function] = numba.extending.register_jitable(**_OPTIONS)
 """Compiled as a part of what calls it."""
 
 inlined: Callable[[Function], Function] = numba.njit(**_OPTIONS, inline="always")

@@ -110,7 +110,7 @@ def sample_row(
         for p in range(chosen.size):
             # At the last source row there is none below, and `stretched` holds an older one in its place.
             if weight == 0:
-                out[p] = above[p]
+                widen(above[p], out[p])
             else:
                 blend(above[p], below[p], weight, out[p])
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from logitpipe.stages.score.kernels.arithmetic import widen
 from logitpipe.stages.score.kernels.compiled import Array, entry
 from logitpipe.stages.score.kernels.counting.bins import add_above, place
 from logitpipe.stages.score.kernels.counting.counts import Counts, add_waiting, make_waiting
@@ -68,4 +69,4 @@ def rank_masks(planes: Array, classes: int, axes: tuple[Axis, Axis], wanted: Arr
         of_row = finish(stretched, axes[0][0][y], axes[0][1][y], classes, starts, wanted, room)
         for kind in range(ROWS):
             if wanted[kind]:
-                ranks[kind, y] = of_row[kind, :width]
+                widen(of_row[kind][:width], ranks[kind, y])

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from logitpipe.stages.score.kernels.arithmetic import widen
 from logitpipe.stages.score.kernels.compiled import Array, entry, kernel
 from logitpipe.stages.score.kernels.counting.bins import add_above, place
 from logitpipe.stages.score.kernels.counting.counts import Counts, add_waiting, make_waiting
@@ -125,7 +126,7 @@ def rank_band(
             temper(row, lowest, temperatures[t], wanted[t], of_row)
             for kind in range(ROWS):
                 if slots[kind, t] >= 0:
-                    copy_to(of_row[kind][:n], ranks[slots[kind, t]][filled : filled + n])
+                    widen(of_row[kind][:n], ranks[slots[kind, t]][filled : filled + n])
         picked_labels[filled : filled + n] = picked.labels
         filled += n
     return filled, damaged
@@ -163,5 +164,5 @@ def rank_pixels(
         temper(row, lowest, T, wanted, of_row)
         for kind in range(ROWS):
             if wanted[kind]:
-                ranks[kind, y] = of_row[kind, :width]
+                widen(of_row[kind][:width], ranks[kind, y])
     return damaged
