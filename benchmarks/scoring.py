@@ -17,9 +17,10 @@ from benchmarks.timing import Seconds, median, one_core, ratio, take_turns
 from logitpipe.cache import Store, open_store
 from logitpipe.stages.score.figures.rows import Row
 from logitpipe.stages.score.ground_truth import GroundTruth
-from logitpipe.stages.score.kernels.compiled import kernel
-from logitpipe.stages.score.kernels.counting.picking import make_picked, pick
+from logitpipe.stages.score.kernels.compiled import entry
+from logitpipe.stages.score.kernels.counting.picking import Picked, make_picked, pick
 from logitpipe.stages.score.kernels.fused.pixel_ranks import MAXLOGIT, ROWS, VOID, make_ranks, make_row, temper
+from logitpipe.stages.score.kernels.fused.pixel_ranks import Row as PixelRow
 from logitpipe.stages.score.kernels.fused.pixel_ranks import prepare as prepare_row
 from logitpipe.stages.score.kernels.vectors import apart
 from logitpipe.stages.score.kinds.canvas import axes, resampled
@@ -82,19 +83,30 @@ def _pictures(store: Store) -> list[Picture]:
     return [picture for i in range(LOOP_IMAGES) if (picture := read_picture(store, truth, i))]
 
 
-@kernel
 def _fused_loop(logits: np.ndarray, labels: np.ndarray, temperatures: np.ndarray) -> None:
     """Float32 (rows, C, W) logits, uint8 (rows, W) labels -> ranks that nobody looks at."""
     _, classes, width = logits.shape
-    z, blocks = np.zeros((classes, apart(width)), np.float32), make_picked(width)
-    room, ranks = make_row(classes, classes, width), make_ranks(width)
     wanted = np.ones(ROWS, np.bool_)
     wanted[MAXLOGIT] = wanted[VOID] = False
+    room = np.zeros((classes, apart(width)), np.float32), make_picked(width), make_row(classes, classes, width)
+    _compiled_loop(logits, labels, temperatures, wanted, room, make_ranks(width))
+
+
+@entry
+def _compiled_loop(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    temperatures: np.ndarray,
+    wanted: np.ndarray,
+    room: tuple[np.ndarray, Picked, PixelRow],
+    ranks: np.ndarray,
+) -> None:
+    z, blocks, row_room = room
     for y in range(len(logits)):
-        z[:, :width] = logits[y]
+        z[:, : logits.shape[2]] = logits[y]
         picked = pick(labels[y], blocks)
         if picked.starts.size > 0:
-            row, lowest = prepare_row(z, picked.starts, room)
+            row, lowest = prepare_row(z, picked.starts, row_room)
             for T in temperatures:
                 temper(row, lowest, T, wanted, ranks)
 

@@ -1,5 +1,6 @@
 """Pixels that do not count are passed over in blocks, and nothing else is."""
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,11 +10,13 @@ from stores import make_schema, noise_values
 from logitpipe.cache import IntegrityError, StoreWriter, open_store
 from logitpipe.cache.writing import commit
 from logitpipe.stages.score.kernels.counting.bins import ANOMALY, IGNORED, NORMAL
-from logitpipe.stages.score.kernels.counting.picking import every_block, make_picked, pick
+from logitpipe.stages.score.kernels.counting.picking import make_picked, pick
 from logitpipe.stages.score.kernels.vectors import LANES
 from logitpipe.stages.score.passes.sweep import tally_store
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS
+
+compiled_pick = numba.njit(lambda labels, room: pick(labels, room))
 
 RUNS = st.lists(st.tuples(st.sampled_from([NORMAL, ANOMALY, IGNORED]), st.integers(1, 30)), min_size=1, max_size=12)
 
@@ -24,14 +27,9 @@ def test_the_blocks_that_count_are_picked(runs):
     labels = np.concatenate([np.full(length, label, np.uint8) for label, length in runs])
     padded = np.append(labels, np.full(-len(labels) % LANES, IGNORED, np.uint8)).reshape(-1, LANES)
     kept = (padded != IGNORED).any(axis=1)
-    picked = pick(labels, make_picked(len(labels)))
+    picked = compiled_pick(labels, make_picked(len(labels)))
     assert picked.starts.tolist() == (LANES * np.flatnonzero(kept)).tolist()
     assert np.array_equal(picked.labels, padded[kept].ravel())
-
-
-def test_every_block_reaches_to_the_end_of_a_row():
-    assert every_block(20)[:3].tolist() == [0, LANES, 2 * LANES]
-    assert every_block(20)[-1] >= 20 - LANES
 
 
 def test_a_broken_logit_is_found_where_nothing_is_scored(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Bilinear resampling agrees with its reference, in whatever order its rows are asked for."""
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +9,8 @@ from reference import upsample
 
 from logitpipe.stages.score.kernels.resampling import make_rows, sample_row
 from logitpipe.stages.score.kinds.canvas import axes
+
+compiled_row = numba.njit(lambda *given: sample_row(*given))
 
 SIDE = st.integers(1, 40)
 SIZE = st.tuples(SIDE, SIDE)
@@ -20,7 +23,7 @@ def sample(planes, size, order=None):
     out = np.full((len(planes), size[0], stretched.shape[2]), np.nan, np.float32)
     for y in range(size[0]) if order is None else order:
         row = np.full((len(planes), stretched.shape[2]), np.nan, np.float32)
-        sample_row(planes, np.arange(len(planes)), y, mapping, held, stretched, row)
+        compiled_row(planes, np.arange(len(planes)), y, mapping, held, stretched, row)
         out[:, y] = row
     return out[:, :, : size[1]]
 
@@ -52,5 +55,5 @@ def test_planes_may_be_chosen():
     planes = np.random.default_rng(0).normal(0, 5, (3, 6, 9)).astype(np.float32)
     held, stretched = make_rows(2, 7)
     row = np.empty(stretched.shape[1:], np.float32)
-    sample_row(planes, np.array([2, 0]), 5, axes((6, 9), (8, 7)), held, stretched, row)
+    compiled_row(planes, np.array([2, 0]), 5, axes((6, 9), (8, 7)), held, stretched, row)
     assert np.array_equal(row[:, :7], sample(planes[[2, 0]], (8, 7))[:, 5])

@@ -61,7 +61,6 @@ def is_identity(axis: Axis, source: int) -> bool:
     return first.size == source and first[source - 1] == source - 1
 
 
-@kernel
 def make_rows(planes: int, width: int) -> tuple[Array, Array]:
     """Return `held` and `stretched` of `hold_rows` before the first row."""
     return np.full(2, -1), np.zeros((2, planes, apart(width)), np.float32)
@@ -115,11 +114,16 @@ def sample_row(
                 blend(above[p], below[p], weight, out[p])
 
 
-@entry
 def sample_band(planes: Array, chosen: Array, start: int, axes: tuple[Axis, Axis], out: Array) -> None:
     """Sample rows of the target grid from `start` on into float32 (P, rows, width); else as for `hold_rows`."""
+    _sample_rows(planes, chosen, start, axes, *make_rows(chosen.size, out.shape[2]), out)
+
+
+@entry
+def _sample_rows(
+    planes: Array, chosen: Array, start: int, axes: tuple[Axis, Axis], held: Array, stretched: Array, out: Array
+) -> None:
     (first, weight), width = axes[0], out.shape[2]
-    held, stretched = make_rows(chosen.size, width)
     for y in range(out.shape[1]):
         at, share = first[start + y], weight[start + y]
         if share == 0 and is_identity(axes[1], planes.shape[2]):

@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils, datamodel
 from numba.core.datamodel import models
-from numba.extending import intrinsic, overload, register_model
+from numba.extending import intrinsic, lower_builtin, register_model, type_callable
 
 from logitpipe.stages.score.kernels.compiled import Array, inlined
 
@@ -82,22 +82,28 @@ def _alike(builder: ir.IRBuilder, values: list[ir.Value]) -> list[ir.Value]:
 
 
 def _operator(python: Callable[..., Any], of_floats: str, of_ints: str) -> None:
-    """Teach the kernels an operator between vectors, or a vector and a number."""
+    """Teach the kernels an operator between vectors, or a vector and a number, lane by lane.
 
-    @_function
-    def apply(_context: object, a: types.Type, b: types.Type) -> Written:
-        """Do it lane by lane."""
-        kind, taken = _common(a, b)
+    Its code is written where it is used. As an `overload` it would be a function of its own for each pair of types,
+    and each would take a while to compile.
+    """
 
-        def code(_context: object, builder: ir.IRBuilder, _signature: object, args: list[ir.Value]) -> ir.Value:
-            write = getattr(builder, of_floats if kind.element == types.float32 else of_ints)
+    @type_callable(python)
+    def typed(_context: Any) -> Callable[..., Any]:  # noqa: ANN401
+        def of_vectors(a: types.Type, b: types.Type) -> object:
+            if not _is_vector(a, b):
+                return None
+            kind, taken = _common(a, b)
+            return kind(*taken)
+
+        return of_vectors
+
+    for taken in ((Vector, Vector), (Vector, types.Number), (types.Number, Vector)):
+
+        @lower_builtin(python, *taken)
+        def code(_context: object, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:  # noqa: ANN401
+            write = getattr(builder, of_floats if signature.return_type.element == types.float32 else of_ints)
             return write(*_alike(builder, args))
-
-        return kind(*taken), code
-
-    @overload(python, strict=False)
-    def of_vectors(a: types.Type, b: types.Type) -> Callable[..., Any] | None:
-        return (lambda a, b: apply(a, b)) if _is_vector(a, b) else None
 
 
 _operator(operator.add, "fadd", "add")
@@ -221,7 +227,6 @@ def shift_right(_context: object, value: types.Type, _bits: types.Type) -> Writt
     return kind(kind, types.int32), code
 
 
-@inlined
 def apart(count: int) -> int:
     """Padded width: round up to an odd number of cache lines to avoid set conflicts.
 

@@ -1,6 +1,6 @@
 """One image of a mask network: its queries to counts, or to maps of ranks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -10,11 +10,11 @@ from logitpipe.cache.format.geometry import Geometry
 from logitpipe.cache.format.version2 import SigmoidAt
 from logitpipe.stages.score.kernels.arithmetic import patterns
 from logitpipe.stages.score.kernels.counting.counts import Counts
-from logitpipe.stages.score.kernels.fused import mask as kernels
+from logitpipe.stages.score.kernels.fused.mask import score_masks
 from logitpipe.stages.score.kernels.fused.mask_ranks import ROWS, SINGLE_MAPS
-from logitpipe.stages.score.kinds.blocks import class_ranks, count_ranks, map_ranks, row_blocks, write_ranks
+from logitpipe.stages.score.kernels.fused.sinks import Sink, counted, kept, whole_rows
+from logitpipe.stages.score.kinds.blocks import Ranks, class_ranks, count_ranks, map_ranks, row_blocks, write_ranks
 from logitpipe.stages.score.kinds.canvas import Band, bands_of, sampled
-from logitpipe.stages.score.kinds.maps import Maps
 from logitpipe.stages.score.kinds.pixel import computed, own_rows, row_layouts, row_of
 from logitpipe.stages.score.kinds.queries import (
     Block,
@@ -62,7 +62,27 @@ class Planes:
         """The planes that `mask_ranks.finish` wants."""
         return self.band.values[: len(self.band.values) - len(self.maps)]
 
-    def other_ranks(self, plan: Plan, labels: np.ndarray | None = None) -> Iterator[tuple[int, slice, np.ndarray]]:
+    def slots(self, plan: Plan, places: Iterable[int]) -> np.ndarray:
+        """Return where the kernel puts each rank, given the places of the fused pairs: int64 (ROWS, 1), else -1."""
+        slots = np.full((ROWS, 1), -1)
+        for i, place in zip(self.fused, places, strict=True):
+            slots[row_of(plan, i)] = place
+        return slots
+
+    def score(self, plan: Plan, labels: np.ndarray, sink: Sink) -> None:
+        """Score the fused pairs in the rows of the band."""
+        score_masks(self.of_kernel, len(plan.in_distribution), self.band.axes, labels, sink)
+
+    def fused_ranks(self, plan: Plan) -> Ranks:
+        """Yield the ranks of the fused pairs, see `blocks.class_ranks`."""
+        if self.fused:
+            rows, width = self.band.rows, self.band.axes[1][0].size
+            height = rows.stop - rows.start
+            sink = kept(self.slots(plan, range(len(self.fused))), height, width)
+            self.score(plan, np.zeros((height, width), np.uint8), sink)
+            yield from ((i, rows, ranks) for i, ranks in zip(self.fused, whole_rows(sink, width), strict=True))
+
+    def other_ranks(self, plan: Plan, labels: np.ndarray | None = None) -> Ranks:
         """Yield the ranks of all but the fused pairs, see `blocks.class_ranks`."""
         if self.summed:
             yield from class_ranks(plan, self.summed, self.band, range(len(plan.in_distribution)), _of_map, labels)
@@ -117,43 +137,22 @@ class MaskLogits:
         """Count pairs, one temperature after another; see `Logits`."""
         layouts, (height, width) = row_layouts(plan, ROWS), labels.shape
         for planes in all_planes(plan, pairs, self, (height, width)):
-            # -1: the kernel computes and counts only rows that a pair asked for.
-            slots = np.full(ROWS, -1)
-            for i in planes.fused:
-                slots[row_of(plan, i)] = i
             if planes.fused:
-                kernels.count_masks(
-                    planes.of_kernel,
-                    len(plan.in_distribution),
-                    planes.band.axes,
-                    labels[planes.band.rows],
-                    slots,
-                    layouts,
-                    counts,
-                    plan.threshold_ranks,
-                    above,
-                )
+                slots = planes.slots(plan, planes.fused)
+                sink = counted(slots, layouts, counts, plan.threshold_ranks, above, width)
+                planes.score(plan, labels[planes.band.rows], sink)
             count_ranks(plan, planes.other_ranks(plan, labels), labels, counts, above)
 
     def rank_maps(self, plan: Plan, pairs: Sequence[int], size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
         """See `Logits`."""
         for part in self._parts(plan, pairs, size):
-            maps: dict[tuple[int, ...], Maps] = {}
-            others: dict[int, np.ndarray] = {}
+            maps: dict[int, np.ndarray] = {}
             for planes in all_planes(plan, part, self, size):
-                if planes.fused:
-                    rows = {i: row_of(plan, i) for i in planes.fused}
-                    of_planes = maps.setdefault(tuple(rows), Maps(rows, ROWS, size))
-                    with of_planes.rows(planes.band.rows) as ranks:
-                        kernels.rank_masks(
-                            planes.of_kernel, len(plan.in_distribution), planes.band.axes, of_planes.wanted, ranks
-                        )
-                for i in (*planes.summed, *planes.maps):
-                    others.setdefault(i, np.empty(size, np.float32))
-                write_ranks(planes.other_ranks(plan), others)
-            for each in maps.values():
-                yield from each.each()
-            yield from others.items()
+                for i in (*planes.fused, *planes.summed, *planes.maps):
+                    maps.setdefault(i, np.empty(size, np.float32))
+                write_ranks(planes.fused_ranks(plan), maps)
+                write_ranks(planes.other_ranks(plan), maps)
+            yield from maps.items()
 
     def rank_bands(
         self, plan: Plan, pairs: Sequence[int], labels: np.ndarray

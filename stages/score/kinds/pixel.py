@@ -1,7 +1,7 @@
 """One image of a pixel network: its logits to counts, or to maps of ranks."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import ClassVar, Self
 
@@ -12,12 +12,11 @@ from logitpipe.cache.format.geometry import Geometry
 from logitpipe.cache.format.version2 import SigmoidAt
 from logitpipe.stages.score.kernels.arithmetic import patterns
 from logitpipe.stages.score.kernels.counting.counts import Counts
-from logitpipe.stages.score.kernels.fused import pixel as kernels
+from logitpipe.stages.score.kernels.fused.pixel import score_pixels
 from logitpipe.stages.score.kernels.fused.pixel_ranks import ROWS
-from logitpipe.stages.score.kernels.vectors import LANES
+from logitpipe.stages.score.kernels.fused.sinks import Sink, counted, kept, whole_rows
 from logitpipe.stages.score.kinds.blocks import class_ranks, count_ranks, row_blocks, write_ranks
 from logitpipe.stages.score.kinds.canvas import Band, bands_of, sampled
-from logitpipe.stages.score.kinds.maps import Maps
 from logitpipe.stages.score.kinds.whole import WholeImage
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.methods.method import Computed, Fused, OfClasses, OfImage
@@ -101,20 +100,9 @@ class PixelLogits:
                 found = class_ranks(plan, group.pairs, band, group.known, _of_logits, labels, group.void)
                 count_ranks(plan, found, labels, counts, above)
             for group in groups(plan, fused):
-                damaged = kernels.count_pixels(
-                    band.values,
-                    group.channels,
-                    group.classes,
-                    np.array(temperatures, np.float32),
-                    band.axes,
-                    labels[band.rows],
-                    _slots(plan, group, temperatures),
-                    layouts,
-                    counts,
-                    plan.threshold_ranks,
-                    above,
-                )
-                _refuse(damaged)
+                slots = _slots(plan, group, temperatures, group.pairs)
+                sink = counted(slots, layouts, counts, plan.threshold_ranks, above, width)
+                _score(band, group, temperatures, 0, labels[band.rows], sink)
 
     def rank_maps(self, plan: Plan, pairs: Sequence[int], size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
         """See `Logits`."""
@@ -130,21 +118,14 @@ class PixelLogits:
         for group in groups(plan, fused):
             # One temperature at a time, for the same reason; its methods share their sums.
             for T in dict.fromkeys(_temperature(plan, plan.pairs[i]) for i in group.pairs):
-                rows = {i: row_of(plan, i) for i in group.pairs if _temperature(plan, plan.pairs[i]) == T}
-                maps = Maps(rows, ROWS, size)
+                at_T = replace(group, pairs=[i for i in group.pairs if _temperature(plan, plan.pairs[i]) == T])
+                maps = {i: np.empty(size, np.float32) for i in at_T.pairs}
                 for band in self.bands(size):
-                    with maps.rows(band.rows) as ranks:
-                        damaged = kernels.rank_pixels(
-                            band.values,
-                            group.channels,
-                            group.classes,
-                            np.float32(T),
-                            band.axes,
-                            maps.wanted,
-                            ranks,
-                        )
-                    _refuse(damaged)
-                yield from maps.each()
+                    every = np.zeros((band.rows.stop - band.rows.start, size[1]), np.uint8)
+                    for rows, sink, _ in _kept(plan, at_T, band, every, [T]):
+                        for i, ranks in zip(at_T.pairs, whole_rows(sink, size[1]), strict=True):
+                            maps[i][band.rows][rows] = ranks[: rows.stop - rows.start]
+                yield from maps.items()
 
     def rank_bands(
         self, plan: Plan, pairs: Sequence[int], labels: np.ndarray
@@ -155,30 +136,10 @@ class PixelLogits:
         for i, map_ in self.rank_maps(plan, summed, (height, width)):
             yield i, map_.reshape(-1), labels.reshape(-1)
         temperatures = list(dict.fromkeys(_temperature(plan, plan.pairs[i]) for i in fused))
-        rows = max(1, BAND_PIXELS // width)
-        of_band = np.empty(rows * -(-width // LANES) * LANES, np.uint8)
         for band, group in product(self.bands((height, width)), groups(plan, fused)):
-            ranks = np.empty((len(group.pairs), of_band.size), np.float32)
-            slots = _slots(plan, group, temperatures)
-            # To the places in `ranks`, where the pairs of the group stand side by side.
-            local = np.where(slots < 0, -1, np.searchsorted(group.pairs, slots))
-            of_labels = labels[band.rows]
-            for start in range(0, len(of_labels), rows):
-                n, damaged = kernels.rank_band(
-                    band.values,
-                    group.channels,
-                    group.classes,
-                    np.array(temperatures, np.float32),
-                    band.axes,
-                    start,
-                    of_labels[start : start + rows],
-                    local,
-                    ranks,
-                    of_band,
-                )
-                _refuse(damaged)
+            for _, sink, n in _kept(plan, group, band, labels[band.rows], temperatures):
                 if n:
-                    yield from ((pair, ranks[i, :n], of_band[:n]) for i, pair in enumerate(group.pairs))
+                    yield from ((pair, sink.kept[i, :n], sink.labels[:n]) for i, pair in enumerate(group.pairs))
 
     def whole_map(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
         """See `Logits`."""
@@ -255,12 +216,41 @@ def row_layouts(plan: Plan, rows: int) -> np.ndarray:
     return layouts
 
 
-def _slots(plan: Plan, group: Group, temperatures: list[float]) -> np.ndarray:
-    """Return where the kernel counts: int64 (ROWS, temperatures), -1 for what it need not count."""
+def _slots(plan: Plan, group: Group, temperatures: Sequence[float], places: Iterable[int]) -> np.ndarray:
+    """Return where the kernel puts each rank: int64 (ROWS, temperatures), -1 for what it need not compute.
+
+    Parameters
+    ----------
+    places : of the group's pairs
+    """
     slots = np.full((ROWS, len(temperatures)), -1)
-    for i in group.pairs:
-        slots[row_of(plan, i), temperatures.index(_temperature(plan, plan.pairs[i]))] = i
+    for i, place in zip(group.pairs, places, strict=True):
+        slots[row_of(plan, i), temperatures.index(_temperature(plan, plan.pairs[i]))] = place
     return slots
+
+
+def _score(
+    band: Band, group: Group, temperatures: Sequence[float], start: int, labels: np.ndarray, sink: Sink
+) -> int:
+    """Score some rows of a band, from `start` on; return how many ranks of each pair were kept."""
+    divisors = np.array(temperatures, np.float32)
+    kept, damaged = score_pixels(band.values, group.channels, group.classes, divisors, band.axes, start, labels, sink)
+    _refuse(damaged)
+    return kept
+
+
+def _kept(
+    plan: Plan, group: Group, band: Band, labels: np.ndarray, temperatures: Sequence[float]
+) -> Iterator[tuple[slice, Sink, int]]:
+    """Yield rows of a band, the sink that has kept their ranks, one row for each pair, and how many of each it has.
+
+    The sink is written over by what is yielded next; labels are those of the band.
+    """
+    rows = max(1, BAND_PIXELS // labels.shape[1])
+    sink = kept(_slots(plan, group, temperatures, range(len(group.pairs))), rows, labels.shape[1])
+    for start in range(0, len(labels), rows):
+        part = slice(start, min(start + rows, len(labels)))
+        yield part, sink, _score(band, group, temperatures, start, labels[part], sink)
 
 
 def row_of(plan: Plan, pair: int) -> int:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from logitpipe.stages.score.kernels.compiled import Array, entry, kernel
-from logitpipe.stages.score.kernels.vectors import apart
 
 
 class Counts(NamedTuple):
@@ -29,7 +28,7 @@ class Counts(NamedTuple):
 
 CARRY = np.uint8(128)
 WAITING = 1 << 15
-"""Size of the buffer of `add_waiting`, in pixels of each score; at least one row of the image."""
+"""Places of each score that wait to be counted together, or those of one row where that is longer."""
 STRETCH = 256
 """Number of bins that `any_filled` checks at once."""
 
@@ -52,30 +51,6 @@ def add(places: Array, low: Array, carries: Array) -> None:
             if low[at] == 0:
                 low[at] = CARRY
                 carries[at] += np.uint32(1)
-
-
-@kernel
-def make_waiting(scores: int, width: int) -> Array:
-    """Return room for the places of rows of an image: uint32 (scores, places)."""
-    return np.empty((scores, max(WAITING, apart(width))), np.uint32)
-
-
-@kernel
-def add_waiting(waiting: Array, filled: int, slots: Array, counts: Counts) -> None:
-    """Count the places of several rows of pixels, one histogram after another.
-
-    The histograms of a sweep are larger than the caches of a core: with one row at a time each would come anew from
-    far away for a few pixels.
-
-    Parameters
-    ----------
-    waiting : uint32 (scores, at least filled), places
-    slots : int64 (scores,), where each score is counted; -1 where it is not
-    counts : of (pairs, 2 * bins + 1), added to
-    """
-    for score in range(slots.size):
-        if slots[score] >= 0:
-            add(waiting[score][:filled], counts.low[slots[score]], counts.carries[slots[score]])
 
 
 @entry

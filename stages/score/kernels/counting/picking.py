@@ -26,17 +26,10 @@ class Picked(NamedTuple):
     labels: Array
 
 
-@kernel
 def make_picked(width: int) -> Picked:
     """Return room for all blocks of a row."""
     n = apart(width)
-    return Picked(every_block(width), np.empty(n, np.uint8))
-
-
-@kernel
-def every_block(width: int) -> Array:
-    """Return where the blocks of a row begin: int64 (n // LANES,), n = `apart(width)`."""
-    return np.arange(0, apart(width), LANES)
+    return Picked(np.empty(n // LANES, np.int64), np.empty(n, np.uint8))
 
 
 @kernel

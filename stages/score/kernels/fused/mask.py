@@ -1,29 +1,35 @@
 """One image of a mask network at one temperature, row by row: no map of K classes ever exists at its size."""
 
+from typing import NamedTuple
+
 import numpy as np
 
-from logitpipe.stages.score.kernels.arithmetic import widen
 from logitpipe.stages.score.kernels.compiled import Array, entry
-from logitpipe.stages.score.kernels.counting.bins import add_above, place
-from logitpipe.stages.score.kernels.counting.counts import Counts, add_waiting, make_waiting
-from logitpipe.stages.score.kernels.counting.picking import every_block, make_picked, pick
-from logitpipe.stages.score.kernels.fused.mask_ranks import ROWS, finish, make_row
+from logitpipe.stages.score.kernels.counting.picking import Picked, make_picked, pick
+from logitpipe.stages.score.kernels.fused.mask_ranks import Row, finish, make_row
+from logitpipe.stages.score.kernels.fused.sinks import Sink, deliver, empty, keep_labels, make_space
 from logitpipe.stages.score.kernels.resampling import Axis, hold_rows, make_rows
 
 
-@entry
-def count_masks(
-    planes: Array,
-    classes: int,
-    axes: tuple[Axis, Axis],
-    labels: Array,
-    slots: Array,
-    layouts: Array,
-    counts: Counts,
-    thresholds: Array,
-    above: Array,
-) -> None:
-    """Count the scores of one image at one temperature.
+class Room(NamedTuple):
+    """Memory that one row after another is computed in.
+
+    Parameters
+    ----------
+    every : int64 (P,), all planes
+    held, stretched : of `make_rows`
+    row, picked : of `make_row` and `make_picked`
+    """
+
+    every: Array
+    held: Array
+    stretched: Array
+    row: Row
+    picked: Picked
+
+
+def score_masks(planes: Array, classes: int, axes: tuple[Axis, Axis], labels: Array, sink: Sink) -> int:
+    """Score one image, or some rows of it, at one temperature; return how many ranks were kept of each score.
 
     Parameters
     ----------
@@ -31,42 +37,28 @@ def count_masks(
     classes : K
     axes : `axis_weights` of rows and columns, from the store's size to that of evaluation
     labels : uint8 (H, W)
-    slots : int64 (ROWS,), where each score is counted; -1 where it is not
-    layouts, counts, thresholds, above : as for `kernels.pixel.count_pixels`
+    sink : of (ROWS, 1) slots
     """
-    height, width = labels.shape
-    every, (held, stretched) = np.arange(planes.shape[0]), make_rows(planes.shape[0], width)
-    room, blocks = make_row(width), make_picked(width)
-    waiting, filled, wanted = make_waiting(ROWS, width), 0, slots >= 0
-    for y in range(height):
-        picked = pick(labels[y], blocks)
-        # Rows may be skipped: `hold_rows` finds by itself which source rows it lacks.
-        if picked.starts.size == 0:
-            continue
-        hold_rows(planes, every, y, axes, held, stretched)
-        ranks = finish(stretched, axes[0][0][y], axes[0][1][y], classes, picked.starts, wanted, room)
-        # Emptied before a row is placed and never within one: all scores have the same number of places waiting.
-        if filled + picked.labels.size > waiting.shape[1]:
-            add_waiting(waiting, filled, slots, counts)
-            filled = 0
-        for kind in range(ROWS):
-            slot = slots[kind]
-            if slot >= 0:
-                place(ranks[kind], picked.labels, layouts[kind], waiting[kind][filled:])
-                add_above(ranks[kind], picked.labels, thresholds[slot], above[slot])
-        filled += picked.labels.size
-    add_waiting(waiting, filled, slots, counts)
+    width = labels.shape[1]
+    room = Room(np.arange(len(planes)), *make_rows(len(planes), width), make_row(width), make_picked(width))
+    return int(_score_rows(planes, classes, axes, labels, room, sink))
 
 
 @entry
-def rank_masks(planes: Array, classes: int, axes: tuple[Axis, Axis], wanted: Array, ranks: Array) -> None:
-    """Write the wanted ranks of one image at one temperature: bool (ROWS,), float32 (ROWS, H, W)."""
-    height, width = ranks.shape[1:]
-    every, (held, stretched) = np.arange(planes.shape[0]), make_rows(planes.shape[0], width)
-    room, starts = make_row(width), every_block(width)
-    for y in range(height):
-        hold_rows(planes, every, y, axes, held, stretched)
-        of_row = finish(stretched, axes[0][0][y], axes[0][1][y], classes, starts, wanted, room)
-        for kind in range(ROWS):
-            if wanted[kind]:
-                widen(of_row[kind][:width], ranks[kind, y])
+def _score_rows(planes: Array, classes: int, axes: tuple[Axis, Axis], labels: Array, room: Room, sink: Sink) -> int:
+    filled = 0
+    for y in range(labels.shape[0]):
+        picked = pick(labels[y], room.picked)
+        # Rows may be skipped: `hold_rows` finds by itself which source rows it lacks.
+        if picked.starts.size == 0:
+            continue
+        hold_rows(planes, room.every, y, axes, room.held, room.stretched)
+        first, weight = axes[0][0][y], axes[0][1][y]
+        ranks = finish(room.stretched, first, weight, classes, picked.starts, sink.wanted[0], room.row)
+        # Never within a row: all scores have the same number of places waiting.
+        filled = make_space(sink, filled, picked.labels.size)
+        deliver(ranks, 0, picked.labels, filled, sink)
+        keep_labels(picked.labels, filled, sink)
+        filled += picked.labels.size
+    empty(sink, filled)
+    return filled

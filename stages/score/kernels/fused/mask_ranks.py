@@ -45,7 +45,6 @@ class Row(NamedTuple):
     ranks: Array
 
 
-@kernel
 def make_row(width: int) -> Row:
     """Return room for a row of an image."""
     n = apart(width)
@@ -274,7 +273,10 @@ def finish(
     above, below = stretched[first_row % 2], stretched[(first_row + 1) % 2]
     # Planes of `maxlogit` come without the single maps: their number tells the two cases apart.
     if stretched.shape[1] > classes:
-        if wanted[: MASK_ENERGY + 1].any():
+        of_classes = False
+        for score in range(MASK_ENERGY + 1):
+            of_classes |= wanted[score]
+        if of_classes:
             sum_classes(above, below, weight, classes, starts, wanted, row)
             rank_classes(classes, wanted, row)
         rank_maps(above[classes:], below[classes:], weight, starts, row.ranks)

@@ -63,7 +63,6 @@ class Row(NamedTuple):
     work: Array
 
 
-@kernel
 def make_row(planes: int, classes: int, width: int) -> Row:
     """Return room for a row of an image; the first planes are the classes, another may be void."""
     n = apart(width)
@@ -78,7 +77,6 @@ def shortened(row: Row, n: int) -> Row:
     return Row(row.distance[: n * classes], row.void[:n], row.top[:n], row.gap[:n], row.work)
 
 
-@kernel
 def make_ranks(width: int) -> Array:
     """Return room for the ranks of a row: float32 (ROWS, n)."""
     return np.empty((ROWS, apart(width)), np.float32)
@@ -119,7 +117,10 @@ def prepare(z: Array, starts: Array, room: Row) -> tuple[Row, np.float32]:
         store(row.gap, to, (first - second) * LOG2E)
         if row.void.size > 0:
             store(row.void, to, (load(z, classes * length + start) - first) * LOG2E)
-    return row, lanes(lowest).min()
+    of_lanes, least = lanes(lowest), none
+    for i in range(LANES):
+        least = lesser(least, of_lanes[i])
+    return row, least
 
 
 @kernel
@@ -129,11 +130,13 @@ def count_infinite(z: Array) -> int:
     for start in range(0, z.size, LANES):
         x = load(z, start)
         zeros = zeros | as_int(x - x)  # of any finite number 0, of others NaN
-    if (lanes(as_float(zeros)) == np.float32(0.0)).all():
-        return 0
-    found = 0
-    for number in z.flat:
-        found += not np.isfinite(number)
+    sums, broken, found = lanes(as_float(zeros)), 0, 0
+    for i in range(LANES):
+        broken += sums[i] != np.float32(0.0)
+    if broken > 0:
+        for p in range(z.shape[0]):
+            for i in range(z.shape[1]):
+                found += not np.isfinite(z[p, i])
     return found
 
 
