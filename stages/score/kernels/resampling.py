@@ -61,6 +61,7 @@ def is_identity(axis: Axis, source: int) -> bool:
     return first.size == source and first[source - 1] == source - 1
 
 
+@kernel
 def make_rows(planes: int, width: int) -> tuple[Array, Array]:
     """Return `held` and `stretched` of `hold_rows` before the first row."""
     return np.full(2, -1), np.zeros((2, planes, apart(width)), np.float32)

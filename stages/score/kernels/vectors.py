@@ -20,7 +20,7 @@ from numba.core import cgutils, datamodel
 from numba.core.datamodel import models
 from numba.extending import intrinsic, lower_builtin, register_model, type_callable
 
-from logitpipe.stages.score.kernels.compiled import Array, inlined
+from logitpipe.stages.score.kernels.compiled import Array, inlined, kernel
 
 LANES = 16
 BYTES = 4
@@ -227,6 +227,7 @@ def shift_right(_context: object, value: types.Type, _bits: types.Type) -> Writt
     return kind(kind, types.int32), code
 
 
+@kernel
 def apart(count: int) -> int:
     """Padded width: round up to an odd number of cache lines to avoid set conflicts.
 
