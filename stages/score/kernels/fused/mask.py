@@ -40,7 +40,8 @@ def score_masks(planes: Array, classes: int, axes: tuple[Axis, Axis], labels: Ar
     sink : of (ROWS, 1) slots
     """
     width = labels.shape[1]
-    room = Room(np.arange(len(planes)), *make_rows(len(planes), width), make_row(width), make_picked(width))
+    held, stretched = make_rows(len(planes), width)
+    room = Room(np.arange(len(planes)), held, stretched, make_row(width), make_picked(width))
     return int(_score_rows(planes, classes, axes, labels, room, sink))
 
 
