@@ -6,7 +6,7 @@ import click
 
 from logitpipe.commands.completion import complete_methods
 from logitpipe.console.options import metrics_option, require_temperature, stores_argument
-from logitpipe.stages.cores import available_cores
+from logitpipe.console.scoring import workers_option
 from logitpipe.tables.formats import writer
 
 if TYPE_CHECKING:
@@ -27,13 +27,7 @@ FORMATS = ("table", "markdown", "latex", "csv")
 )
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="For the methods that have one.")
 @metrics_option("auprc,fpr95")
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 256),
-    default=lambda: min(available_cores(), 256),
-    show_default="number of cores",
-    help="Threads that score.",
-)
+@workers_option
 @click.option("--format", "format_name", type=click.Choice(FORMATS), default="table", show_default=True)
 def delta(
     stores: "tuple[Place, ...]",

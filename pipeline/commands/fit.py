@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING
 import click
 
 from logitpipe.commands.completion import complete_methods
-from logitpipe.commands.score import (
-    MOST_WORKERS,
+from logitpipe.console.options import dask_option, overwrite_option, protocol_option, stores_argument
+from logitpipe.console.scoring import (
     class_codes_option,
     label_space_option,
     map_temperatures_option,
     mask_temperatures_option,
     parse_temperatures,
+    workers_option,
 )
-from logitpipe.console.options import dask_option, overwrite_option, protocol_option, stores_argument
 from logitpipe.runs.fitting import fit_stores
-from logitpipe.stages.cores import available_cores
 
 if TYPE_CHECKING:
     from logitpipe.cache.files.places import Place
@@ -52,13 +51,7 @@ if TYPE_CHECKING:
 @protocol_option
 @label_space_option
 @class_codes_option
-@click.option(
-    "--workers",
-    type=click.IntRange(1, MOST_WORKERS),
-    default=lambda: min(available_cores(), MOST_WORKERS),
-    show_default="number of cores",
-    help="Threads that score.",
-)
+@workers_option
 @dask_option
 @click.option("--allow-incomplete", is_flag=True, help="Take what the stores have.")
 @overwrite_option

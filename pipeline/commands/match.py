@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 from logitpipe.commands.completion import complete_methods
-from logitpipe.commands.score import MOST_WORKERS, parse_temperatures
 from logitpipe.console.options import PROTOCOL_NAMES, stores_argument
+from logitpipe.console.scoring import parse_temperatures, workers_option
 from logitpipe.runs.matching import TEMPERATURES, match_stores
-from logitpipe.stages.cores import available_cores
 
 if TYPE_CHECKING:
     from logitpipe.cache.files.places import Place
@@ -47,13 +46,7 @@ PERCENT = click.FloatRange(0, 100)
 )
 @click.option("--limit", type=click.IntRange(1, 100), default=10, show_default=True, help="How many to list.")
 @click.option("--json/--no-json", "as_json", help="Print one JSON array.")
-@click.option(
-    "--workers",
-    type=click.IntRange(1, MOST_WORKERS),
-    default=lambda: min(available_cores(), MOST_WORKERS),
-    show_default="number of cores",
-    help="Threads that score.",
-)
+@workers_option
 def match(
     stores: "tuple[Place, ...]",
     auprc: float | None,
