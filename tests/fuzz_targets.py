@@ -23,7 +23,8 @@ from logitpipe.cache.format.codec import Encoded, decode, encode
 from logitpipe.cache.format.records import parse
 from logitpipe.cache.format.schema import MAX_IMAGE_BYTES
 from logitpipe.commands.infer import parse_shard, parse_size
-from logitpipe.commands.score import parse_choices, parse_temperatures
+from logitpipe.commands.score import parse_choices
+from logitpipe.console.scoring import parse_temperatures
 from logitpipe.stages.infer.data.imagefile import read_header
 from logitpipe.stages.infer.data.masks import codes
 from logitpipe.stages.infer.networks.eomt.config import PLACES, check_config, load_config, stated_size
