@@ -63,6 +63,12 @@ def test_imports_only_descend():
         assert violations(module_of(path), path.read_text(encoding="utf-8")) == []
 
 
+def test_no_two_files_of_tests_share_a_name():
+    """pytest imports them by their names, without their folders."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert [name for name in names if names.count(name) > 1] == []
+
+
 def test_every_folder_with_modules_is_installed():
     """The list in pyproject.toml is written by hand; a room that it lacks would be missing from the wheel."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
