@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numba
 import numpy as np
 
 from logitpipe.cache import Schema, Store, StoreWriter, open_store
@@ -112,6 +113,11 @@ def score_store(store: Store, plan: Plan, workers: int = 1) -> list[Row]:
     """The figures of all committed images of a store."""
     tally = tally_store(store, plan, store.completed(), workers, lambda: None)
     return make_rows(store, plan, tally)
+
+
+def compiled(kernel: Callable[..., object]) -> Callable[..., object]:
+    """Return a kernel as a function by itself: kernels are compiled as parts of what calls them."""
+    return numba.njit(lambda *given: kernel(*given))
 
 
 def no_counts(places: int) -> Counts:

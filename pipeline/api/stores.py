@@ -286,14 +286,14 @@ def scored_maps(
     PipeError
         There is no such image or method, the image is damaged, or the protocol skips it.
     """
-    from logitpipe.console.messages import word_if_slow
+    from logitpipe.console.messages import COMPILING, word_if_slow
     from logitpipe.pictures.scored import drawn_truth
     from logitpipe.stages.score.passes.maps import score_map
 
     index = store._index(image)
     plan = planned(store, methods, temperature, protocol, map_temperature, mask_temperature, statistics)
     truth, maps = drawn_truth(store._store, plan, [index]), []
-    with followed(progress), word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
+    with followed(progress), word_if_slow(COMPILING):
         for pair in plan.pairs:
             found = score_map(store._store, replace(plan, pairs=(pair,)), truth, index)
             if found is None:

@@ -19,6 +19,9 @@ from logitpipe.console.text import printable, shortened
 
 SECONDS_BEFORE_WORD = 2.0
 
+COMPILING = "compiling the scoring kernels, once where their code can be kept"
+"""What `word_if_slow` says while kernels are compiled or loaded."""
+
 
 def is_quiet() -> bool:
     """Return whether nothing but results and errors is wanted: `pipe -q`, or a caller in Python."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from logitpipe.console.messages import word_if_slow
+from logitpipe.console.messages import COMPILING, word_if_slow
 from logitpipe.console.progress import Progress
 from logitpipe.runs.scoring import count_missing, plan_stores
 
@@ -54,7 +54,7 @@ def score_choices(group: "Sequence[tuple[Store, Plan]]", workers: int) -> list[C
     runs += [(f"precision {other.schema.precision}", other, its_plan) for other, its_plan in others]
     images = sum(len(each.completed()) for _, each, _ in runs)
     found = []
-    with word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
+    with word_if_slow(COMPILING):
         compile_kernels(plan)
     with Progress(f"scoring {store.schema.network} on {store.schema.dataset}", images) as progress:
         for name, each, its_plan in runs:

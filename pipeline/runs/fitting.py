@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from logitpipe.cache.errors import IncompleteError, PipeError
-from logitpipe.console.messages import caution, note, word_if_slow
+from logitpipe.console.messages import COMPILING, caution, note, word_if_slow
 from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.progress import Progress
 from logitpipe.runs.also import class_codes
@@ -128,7 +128,7 @@ def fit_network(fits: "Sequence[Fit]", workers: int, walker: "Walk") -> "Fitted"
     from logitpipe.stages.score.passes.fit import fit
     from logitpipe.stages.score.passes.sweep import compile_kernels
 
-    with word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
+    with word_if_slow(COMPILING):
         compile_kernels(fits[0].plan)
     readings = sum(len(each.images) * each.walks for each in fits)
     with Progress(f"fitting {fits[0].store.schema.network}", readings, unit="readings") as progress:

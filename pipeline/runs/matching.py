@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from logitpipe.cache.errors import UsageError
-from logitpipe.console.messages import detail, note, word_if_slow
+from logitpipe.console.messages import COMPILING, detail, note, word_if_slow
 from logitpipe.console.progress import Progress
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _match_opened(
         schema = store.schema
         tried_protocols, fine = variations(protocols, schema.dataset), is_tiny(store)
         plans = [_plan(schema, protocol, methods, temperatures, fine) for protocol in tried_protocols]
-        with word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
+        with word_if_slow(COMPILING):
             compile_kernels(plans[0])
         with word_if_slow(f"reading the masks of {schema.dataset}"):
             search = Search(store, plans, store.completed(), workers)

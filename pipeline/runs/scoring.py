@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from logitpipe.cache.errors import IncompleteError, UsageError
-from logitpipe.console.messages import caution, detail, is_verbose, note, word_if_slow
+from logitpipe.console.messages import COMPILING, caution, detail, is_verbose, note, word_if_slow
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import byte_size, listed
 from logitpipe.results import record
@@ -165,7 +165,7 @@ def score_store(
     held = f"{len(images)} images of {name}" + ("" if size is None else f", {byte_size(size)}")
     detail(f"{store.path}: {held}; {len(plan.pairs)} pairs of method and temperature")
     # Before the progress bar: compiling takes seconds, and inside it would spoil the first rate and time left.
-    with word_if_slow("compiling the scoring kernels; their code is kept for the next run"):
+    with word_if_slow(COMPILING):
         compile_kernels(plan)
     # The limit is on all histograms of a store together: they are held in memory until the results are written.
     per_image = into_files and len(images) * len(plan.pairs) <= MOST_HISTOGRAMS

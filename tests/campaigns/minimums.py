@@ -84,6 +84,9 @@ def main() -> None:
         "auto",
         "--dist",
         "loadfile",
+        # What an old library warns of is of newer ones that it does not know yet: matplotlib 3.8 of pyparsing 3.3.
+        "-W",
+        "ignore::DeprecationWarning",
     ]
     files = ["tests"] if arguments.all else TESTS
     with tempfile.TemporaryDirectory() as name:

@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from scoring import no_counts, whole
+from scoring import compiled, no_counts, whole
 
-from logitpipe.stages.score.kernels.counting.bins import ANOMALY, IGNORED, NORMAL, Bins, count, count_above, place
-from logitpipe.stages.score.kernels.counting.counts import Counts, add, add_counts, filled
+from logitpipe.stages.score.kernels.counting.bins import ANOMALY, IGNORED, NORMAL, Bins, count, count_above
+from logitpipe.stages.score.kernels.counting.bins import place as place_kernel
+from logitpipe.stages.score.kernels.counting.counts import Counts, add_counts, filled
+from logitpipe.stages.score.kernels.counting.counts import add as add_kernel
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.plan import UNIT_BINS
+
+place, add = compiled(place_kernel), compiled(add_kernel)
 
 SMALL_BINS = Bins(3, negative=(-4, 5), positive=(-4, 2))
 ALL_BINS = {SMALL_BINS, UNIT_BINS} | {method.scale.bins for kind in METHODS.values() for method in kind.values()}

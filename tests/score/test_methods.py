@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reference import RULES, mask_score, pixel_score, upsample
 from scipy.special import expit, softmax
@@ -71,6 +71,7 @@ def assert_ranks_agree(plan, pair, ranks, scores, slack=0.0):
     half=st.booleans(),
     seed=st.integers(0, 999),
 )
+@example(kind="pixel", source=(6, 6), target=None, planes=1, K=27, T=1.0, half=False, seed=382)
 def test_kernels_agree_with_the_formulas(kind, source, target, planes, K, T, half, seed):
     planes = K + 1 if kind == "pixel" else planes * 3
     values = random_values(np.random.default_rng(seed), kind, planes, source, K)

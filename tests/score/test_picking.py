@@ -1,10 +1,10 @@
 """Pixels that do not count are passed over in blocks, and nothing else is."""
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scoring import compiled
 from stores import make_schema, noise_values
 
 from logitpipe.cache import IntegrityError, StoreWriter, open_store
@@ -16,7 +16,7 @@ from logitpipe.stages.score.passes.sweep import tally_store
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS
 
-compiled_pick = numba.njit(lambda labels, room: pick(labels, room))
+compiled_pick = compiled(pick)
 
 RUNS = st.lists(st.tuples(st.sampled_from([NORMAL, ANOMALY, IGNORED]), st.integers(1, 30)), min_size=1, max_size=12)
 

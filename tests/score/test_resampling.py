@@ -1,16 +1,16 @@
 """Bilinear resampling agrees with its reference, in whatever order its rows are asked for."""
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import upsample
+from scoring import compiled
 
 from logitpipe.stages.score.kernels.resampling import make_rows, sample_row
-from logitpipe.stages.score.kinds.canvas import axes
+from logitpipe.stages.score.kinds.canvas import Band, axes, largest, sampled
 
-compiled_row = numba.njit(lambda *given: sample_row(*given))
+compiled_row = compiled(sample_row)
 
 SIDE = st.integers(1, 40)
 SIZE = st.tuples(SIDE, SIDE)
@@ -57,3 +57,15 @@ def test_planes_may_be_chosen():
     row = np.empty(stretched.shape[1:], np.float32)
     compiled_row(planes, np.array([2, 0]), 5, axes((6, 9), (8, 7)), held, stretched, row)
     assert np.array_equal(row[:, :7], sample(planes[[2, 0]], (8, 7))[:, 5])
+
+
+@settings(max_examples=30, deadline=None)
+@given(SIZE, SIZE, st.integers(0, 99))
+def test_the_largest_plane_is_that_of_the_weighted_samples(source, target, seed):
+    """Few values and weights, so that many are equal: of these the first counts."""
+    random = np.random.default_rng(seed)
+    planes, weights = random.integers(-2, 3, (6, *source)).astype(np.float32), random.integers(1, 3, 4)
+    chosen, rows = [1, 5, 2, 3], slice(0, target[0])
+    band = Band(planes, rows, axes(source, target))
+    weighted = weights.astype(np.float32)[:, None, None] * sampled(band, chosen, rows)
+    assert np.array_equal(largest(band, chosen, weights.astype(np.float32)), weighted.argmax(axis=0))

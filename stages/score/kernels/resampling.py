@@ -138,6 +138,57 @@ def _sample_rows(
             blend(above[p, :width], above[p, :width] if share == 0 else below[p, :width], share, out[p, y])
 
 
+def largest_in_band(
+    planes: Array, chosen: Array, weights: Array, start: int, axes: tuple[Axis, Axis], out: Array
+) -> None:
+    """Write which of the chosen planes, each times its weight, is the largest, the first of equals.
+
+    Parameters
+    ----------
+    weights : float32 (P,), one for each chosen plane
+    start : the first row of the target grid, as for `sample_band`
+    out : int64 (rows, width), positions in `chosen`
+    """
+    _largest_in_rows(planes, chosen, weights, start, axes, *make_rows(chosen.size, out.shape[1]), out)
+
+
+@entry
+def _largest_in_rows(
+    planes: Array,
+    chosen: Array,
+    weights: Array,
+    start: int,
+    axes: tuple[Axis, Axis],
+    held: Array,
+    stretched: Array,
+    out: Array,
+) -> None:
+    (first, weight), width = axes[0], out.shape[1]
+    # As wide as the values, so that both are kept in one pass over vectors.
+    value, top, arg = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.int32)
+    for y in range(out.shape[0]):
+        at, share = first[start + y], weight[start + y]
+        hold_rows(planes, chosen, start + y, axes, held, stretched)
+        above, below = stretched[at % 2], stretched[(at + 1) % 2]
+        for x in range(width):
+            top[x], arg[x] = -np.inf, 0
+        for p in range(chosen.size):
+            blend(above[p, :width], above[p, :width] if share == 0 else below[p, :width], share, value)
+            _keep_larger(value, weights[p], np.int32(p), top, arg)
+        for x in range(width):
+            out[y, x] = arg[x]
+
+
+@kernel
+def _keep_larger(value: Array, weight: np.float32, name: np.int32, top: Array, arg: Array) -> None:
+    """Put a row times its weight, and its name, wherever it is larger than what stands there: (n,) each."""
+    for x in range(top.size):
+        weighted = value[x] * weight
+        is_larger = weighted > top[x]
+        top[x] = weighted if is_larger else top[x]
+        arg[x] = name if is_larger else arg[x]
+
+
 @kernel
 def blend(above: Array, below: Array, weight: np.float32, out: Array) -> None:
     """Blend two stretched rows: float32 (n,) each."""

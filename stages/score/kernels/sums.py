@@ -131,22 +131,33 @@ def sum_moments(z: Array, second: Array, bits: np.float32) -> Array:
 
 
 @kernel
-def _add_complements(x: Array, top: Array, bits: np.float32, total: Array, squares: Array) -> None:
+def _add_complements(x: Array, top: Array, bits: np.float32, total: Array) -> None:
     for i in range(x.size):
-        c = ONE - exp2((x[i] - top[i]) * bits)
-        total[i] += c
-        squares[i] += c * c
+        total[i] += ONE - exp2((x[i] - top[i]) * bits)
+
+
+@kernel
+def _add_squares(x: Array, top: Array, bits: np.float32, total: Array, share: np.float32, squares: Array) -> None:
+    for i in range(x.size):
+        from_mean = ONE - exp2((x[i] - top[i]) * bits) - total[i] * share
+        squares[i] += from_mean * from_mean
 
 
 @entry
-def sum_complements(z: Array, top: Array, bits: np.float32) -> tuple[Array, Array]:
-    """Return the sums over k of c_k = 1 - 2**((z_k - m1) bits) and of c_k^2: float32 (n,) each."""
+def sum_unevenness(z: Array, top: Array, bits: np.float32) -> Array:
+    """Return the sum over k of (c_k - mean of c)^2, c_k = 1 - 2**((z_k - m1) bits): float32 (n,).
+
+    In two passes, as the sum of c_k^2 less that of the mean cancels where one class outweighs all others.
+    """
     total, squares = np.zeros(top.size, np.float32), np.zeros(top.size, np.float32)
+    share = ONE / np.float32(z.shape[0])
     for start in range(0, top.size, PIECE):
+        part = slice(start, start + PIECE)
         for k in range(z.shape[0]):
-            part = slice(start, start + PIECE)
-            _add_complements(z[k][part], top[part], bits, total[part], squares[part])
-    return total, squares
+            _add_complements(z[k][part], top[part], bits, total[part])
+        for k in range(z.shape[0]):
+            _add_squares(z[k][part], top[part], bits, total[part], share, squares[part])
+    return squares
 
 
 @kernel

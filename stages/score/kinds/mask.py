@@ -13,8 +13,8 @@ from logitpipe.stages.score.kernels.counting.counts import Counts
 from logitpipe.stages.score.kernels.fused.mask import score_masks
 from logitpipe.stages.score.kernels.fused.mask_ranks import ROWS, SINGLE_MAPS
 from logitpipe.stages.score.kernels.fused.sinks import Sink, counted, kept, whole_rows
-from logitpipe.stages.score.kinds.blocks import Ranks, class_ranks, count_ranks, map_ranks, row_blocks, write_ranks
-from logitpipe.stages.score.kinds.canvas import Band, bands_of, sampled
+from logitpipe.stages.score.kinds.blocks import Ranks, class_ranks, count_ranks, map_ranks, write_ranks
+from logitpipe.stages.score.kinds.canvas import Band, bands_of, largest, sampled
 from logitpipe.stages.score.kinds.pixel import computed, own_rows, row_layouts, row_of
 from logitpipe.stages.score.kinds.queries import (
     Block,
@@ -212,12 +212,10 @@ class MaskLogits:
         K, found = len(plan.in_distribution), np.empty(size, np.int64)
         for block in self.blocks(size, pair.mask_temperature or 1.0):
             P = [_shares(plan, pair, each) for each in block.queries]
-            best = np.concatenate([each[:, :-1].max(axis=1) for each in P]).astype(np.float32)[:, None, None]
+            best = np.concatenate([each[:, :-1].max(axis=1) for each in P]).astype(np.float32)
             for band in block.bands(_side_by_side(block.queries, P, None)):
                 chosen = range(K, len(band.values)) if of_queries else range(K)
-                for rows in row_blocks(band, None):
-                    values = sampled(band, chosen, rows)
-                    found[rows] = (best * values if of_queries else values).argmax(axis=0)
+                found[band.rows] = largest(band, chosen, best if of_queries else np.ones(K, np.float32))
         return found
 
     def _parts(self, plan: Plan, pairs: Sequence[int], size: tuple[int, int]) -> Iterator[list[int]]:

@@ -15,8 +15,8 @@ from logitpipe.stages.score.kernels.counting.counts import Counts
 from logitpipe.stages.score.kernels.fused.pixel import score_pixels
 from logitpipe.stages.score.kernels.fused.pixel_ranks import ROWS
 from logitpipe.stages.score.kernels.fused.sinks import Sink, counted, kept, whole_rows
-from logitpipe.stages.score.kinds.blocks import class_ranks, count_ranks, row_blocks, write_ranks
-from logitpipe.stages.score.kinds.canvas import Band, bands_of, sampled
+from logitpipe.stages.score.kinds.blocks import class_ranks, count_ranks, write_ranks
+from logitpipe.stages.score.kinds.canvas import Band, bands_of, largest, sampled
 from logitpipe.stages.score.kinds.whole import WholeImage
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.methods.method import Computed, Fused, OfClasses, OfImage
@@ -162,10 +162,9 @@ class PixelLogits:
 
     def _winner(self, plan: Plan, size: tuple[int, int]) -> np.ndarray:
         """Return the index of the class with the largest logit: int64 (H, W)."""
-        found = np.empty(size, np.int64)
+        found, equally = np.empty(size, np.int64), np.ones(len(plan.in_distribution), np.float32)
         for band in self.bands(size):
-            for rows in row_blocks(band, None):
-                found[rows] = sampled(band, plan.in_distribution, rows).argmax(axis=0)
+            found[band.rows] = largest(band, plan.in_distribution, equally)
         return found
 
     def _refuse_damage(self, channels: Sequence[int]) -> None:

@@ -161,12 +161,9 @@ class ClassSums:
         return np.log1p(np.expm1(gamma * (x + left)).mean(axis=0))
 
     @cached_property
-    def distance_from_uniform(self) -> np.ndarray:
-        """Sum over k of (p_k - 1 / K)^2, from 1 - exp((z_k - m1) / T), which does not cancel at high temperatures."""
-        X, Y = kernels.sum_complements(self.pixels.z, self.top, self._bits)
-        # Below 0 it is only by what float32 rounds off: hence the maximum.
-        K = np.float32(self.K)
-        return np.maximum(K * Y - X * X, 0) / (K * (K - X) ** 2)
+    def unevenness(self) -> np.ndarray:
+        """Sum over k of (p_k - 1 / K)^2 over p_1^2; it does not cancel, however alike the classes are."""
+        return kernels.sum_unevenness(self.pixels.z, self.top, self._bits)
 
     @cached_property
     def lack_of_entropy(self) -> np.ndarray:

@@ -83,8 +83,7 @@ def finish_gini(c: ClassSums) -> np.ndarray:
     """
     squares = c.others(2)
     part = 2 * c.others() + c.shrink * (c.others() ** 2 - squares)
-    lacking = c.distance_from_uniform * (ONE + c.rest) ** 2
-    return offset(log2_all(part) - c.gap - log2_of(lacking))
+    return offset(log2_all(part) - c.gap - log2_of(c.unevenness))
 
 
 def finish_renyi(c: ClassSums, alpha: float) -> np.ndarray:
