@@ -115,6 +115,51 @@ def test_the_page_for_contributors_knows_the_house():
 FLAG = re.compile(r"(?<![\w-])--[a-z]")
 
 
+KERNELS = ROOT / "stages/score/kernels"
+MAKERS = {"make_rows", "make_ranks", "make_row", "make_picked", "apart"}
+"""Kernels that only make arrays, and cost Python no more than numba."""
+
+
+def uncompiled(source: str, kernels: set[str]) -> list[str]:
+    """Kernels of other modules that a source file calls from plain Python, where they would be interpreted."""
+    named = {
+        name.removeprefix("logitpipe.stages.score.kernels."): name.rpartition(".")[2] for name in imported(source)
+    }
+    found = [name for name in named if name in kernels]
+    # `from ... import sums`, then `sums.f(...)`.
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            found += [f"{module}.{node.attr}" for module, short in named.items() if short == node.value.id]
+    return [name for name in found if name in kernels and name.rpartition(".")[2] not in MAKERS]
+
+
+def kernels_of_the_house() -> set[str]:
+    """The functions that are compiled only as a part of others, each as `module.function`."""
+    return {
+        f"{'.'.join(path.relative_to(KERNELS).with_suffix('').parts)}.{node.name}"
+        for path in KERNELS.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+        and {ast.unparse(each) for each in node.decorator_list} & {"kernel", "inlined"}
+    }
+
+
+def test_nobody_but_kernels_calls_a_kernel():
+    kernels = kernels_of_the_house()
+    assert len(kernels) > 30
+    files = [path for folder in ("stages", "pipeline") for path in (ROOT / folder).rglob("*.py")]
+    outside = [path for path in files if KERNELS not in path.parents]
+    assert [(path, name) for path in outside for name in uncompiled(path.read_text(encoding="utf-8"), kernels)] == []
+
+
+def test_a_kernel_that_is_interpreted_is_found():
+    by_name = "from logitpipe.stages.score.kernels.curves.figures import precision"
+    by_module = "from logitpipe.stages.score.kernels.curves import figures\nfigures.precision(1, 1)"
+    assert [uncompiled(each, kernels_of_the_house()) for each in (by_name, by_module)] == [
+        ["curves.figures.precision"]
+    ] * 2
+
+
 def flags_in(source: str) -> list[str]:
     """Texts of a source file that name a flag of the command line, docstrings aside."""
     tree = ast.parse(source)

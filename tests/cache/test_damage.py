@@ -12,7 +12,7 @@ from logitpipe.cli import cli
 from tests.campaigns import damage
 from tests.campaigns.damage import as_lines, campaign, is_found, judge_score, make_subject, small_chunks
 
-NUMBERS = {"flip": 60, "truncation": 24, "deletion": 24}
+NUMBERS = {"flip": 90, "truncation": 36, "deletion": 36}
 
 
 @pytest.mark.slow

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.compiled import Array, kernel
+from logitpipe.stages.score.kernels.compiled import Array, entry
 from logitpipe.stages.score.kernels.curves.figures import precision_sum, sum_before
 
 FIRST, LINEAR, ABOVE = range(3)
 """Where the FPR at 95 % TPR is read off, as `protocols.Protocol.fpr` names it."""
 
 
-@kernel
+@entry
 def figures_of(counts: Array, rule: int, trapezoid: bool) -> Array:
     """Return AuPRC, FPR95 and AUROC of each histogram: float64 (n, 3), NaN where a class has no pixel.
 
