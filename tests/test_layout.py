@@ -196,6 +196,7 @@ def test_scoring_loads_no_torch():
     assert "torch" not in loaded
 
 
+@pytest.mark.slow
 def test_a_sweep_waits_for_no_library_that_it_does_not_use(tmp_path):
     """scikit-learn and xarray take longer to load than many a store to score."""
     store, words = fill(tmp_path / "store", make_schema("pixel")), "'score', '--json'"

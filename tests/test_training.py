@@ -137,6 +137,7 @@ def test_a_training_ends_after_its_steps_or_its_time():
     assert progress(5, 10, 6, minutes=1) == 0.5
 
 
+@pytest.mark.slow
 def test_a_training_takes_its_steps_and_reports():
     network, lines = torch.nn.Linear(1, 1), []
     data = iter([(torch.ones(4, 1), torch.ones(4, 1))] * 7)
@@ -156,6 +157,7 @@ def test_a_training_takes_its_steps_and_reports():
     assert len(lines) == 1 and lines[0].startswith("end: step 7, ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["erfnet", "eomt"])
 def test_the_loss_falls_in_a_few_steps(monkeypatch, name):
     torch.manual_seed(0)

@@ -81,6 +81,7 @@ def test_many_threads_read_one_zip(honest):
             assert np.array_equal(found, expected[image % 3])
 
 
+@pytest.mark.slow
 def test_zarr_python_and_xarray_read_the_zip(folder):
     path = packed(folder)
     opened = open_dataset(path)

@@ -61,6 +61,7 @@ def sound(url: str) -> bool:
     return not check_metadata(store) and not stray_files(store) and not any(check.damages for check in checks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pixel", "mask"])
 def test_a_bucket_holds_what_a_folder_holds(url, tmp_path, kind):
     schema = make_schema(kind)

@@ -51,6 +51,7 @@ def can_be_locked_elsewhere(path: Path, image: int, tmp_path: Path) -> bool:
     return finish(commit, path, NAMES, [image], watch=Watch(tmp_path / "log", tmp_path / "trace", patience=0)) == 0
 
 
+@pytest.mark.slow
 def test_an_image_has_one_writer_while_it_lives(tmp_path):
     path = fill(tmp_path / "store", PIXEL, images=[3])
     with living(tmp_path, linger, path, NAMES, [0, 2]) as pid:

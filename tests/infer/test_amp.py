@@ -226,6 +226,7 @@ def test_it_is_shown_and_goes_on_a_line_of_its_own(run, tmp_path, data_root):
     assert document["software"]["amp_change"] == change(data_root, "enet")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("run")
 def test_a_store_in_a_bucket_keeps_it_too(s3, tmp_path, data_root):
     words = ["infer", "--network", "enet", "--weights", str(tmp_path / "weights.pth"), "--dataset", "Tiny"]

@@ -111,6 +111,7 @@ def figures(*words: object) -> list[dict]:
     return json.loads(result.stdout)["results"]
 
 
+@pytest.mark.slow
 def test_the_order_of_the_channels_changes_no_figure(run, tmp_path):
     assert run(out="last").exit_code == 0
     torch.save({"gain": torch.roll(GAIN, 1)}, tmp_path / "weights.pth")

@@ -41,6 +41,7 @@ def busy(path: Path, pid: int) -> str:
     )
 
 
+@pytest.mark.slow
 @METADATA
 def test_a_store_that_someone_writes_is_not_mended(tmp_path, file):
     path = fill(tmp_path / "store", PIXEL, images=[1, 3])

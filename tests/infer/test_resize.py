@@ -197,6 +197,7 @@ def test_padded_logits_are_scored_at_the_size_of_the_resized_picture(run, data_r
         assert np.abs(picture.formula_map(plan, 0) - expected).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_a_mask_network_on_padded_pictures(run, tmp_path):
     """The network's input is a square, and scores are of the picture alone, at the size of its mask."""
     assert run("--resize", "pad:40", "--classes", "cityscapes", network="eomt").exit_code == 0

@@ -183,6 +183,7 @@ def test_damaged_files_of_benchmarks_are_named(pixel_store, tmp_path, text):
     assert f"{out}: these are not the results of one run" in result.stderr
 
 
+@pytest.mark.slow
 def test_what_is_not_asked_for_any_more_is_removed(pixel_store, tmp_path):
     """Files of replaced results would be of other rows."""
     out = tmp_path / "out"
@@ -217,6 +218,7 @@ def test_refusals(pixel_store, flags, message):
     assert message in result.stderr
 
 
+@pytest.mark.slow
 def test_open_set(pixel_store, tmp_path):
     """Known classes and the unknown in one mask; without classes there is the rate alone, and a word on stderr."""
     out = tmp_path / "out"

@@ -35,6 +35,7 @@ def _replaced(path: Path) -> str:
     return f"pipe: {path} is there already; name another place with --out, or replace it with --overwrite"
 
 
+@pytest.mark.slow
 def test_where_no_temperature_is_the_best(store, tmp_path):
     """Logits of noise: the less they say, the better."""
     result = call("fit", store, "--out", tmp_path / "x", "--methods", "msp", "--class-codes", "road=0")

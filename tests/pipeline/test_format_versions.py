@@ -17,6 +17,7 @@ def pipe(*words: object) -> Result:
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pixel", "mask"])
 def test_figures_maps_and_checks_are_the_same(tmp_path, kind):
     said, maps = [], []

@@ -193,6 +193,7 @@ def test_a_page_is_replaced_on_request_alone(tmp_path, pixel_store):
     assert (out / "report.html").read_text() == "old"
 
 
+@pytest.mark.slow
 def test_results_of_two_runs_are_joined(tmp_path, pixel_store, mask_store):
     call("score", pixel_store, "--methods", "msp", "--temperatures", "0.5,1", "--out", tmp_path / "a")
     call(

@@ -196,6 +196,7 @@ def test_single_images_open_in_xarray(folder):
     assert pooled.shape[1:] == (1, 3)
 
 
+@pytest.mark.slow
 def test_a_chosen_temperature_never_stands_alone(folder):
     text = pipe("table", folder, "--temperature", "best").stdout
     for dataset in ("Tiny", "Other"):
@@ -203,6 +204,7 @@ def test_a_chosen_temperature_never_stands_alone(folder):
     assert "AuPRC at temperatures chosen elsewhere, per cent" in text
 
 
+@pytest.mark.slow
 def test_gain_optimism_and_correction_add_up(folder):
     (table, *_) = optimism_tables(read_results([folder]), 3)
     for line in table.lines:

@@ -134,6 +134,7 @@ def total_of(store, workers: int, parts: int = 1):
     return totals[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "parts"), [(3, 1), (1, 2), (2, 4)])
 def test_what_divides_the_work_changes_no_bit(store, workers, parts):
     one, other = total_of(store, 1), total_of(store, workers, parts)

@@ -57,6 +57,7 @@ def test_walks_that_are_shared_give_the_figures_of_each_choice(store):
     assert sum(map(len, found.values())) < 2 * len(plans)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["legacy+fpr=above", "course+void-as-anomaly-on=Tiny", "standard+pooling=images"])
 def test_what_was_printed_is_found(store, name):
     (protocol,) = [each for each in variations(NAMED, "Tiny") if each.name == name]
