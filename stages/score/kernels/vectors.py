@@ -90,6 +90,8 @@ def _operator(python: Callable[..., Any], of_floats: str, of_ints: str) -> None:
 
     @type_callable(python)
     def typed(_context: Any) -> Callable[..., Any]:  # noqa: ANN401
+        """Return what tells numba the type of a result."""
+
         def of_vectors(a: types.Type, b: types.Type) -> object:
             if not _is_vector(a, b):
                 return None

@@ -200,6 +200,7 @@ class Search:
             left = self._readings((plan, together))
 
             def read() -> None:
+                """Tell of an image that was read, and first of the reading where it was not expected."""
                 nonlocal left
                 if left:
                     left -= 1
