@@ -23,7 +23,7 @@ from logitpipe.stages.score.kernels.fused.pixel_ranks import MAXLOGIT, ROWS, VOI
 from logitpipe.stages.score.kernels.fused.pixel_ranks import Row as PixelRow
 from logitpipe.stages.score.kernels.fused.pixel_ranks import prepare as prepare_row
 from logitpipe.stages.score.kernels.vectors import apart
-from logitpipe.stages.score.kinds.canvas import axes, resampled
+from logitpipe.stages.score.kinds.bands import axes, resampled
 from logitpipe.stages.score.kinds.pixel import PixelLogits
 from logitpipe.stages.score.passes.sweep import tally_store
 from logitpipe.stages.score.picture import Picture, read_picture

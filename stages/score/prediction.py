@@ -6,10 +6,11 @@ from typing import cast
 import numpy as np
 
 from logitpipe.stages.score.kernels.counting.classes import predict_logits
-from logitpipe.stages.score.kinds.canvas import Band
-from logitpipe.stages.score.kinds.mask import MaskLogits, softmax
+from logitpipe.stages.score.kinds.bands import Band
+from logitpipe.stages.score.kinds.mask import MaskLogits
+from logitpipe.stages.score.kinds.mask_blocks import Block, JoinedBlock
 from logitpipe.stages.score.kinds.pixel import PixelLogits
-from logitpipe.stages.score.kinds.queries import Block, JoinedBlock
+from logitpipe.stages.score.kinds.planes import softmax
 from logitpipe.stages.score.picture import Picture
 
 

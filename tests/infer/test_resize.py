@@ -280,8 +280,9 @@ def golden_windows(real_data, tmp_path):
 def test_windows_reproduce_upstream(real_data, tmp_path):
     """Windows lie where upstream's do, their logits and the merged S are upstream's."""
     from logitpipe.cache.format.geometry import Geometry
-    from logitpipe.stages.score.kinds.canvas import sampled
-    from logitpipe.stages.score.kinds.mask import MaskLogits, softmax
+    from logitpipe.stages.score.kinds.bands import sampled
+    from logitpipe.stages.score.kinds.mask import MaskLogits
+    from logitpipe.stages.score.kinds.planes import softmax
 
     reference, model = golden_windows(real_data, tmp_path)
     assert (str(model.resize), model.network.sigmoid_at) == ("windows:256", "window")

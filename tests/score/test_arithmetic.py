@@ -5,7 +5,7 @@ import pytest
 from scoring import compiled
 
 from logitpipe.stages.score.kernels.arithmetic import exp2, log1p, log2, patterns, widen, write_sigmoid
-from logitpipe.stages.score.kinds.canvas import axes, resampled
+from logitpipe.stages.score.kinds.bands import axes, resampled
 
 NOISE = np.random.default_rng(0)
 SPREAD = np.exp2(NOISE.uniform(-125, 127, 5000)).astype(np.float32)

@@ -8,7 +8,7 @@ from reference import upsample
 from scoring import compiled
 
 from logitpipe.stages.score.kernels.resampling import make_rows, sample_row
-from logitpipe.stages.score.kinds.canvas import Band, axes, largest, sampled
+from logitpipe.stages.score.kinds.bands import Band, axes, largest, sampled
 
 compiled_row = compiled(sample_row)
 

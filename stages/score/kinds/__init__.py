@@ -1,4 +1,8 @@
-"""The two kinds of network, as scoring sees them: one image's logits, and what is computed from them."""
+"""The two kinds of network, as scoring sees them: one image's logits, and what is computed from them.
+
+`bands` are rows at the evaluation size, `canvas` joins windows into them; `queries` have M of one window,
+`mask_blocks` the parts of an image that it is computed for, `planes` what is mixed of it.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Protocol, Self

@@ -11,13 +11,16 @@ import numpy as np
 
 from logitpipe.stages.score.kernels.counting.bins import IGNORED, count, count_above
 from logitpipe.stages.score.kernels.counting.counts import Counts
-from logitpipe.stages.score.kinds.canvas import Band, sampled
+from logitpipe.stages.score.kinds.bands import Band, sampled
 from logitpipe.stages.score.methods.accumulators import ClassSums, Pixels
 from logitpipe.stages.score.methods.method import OfClasses
 from logitpipe.stages.score.plan import Pair, Plan
 
 BLOCK = 1 << 13
 """Pixels of a block, about: its classes and sums fit the second cache of a core."""
+
+OWN_ROWS = 64
+"""Rows of an image that a method of one's own gets at once."""
 
 Ranks = Iterator[tuple[int, slice, np.ndarray]]
 """Index of a pair, rows of the image, and float32 (rows, W) ranks of these."""
@@ -30,6 +33,12 @@ def row_blocks(band: Band, labels: np.ndarray | None) -> Iterator[slice]:
         rows = slice(start, min(start + height, band.rows.stop))
         if labels is None or (labels[rows] != IGNORED).any():
             yield rows
+
+
+def own_rows(rows: slice) -> Iterator[slice]:
+    """Divide rows of an image into parts, so that no function of one's own is given all of it at once."""
+    ends = range(rows.start, rows.stop, OWN_ROWS)
+    yield from (slice(start, min(start + OWN_ROWS, rows.stop)) for start in ends)
 
 
 def class_ranks(

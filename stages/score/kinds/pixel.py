@@ -7,7 +7,6 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from logitpipe.cache import IntegrityError
 from logitpipe.cache.format.geometry import Geometry
 from logitpipe.cache.format.version2 import SigmoidAt
 from logitpipe.stages.score.kernels.arithmetic import patterns
@@ -15,19 +14,17 @@ from logitpipe.stages.score.kernels.counting.counts import Counts
 from logitpipe.stages.score.kernels.fused.pixel import score_pixels
 from logitpipe.stages.score.kernels.fused.pixel_ranks import ROWS
 from logitpipe.stages.score.kernels.fused.sinks import Sink, counted, kept, whole_rows
-from logitpipe.stages.score.kinds.blocks import class_ranks, count_ranks, write_ranks
-from logitpipe.stages.score.kinds.canvas import Band, bands_of, largest, sampled
+from logitpipe.stages.score.kinds.bands import Band, largest, not_finite, sampled
+from logitpipe.stages.score.kinds.blocks import class_ranks, count_ranks, own_rows, write_ranks
+from logitpipe.stages.score.kinds.canvas import bands_of
+from logitpipe.stages.score.kinds.pairs import computed, divided_pairs, row_layouts, row_of
 from logitpipe.stages.score.kinds.whole import WholeImage
-from logitpipe.stages.score.methods import METHODS
-from logitpipe.stages.score.methods.method import Computed, Fused, OfClasses, OfImage
+from logitpipe.stages.score.methods.method import OfImage
 from logitpipe.stages.score.methods.own import arguments, score_band
 from logitpipe.stages.score.plan import Pair, Plan
 
 BAND_PIXELS = 1 << 15
 """Pixels whose ranks of all pairs are held at a time: those of a sweep must not fill the memory."""
-
-OWN_ROWS = 64
-"""Rows of an image that a method of one's own gets at once."""
 
 
 @dataclass(frozen=True)
@@ -175,23 +172,6 @@ class PixelLogits:
             _refuse(int((values & 0x7C00 == 0x7C00 if values.dtype == np.uint16 else ~np.isfinite(values)).sum()))
 
 
-def computed(plan: Plan, pair: int) -> Computed:
-    """Return how a pair is computed."""
-    return plan.methods[plan.pairs[pair].method].computed
-
-
-def divided_pairs(plan: Plan, pairs: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Return the pairs that fused kernels compute, and those that finish sums over classes."""
-    fused = [i for i in pairs if isinstance(computed(plan, i), Fused)]
-    return fused, [i for i in pairs if isinstance(computed(plan, i), OfClasses)]
-
-
-def own_rows(rows: slice) -> Iterator[slice]:
-    """Divide rows of an image into parts, so that no function of one's own is given all of it at once."""
-    ends = range(rows.start, rows.stop, OWN_ROWS)
-    yield from (slice(start, min(start + OWN_ROWS, rows.stop)) for start in ends)
-
-
 def groups(plan: Plan, pairs: Sequence[int]) -> list[Group]:
     """Group pairs by the classes they see: a protocol may add void to the classes, but not for the method `void`."""
     plain: list[int] = []
@@ -204,15 +184,6 @@ def groups(plan: Plan, pairs: Sequence[int]) -> list[Group]:
     known, every = plan.in_distribution, list(range(len(plan.schema.classes)))
     found = [Group(np.array(known + void), len(known), plain), Group(np.array(every), len(every), widened)]
     return [group for group in found if group.pairs]
-
-
-def row_layouts(plan: Plan, rows: int) -> np.ndarray:
-    """Return how the kernel counts each of its rows: int32 (rows, 5)."""
-    layouts = np.zeros((rows, 5), np.int32)
-    for method in METHODS[plan.schema.kind].values():
-        if isinstance(method.computed, Fused):
-            layouts[method.computed.row] = method.scale.bins.layout
-    return layouts
 
 
 def _slots(plan: Plan, group: Group, temperatures: Sequence[float], places: Iterable[int]) -> np.ndarray:
@@ -252,13 +223,6 @@ def _kept(
         yield part, sink, _score(band, group, temperatures, start, labels[part], sink)
 
 
-def row_of(plan: Plan, pair: int) -> int:
-    """Return which row of the fused kernel is a pair's."""
-    how = computed(plan, pair)
-    assert isinstance(how, Fused)
-    return how.row
-
-
 def _of_logits(pair: Pair) -> float | None:
     return pair.temperature
 
@@ -270,4 +234,4 @@ def _temperature(plan: Plan, pair: Pair) -> float:
 
 def _refuse(damaged: int) -> None:
     if damaged:
-        raise IntegrityError(f"finite logits were expected, {damaged} are NaN or infinite")
+        raise not_finite(damaged)

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from logitpipe.stages.score.kernels.counting.bins import NORMAL
-from logitpipe.stages.score.kinds.canvas import sampled
+from logitpipe.stages.score.kinds.bands import sampled
 from logitpipe.stages.score.kinds.pixel import PixelLogits
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Pair, Plan
