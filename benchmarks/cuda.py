@@ -267,7 +267,7 @@ def around(bench: Bench, model: Model) -> tuple[float, float, float]:
         decode = len(samples) / (time.perf_counter() - started)
         few = decoded[: min(len(decoded), 16)]
         writer = StoreWriter(next(bench.places), describe(model, bench.dataset, "float16"))
-        computed = list(_computed(model, writer, pool, 1, [list(enumerate(few))]))
+        computed = list(_computed(model, writer, pool, 1, [list(enumerate(few))], None))
         with writer.claimed(range(len(few))):
             started = time.perf_counter()
             list(pool.map(lambda each: writer.commit(each.image, each.values, each.sources, each.geometry), computed))

@@ -89,6 +89,10 @@ ADVICE: Mapping[str, str] = {
     "device-failed": "call the same command again; with CUDA_LAUNCH_BLOCKING=1 it says where, and --device cpu does "
     "without",
     "amp-device": "take --amp none, or bf16",
+    "amp-none": "take --amp none",
+    "room": "free memory of it, or take another --device",
+    "lacks-operation": "set PYTORCH_ENABLE_MPS_FALLBACK=1, which computes it on the CPU, or take a newer torch or "
+    "--device cpu",
     "same-version": "install the same release of logitpipe, numpy and numba on every machine",
     "shared-place": "give the store's path as all machines see it, or its URL",
     "resolve-none": "call the same command again, with --resolve none if it does not help",

@@ -12,6 +12,7 @@ from logitpipe.cache.errors import PipeError
 from logitpipe.cache.format.geometry import Size
 from logitpipe.stages.infer.data.geometry import Frame
 from logitpipe.stages.infer.data.preprocess import Prepared
+from logitpipe.stages.infer.device.device import on_device
 from logitpipe.stages.infer.device.failures import device_errors
 from logitpipe.stages.infer.device.planes import all_finite, planes
 from logitpipe.stages.infer.device.transfer import Transfer
@@ -31,11 +32,14 @@ class _Crop(NamedTuple):
 
 @torch.inference_mode()
 def launch(
-    model: Model, transfer: Transfer, batch: Sequence[Prepared], precision: str, names: Sequence[str]
+    model: Model,
+    transfer: Transfer,
+    batch: Sequence[Prepared],
+    precision: str,
+    names: Sequence[str],
+    at_once: int | None = None,
 ) -> list[Arriving]:
     """Run some pictures, and begin to copy their logits to the host.
-
-    As many windows go through the network at once as there are pictures, if they are of one size.
 
     Parameters
     ----------
@@ -44,6 +48,8 @@ def launch(
     batch : B pictures
     precision : dtype of the logits on disk; class logits of mask networks stay float32
     names : of the pictures, for errors
+    at_once : windows in each pass through the network; where there are fewer, copies fill it up. None: as many as are
+        of one size, but not more than there are pictures
 
     Returns
     -------
@@ -59,9 +65,10 @@ def launch(
     crops = [_Crop(i, crop, each.frame.padded) for i, each in enumerate(batch) for crop in each.crops()]
     found: list[list[Mapping[str, Tensor]]] = [[] for _ in batch]
     # All of it: the conversion, the reordering and the page-locked memory can be what no room is left for.
-    with device_errors(model.device, names):
-        for part in _passes(crops, len(batch)):
+    with device_errors(model.device, names), on_device(model.device):
+        for part in _passes(crops, at_once or len(batch)):
             pixels = [crop.pixels for crop in part]
+            pixels += pixels[-1:] * ((at_once or 0) - len(part))
             outputs = model.logits(_to_device(pixels, model.device, part[0].padded, model.padding_colour))
             for place, crop in enumerate(part):
                 found[crop.picture].append({name: each[place : place + 1] for name, each in outputs.items()})
@@ -120,11 +127,12 @@ def _to_device(
     # Elsewhere an asynchronous copy would read `batch` after it is gone: on MPS that gives wrong logits, silently.
     pictures = batch.to(device, non_blocking=device.type == "cuda").permute(0, 3, 1, 2).float().div_(255)
     if not is_whole:
-        # In float32, as the mean colour is no whole number of 8 bits.
-        values = torch.tensor(colour, device=device)[:, None, None]
+        # In float32, as the mean colour is no whole number of 8 bits; and number by number, as a tensor of them would
+        # come from pageable memory, and CUDA waits for such a copy until all that was launched before it is done.
         for picture, each in zip(pictures, pixels, strict=True):
-            picture[:, each.shape[0] :] = values
-            picture[:, :, each.shape[1] :] = values
+            for plane, value in zip(picture, colour, strict=True):
+                plane[each.shape[0] :] = value
+                plane[:, each.shape[1] :] = value
     return pictures
 
 

@@ -10,7 +10,8 @@ from logitpipe.cache.errors import PipeError
 from logitpipe.cache.format.geometry import Size
 from logitpipe.cache.format.schema import Kind
 from logitpipe.stages.infer.data.geometry import Resize
-from logitpipe.stages.infer.device.device import allow_tf32
+from logitpipe.stages.infer.device.device import set_arithmetic
+from logitpipe.stages.infer.device.failures import device_errors
 from logitpipe.stages.infer.networks import find_load
 from logitpipe.stages.infer.networks.base import SegmentationNetwork
 from logitpipe.stages.infer.networks.seam import Network, Source
@@ -80,8 +81,9 @@ class Model:
         Raises PipeError for outputs of other shapes than the store was made for.
         """
         if self.device.type == "cuda":
-            # For each pass anew: one picture is computed both ways to see what TF32 changes.
-            allow_tf32(self.amp == "tf32")
+            # For each pass anew: one picture is computed both ways to see what TF32 changes, and the code of a
+            # foreign network may set it as it likes.
+            set_arithmetic(self.amp == "tf32")
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp == "bf16"):
             outputs = self.module(images)
         named = dict(zip(OUTPUTS[self.kind], [outputs] if self.kind == "pixel" else outputs, strict=True))
@@ -96,8 +98,9 @@ class Model:
         return named
 
     def output_shapes(self, input_size: Size) -> dict[str, tuple[int, ...]]:
-        """Shapes of one image's outputs by array, for an input of (H, W) pixels."""
-        return dict(zip(OUTPUTS[self.kind], self.module.output_shapes(input_size), strict=True))
+        """Shapes of one image's outputs by array, for an input of (H, W) pixels; raises as `device_errors`."""
+        with device_errors(self.device):  # a foreign network is run to see
+            return dict(zip(OUTPUTS[self.kind], self.module.output_shapes(input_size), strict=True))
 
 
 def load_model(source: Source, device: torch.device, amp: Amp = "none") -> Model:
@@ -113,12 +116,22 @@ def load_model(source: Source, device: torch.device, amp: Amp = "none") -> Model
     ------
     PipeError
         The files cannot be read, or weights, network, flags and input size do not fit each other; or the device does
-        not compute in such a precision.
+        not compute in such a precision, or has no room for the network.
     """
     if amp == "tf32" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < TF32_CAPABILITY):
         raise PipeError(f"TF32 is computed by CUDA devices from Ampere on, and {device} is none", "amp-device")
+    if amp == "bf16" and not _has_bfloat16(device):
+        # Autocast raises on CUDA in the midst of the first pass, and on MPS only warns and computes in float32.
+        raise PipeError(f"{device} does not compute in bfloat16 here", "amp-none")
     network = find_load(source.name)(source)
     resize = source.rule(network.resize, network.multiple)
     # Convolutions are faster with the channels innermost, which is also how pictures arrive.
-    network.module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with device_errors(device):
+        network.module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Model(network, resize, device, amp)
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "mps":
+        return torch.backends.mps.is_macos_or_newer(14, 0)
+    return device.type == "cpu" or torch.cuda.is_bf16_supported()

@@ -90,11 +90,23 @@ def infer_images(
             ThreadPoolExecutor(threads) as encoders,
         ):
             batches = batched(ahead(decoders, decoded, images, depth), batch_size)
-            for _ in ahead(encoders, commit, _computed(model, writer, networks, passes, batches), depth):
+            at_once = windows_in_a_pass(model, dataset, batch_size)
+            for _ in ahead(encoders, commit, _computed(model, writer, networks, passes, batches, at_once), depth):
                 committed()
         # Counted in the store itself, and not in this process: an image that got lost in a thread is found here.
         # While they are still claimed: a command that waits for them may write them anew, and removes records first.
         require_committed(writer, images)
+
+
+def windows_in_a_pass(model: Model, dataset: DataSet, batch_size: int) -> int | None:
+    """Return how many windows every pass takes; None where that may differ from one to the next.
+
+    A GPU chooses its algorithms by the shape of what it is given, and with them the last bits. So that these depend
+    neither on the shard nor on where an earlier run was interrupted, passes that come out shorter are filled up: one
+    or two at the end of a data set. Of pictures of several sizes most would come out shorter, and are not.
+    """
+    sizes = {model.resize.frame(size).padded for size in dataset.picture_sizes}
+    return batch_size if model.device.type != "cpu" and len(sizes) == 1 else None
 
 
 def _computed(
@@ -103,12 +115,14 @@ def _computed(
     networks: Executor,
     passes: int,
     batches: Iterable[Sequence[tuple[int, Prepared]]],
+    at_once: int | None,
 ) -> Iterator[Computed]:
     transfer = Transfer(model.device)
 
     def launched(batch: Sequence[tuple[int, Prepared]]) -> tuple[Sequence[tuple[int, Prepared]], list[Arriving]]:
         names = [writer.schema.images[image] for image, _ in batch]
-        return batch, launch(model, transfer, [sample for _, sample in batch], writer.schema.precision, names)
+        samples = [sample for _, sample in batch]
+        return batch, launch(model, transfer, samples, writer.schema.precision, names, at_once)
 
     for batch, arriving in behind(ahead(networks, launched, batches, passes), transfer.batches_behind):
         # `behind` drew the next batch before this one's copies are waited for: on CUDA the device computes

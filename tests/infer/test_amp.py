@@ -19,7 +19,7 @@ from torch import Tensor
 from logitpipe.cache import open_store
 from logitpipe.cli import cli
 from logitpipe.stages.infer import amp as infer_amp
-from logitpipe.stages.infer.device.device import allow_tf32
+from logitpipe.stages.infer.device.device import set_arithmetic
 from logitpipe.stages.infer.model import Model, load_model
 from logitpipe.stages.infer.networks import NETWORKS
 from logitpipe.stages.infer.networks.seam import Source
@@ -142,7 +142,7 @@ def test_each_pass_is_told_whether_tf32_is_allowed():
         for amp in ("none", "tf32", "none"):
             Model(network, (4, 6), torch.device("cuda", 0), amp).logits(torch.zeros(1, 3, 4, 6))
     finally:
-        allow_tf32(False)
+        set_arithmetic(False)
     assert seen == [(False, False), (True, True), (False, False)]
 
 

@@ -36,9 +36,9 @@ def computed(monkeypatch) -> list[str]:
     names: list[str] = []
     launch = infer_run.launch
 
-    def listed(model, transfer, pixels, precision, batch):
+    def listed(model, transfer, pixels, precision, batch, at_once):
         names.extend(batch)
-        return launch(model, transfer, pixels, precision, batch)
+        return launch(model, transfer, pixels, precision, batch, at_once)
 
     monkeypatch.setattr(infer_run, "launch", listed)
     return names

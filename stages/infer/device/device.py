@@ -1,13 +1,15 @@
 """Where the network runs."""
 
 import os
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
 from logitpipe.cache.errors import PipeError, UsageError
 from logitpipe.stages.cores import cores_of_rank
+from logitpipe.stages.infer.device.failures import device_errors
 from logitpipe.stages.ranks import rank_on_node
 
 BATCH_ON_ACCELERATOR = 4
@@ -22,14 +24,12 @@ MOST_PASSES = 4
 def choose_device(name: str) -> torch.device:
     """Return the device called `name`; "auto" takes CUDA, then Apple's MPS, then the CPU.
 
-    Of several ranks on a machine each takes a GPU of its own, as far as there are any. CUDA is told to compute
-    float32 as float32, not as TF32, so that its logits agree with a CPU's, and to choose its algorithms by rule and
-    not by a race, so that a run gives the logits of the run before.
+    Of several ranks on a machine each takes a GPU of its own, as far as there are any.
 
     Raises
     ------
     PipeError
-        This machine has no such device, or there is none of this name.
+        This machine has no such device, there is none of this name, or it cannot be used.
     """
     device = _best() if name == "auto" else _named(name)
     if device.type == "cuda":
@@ -38,17 +38,43 @@ def choose_device(name: str) -> torch.device:
             device = torch.device("cuda", rank_on_node() % max(1, torch.cuda.device_count()))
         # Read once, when cuBLAS is first used: products of equal inputs are then added in one order.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        # Page-locked memory and streams belong to the current device, which else is the first one.
-        torch.cuda.set_device(device)
-        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
-        allow_tf32(False)
+        with device_errors(device):
+            # The first call to the device: a driver that is too old or a GPU that is taken is found here.
+            torch.cuda.set_device(device)
+        with warnings.catch_warnings():
+            # torch 2.9 to 2.12 warn, once, of the names that older releases have alone.
+            warnings.filterwarnings("ignore", "Please use the new API settings to control TF32")
+            set_arithmetic(tf32=False)
     return device
 
 
-def allow_tf32(allowed: bool) -> None:
-    """Let CUDA compute products and convolutions of float32 in TF32, which keeps 10 bits of a factor's 23."""
-    torch.backends.cuda.matmul.allow_tf32 = allowed
-    torch.backends.cudnn.allow_tf32 = allowed
+def set_arithmetic(tf32: bool) -> None:
+    """Tell CUDA how to compute, whatever a network's own code has told it.
+
+    Convolutions choose their algorithm by rule and not by a race, so that a run gives the logits of the run before.
+
+    Parameters
+    ----------
+    tf32 : whether products and convolutions of float32 may keep 10 bits of a factor's 23, in TF32; if not, the logits
+        agree with a CPU's
+    """
+    cudnn = torch.backends.cudnn
+    cudnn.benchmark, cudnn.deterministic = False, True
+    torch.backends.cuda.matmul.allow_tf32 = cudnn.allow_tf32 = tf32
+    # Since torch 2.9 "not allowed" is no word by itself: a convolution then does as `torch.backends.fp32_precision`
+    # says. All of these names are set, as torch refuses to read those that contradict each other.
+    for name in ("conv", "rnn"):
+        if hasattr(operation := getattr(cudnn, name, None), "fp32_precision"):
+            setattr(operation, "fp32_precision", "tf32" if tf32 else "ieee")  # noqa: B010 (older torch lacks the name)
+
+
+def on_device(device: torch.device) -> AbstractContextManager[object]:
+    """Make a CUDA device the current one of this thread; each thread begins with the first.
+
+    A thread that asks for nothing but another device still makes, when it leaves a stream, a context on its current
+    one: some hundred MB on the first GPU for each rank.
+    """
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def device_name(device: torch.device) -> str:

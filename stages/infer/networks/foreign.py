@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from logitpipe.cache.errors import PipeError, UsageError
 from logitpipe.stages.infer.data.geometry import MOST_PIXELS, Resize
+from logitpipe.stages.infer.device.failures import is_out_of_memory, lacks_operation
 from logitpipe.stages.infer.networks.base import SegmentationNetwork
 from logitpipe.stages.infer.networks.outputs import logits_of
 from logitpipe.stages.infer.networks.seam import Preprocessing
@@ -109,10 +110,9 @@ class Foreign(SegmentationNetwork):
         pictures = (images * self.preprocessing.range - self.mean) / self.std
         try:
             outputs = self.module(pictures)
-        # That is the device's, and has a remedy: `device_errors` tells it.
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:
+            if is_out_of_memory(error) or lacks_operation(error):
+                raise  # that is the device's, and has a remedy: `device_errors` tells it
             raise PipeError(f"{self.name} fails on pictures of {_size(images)}: {told(error)}") from error
         logits = logits_of(outputs, self.output, self.name)
         # What it first gives for a size is what it must give for that size from then on.
