@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from logitpipe import plot as plot
+    from logitpipe.api.arguments.protocol import protocol as protocol
     from logitpipe.api.choices import Matches as Matches
     from logitpipe.api.choices import delta as delta
     from logitpipe.api.choices import match as match
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from logitpipe.api.files import pack as pack
     from logitpipe.api.masks import labels as labels
     from logitpipe.api.network import infer as infer
-    from logitpipe.api.protocol import protocol as protocol
     from logitpipe.api.results import Results as Results
     from logitpipe.api.results import load_results as load_results
     from logitpipe.api.scores import score as score
@@ -46,7 +46,7 @@ _HOMES = {
     "match": "api.choices",
     "open": "api.stores",
     "pack": "api.files",
-    "protocol": "api.protocol",
+    "protocol": "api.arguments.protocol",
     "score": "api.scores",
     "sweep": "runs.temperatures",
 }

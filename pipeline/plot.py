@@ -7,10 +7,11 @@ matplotlib's settings is changed.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from logitpipe.api.methods import OneMethod
-from logitpipe.api.protocol import as_protocol
-from logitpipe.api.results import Results, arranged_of
-from logitpipe.api.stores import Image, LogitStore, scored_maps
+from logitpipe.api.arguments.methods import OneMethod
+from logitpipe.api.arguments.protocol import as_protocol
+from logitpipe.api.maps import planned, scored_maps
+from logitpipe.api.results import Results
+from logitpipe.api.stores import Image, LogitStore
 from logitpipe.cache.errors import PipeError, UsageError
 from logitpipe.results.selection import Temperature
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image as Picture
 
+    from logitpipe.results.series import Results as Arranged
     from logitpipe.stages.score.protocols import Protocol
 
 __all__ = ["image", "pr", "ranking", "roc", "scores", "sweep"]
@@ -152,7 +154,9 @@ def image(
     """
     from logitpipe.pictures.scored import draw_scored
 
-    return draw_scored(*scored_maps(store, image, methods, temperature, as_protocol(protocol, label_codes), progress))
+    index, files = store._index(image), store._store
+    plan = planned(files, methods, temperature, as_protocol(protocol, label_codes))
+    return draw_scored(files, plan, index, scored_maps(files, plan, index, progress))
 
 
 def _drawn(
@@ -173,7 +177,7 @@ def _drawn(
         raise UsageError(f"column, page or millimetres are expected, found {width!r}", option="width")
     if font not in plots.FONTS:
         raise UsageError(f"{' or '.join(plots.FONTS)} is expected, found {font!r}", option="font")
-    chosen = arranged_of(results, dataset, network)
+    chosen = _chosen(results, dataset, network)
     millimetres = plots.WIDTHS[width] if isinstance(width, str) else float(width)
     with plots.in_print(font):
         drawn = dict(plots.KINDS[kind](chosen, millimetres, temperature))
@@ -183,3 +187,21 @@ def _drawn(
         raise UsageError(f"there are several to draw ({', '.join(drawn)}); name the data set and the network")
     (figure,) = drawn.values()
     return figure
+
+
+def _chosen(results: Results, dataset: str | None, network: str | None) -> "Arranged":
+    """Return what is drawn of results: all of it, or the stores over a data set, or of a network."""
+    from logitpipe.results.series import Results as Arranged
+
+    found = results._arranged
+    if dataset is not None and dataset not in found.datasets:
+        raise UsageError(f"there is no {dataset!r}; there are {', '.join(found.datasets)}", option="dataset")
+    labels = dict.fromkeys(entry.label for entry in found.entries)
+    if network is not None and network not in labels:
+        raise UsageError(f"there is no {network!r}; there are {', '.join(labels)}", option="network")
+    chosen = {
+        name: [entry for entry in entries if network in (None, entry.label)]
+        for name, entries in found.datasets.items()
+        if dataset in (None, name)
+    }
+    return Arranged(found.runs, {name: entries for name, entries in chosen.items() if entries})

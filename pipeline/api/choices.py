@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logitpipe.api.notebook import followed
-from logitpipe.api.results import PrintedTable
-from logitpipe.api.stores import OneStore, places_of
+from logitpipe.api.arguments.progress import followed
+from logitpipe.api.arguments.stores import OneStore, places_of
+from logitpipe.api.tables import PrintedTable
 from logitpipe.cache.errors import UsageError
 from logitpipe.stages.cores import available_cores
 
@@ -44,7 +44,7 @@ def delta(
     --------
     >>> print(lp.delta("enet.zarr", "msp"))
     """
-    from logitpipe.api.methods import as_methods
+    from logitpipe.api.arguments.methods import as_methods
     from logitpipe.runs.delta import score_all_choices
     from logitpipe.runs.temperatures import require_temperatures
     from logitpipe.tables.delta import delta_table
@@ -90,7 +90,7 @@ def match(
     --------
     >>> print(lp.match("enet.zarr", auprc=12.348, fpr95=84.774))
     """
-    from logitpipe.api.methods import as_methods
+    from logitpipe.api.arguments.methods import as_methods
     from logitpipe.runs.matching import TEMPERATURES, match_stores
     from logitpipe.runs.temperatures import require_temperatures
 
@@ -133,7 +133,7 @@ class Matches:
     @property
     def frame(self) -> "pandas.DataFrame":
         """The same as a data frame."""
-        from logitpipe.api.results import frame_of
+        from logitpipe.api.tables import frame_of
 
         records = self.records
         return frame_of({name: [record[name] for record in records] for name in (records[0] if records else ())})

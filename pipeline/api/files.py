@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-from logitpipe.api.methods import OneMethod
-from logitpipe.api.notebook import followed
-from logitpipe.api.stores import Image, LogitStore, OneStore, as_place_of, planned
+from logitpipe.api.arguments.methods import OneMethod
+from logitpipe.api.arguments.progress import followed
+from logitpipe.api.arguments.stores import OneStore, as_place_of
+from logitpipe.api.maps import planned
+from logitpipe.api.stores import Image, LogitStore, open  # noqa: A004 (lp.open)
 from logitpipe.cache.errors import UsageError
 
 
@@ -50,15 +52,21 @@ def export(
     --------
     >>> lp.export("enet.zarr", "npy", "entropy", temperature=0.5)
     """
-    from logitpipe.api.protocol import as_protocol
+    from logitpipe.api.arguments.protocol import as_protocol
     from logitpipe.exports.formats import EXPORTS
     from logitpipe.exports.run import export_scores
 
     if form not in EXPORTS:
         raise UsageError(f"{form!r} is none of {', '.join(EXPORTS)}", option="form")
-    opened = store if isinstance(store, LogitStore) else _opened(store)
+    opened = store if isinstance(store, LogitStore) else open(store)
     plan = planned(
-        opened, method, temperature, as_protocol("standard"), map_temperature, mask_temperature, statistics
+        opened._store,
+        method,
+        temperature,
+        as_protocol("standard"),
+        map_temperature=map_temperature,
+        mask_temperature=mask_temperature,
+        statistics=statistics,
     )
     if len(plan.pairs) != 1:
         raise UsageError(f"one method is expected, found {len(plan.pairs)}", option="method")
@@ -97,9 +105,3 @@ def pack(
     with followed(progress):
         written, _ = pack_store(as_place_of(store), None if out is None else Path(out), allow_incomplete)
     return written
-
-
-def _opened(store: str | PathLike[str]) -> LogitStore:
-    from logitpipe.api.stores import open as open_one
-
-    return open_one(store)

@@ -4,7 +4,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from logitpipe.api.notebook import followed
+from logitpipe.api.arguments.progress import followed
 
 if TYPE_CHECKING:
     import pandas
@@ -35,7 +35,7 @@ def labels(
     --------
     >>> lp.labels("data/RoadAnomaly21")
     """
-    from logitpipe.api.results import frame_of
+    from logitpipe.api.tables import frame_of
     from logitpipe.runs.codes import count_codes, describe_codes, find_masks
 
     place = Path(folder)

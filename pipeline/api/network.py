@@ -5,7 +5,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from logitpipe.api.notebook import followed
+from logitpipe.api.arguments.progress import followed
 from logitpipe.api.stores import LogitStore
 from logitpipe.cache.errors import UsageError
 from logitpipe.cache.files.places import as_place

@@ -6,7 +6,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from logitpipe.cache.errors import PipeError, UsageError
+from logitpipe.api.arguments.progress import followed
+from logitpipe.api.tables import PrintedTable, frame_of
+from logitpipe.cache.errors import UsageError
 from logitpipe.results.selection import Temperature
 
 if TYPE_CHECKING:
@@ -19,48 +21,6 @@ if TYPE_CHECKING:
     from logitpipe.stages.score.figures.curves import Sketch
     from logitpipe.stages.score.figures.rows import Row
     from logitpipe.stages.score.protocols import Protocol
-    from logitpipe.tables.table import Table
-
-
-class PrintedTable:
-    """Tables of text: printed aligned, shown in a notebook as HTML, written as LaTeX, Markdown or CSV.
-
-    Parameters
-    ----------
-    tables : one or several, one below the other
-    """
-
-    def __init__(self, tables: "Sequence[Table]") -> None:
-        self._tables = tuple(tables)
-
-    def to_latex(self) -> str:
-        """Return LaTeX for the package booktabs."""
-        return self._written("latex")
-
-    def to_markdown(self) -> str:
-        """Return Markdown."""
-        return self._written("markdown")
-
-    def to_csv(self) -> str:
-        """Return CSV; several tables one below the other."""
-        return self._written("csv")
-
-    def __str__(self) -> str:
-        from logitpipe.tables.render import plain
-
-        return "\n\n".join(map(plain, self._tables))
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        from logitpipe.tables.render import html
-
-        return "".join(map(html, self._tables))
-
-    def _written(self, name: str) -> str:
-        from logitpipe.tables.formats import writer
-
-        return "\n\n".join(map(writer(name), self._tables))
 
 
 class Results:
@@ -239,7 +199,6 @@ class Results:
         --------
         >>> results.report("report.html")
         """
-        from logitpipe.api.notebook import followed
         from logitpipe.report.writing import write_report
 
         with followed(progress):
@@ -291,30 +250,6 @@ def load_results(*paths: str | PathLike[str]) -> Results:
     return Results(read_results(folders), read_benchmarks(folders))
 
 
-def arranged_of(results: Results, dataset: str | None = None, network: str | None = None) -> "Arranged":
-    """Return what is drawn of results: all of it, or the stores over a data set, or of a network.
-
-    Raises
-    ------
-    UsageError
-        There is no such data set or network.
-    """
-    from logitpipe.results.series import Results as Arranged
-
-    found = results._arranged
-    if dataset is not None and dataset not in found.datasets:
-        raise UsageError(f"there is no {dataset!r}; there are {', '.join(found.datasets)}", option="dataset")
-    labels = dict.fromkeys(entry.label for entry in found.entries)
-    if network is not None and network not in labels:
-        raise UsageError(f"there is no {network!r}; there are {', '.join(labels)}", option="network")
-    chosen = {
-        name: [entry for entry in entries if network in (None, entry.label)]
-        for name, entries in found.datasets.items()
-        if dataset in (None, name)
-    }
-    return Arranged(found.runs, {name: entries for name, entries in chosen.items() if entries})
-
-
 def joined(
     rows: "Sequence[Row]",
     sketches: "Sequence[Sketch]",
@@ -330,12 +265,3 @@ def joined(
     run, counts = Run(None, settings["run"], protocol, rows_of(benchmarks)), tuple(images)
     drawn = [(row, sketch, (counts, i)) for i, (row, sketch) in enumerate(zip(rows, sketches, strict=True))]
     return Results(arranged([(run, drawn)]), benchmarks, (rows, sketches, settings, images))
-
-
-def frame_of(columns: Mapping[str, Sequence[Any]]) -> "pandas.DataFrame":
-    """Return columns as a data frame; PipeError where pandas is not installed."""
-    try:
-        import pandas
-    except ModuleNotFoundError as error:
-        raise PipeError("frames need pandas, which is not installed", "install", extra="'.[plot]'") from error
-    return pandas.DataFrame(dict(columns))

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from logitpipe.api.methods import OneMethod, as_methods
-from logitpipe.api.notebook import followed
-from logitpipe.api.protocol import as_protocol, codes_by_dataset
+from logitpipe.api.arguments.methods import OneMethod, as_methods
+from logitpipe.api.arguments.progress import followed
+from logitpipe.api.arguments.protocol import as_protocol, codes_by_dataset
+from logitpipe.api.arguments.stores import OneStore, places_of
 from logitpipe.api.results import Results, joined
-from logitpipe.api.stores import OneStore, places_of
 from logitpipe.cache.errors import UsageError
+from logitpipe.console.text import ordinal
 from logitpipe.stages.cores import available_cores
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def score(
     settings = {name: _plain(value) for name, value in locals().items() if name not in ("stores", "progress")}
     from logitpipe.runs.also import compute, refuse, require_families
     from logitpipe.runs.cluster import walk_by
-    from logitpipe.runs.scoring import count_missing, describe_run, image_counts, ordinal, plan_stores, score_store
+    from logitpipe.runs.scoring import count_missing, describe_run, image_counts, plan_stores, score_store
     from logitpipe.runs.temperatures import require_temperatures
 
     places, families = places_of(stores), require_families(_listed(also))

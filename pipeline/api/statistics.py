@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from logitpipe.api.notebook import followed
-from logitpipe.api.protocol import as_protocol
-from logitpipe.api.stores import OneStore, places_of
+from logitpipe.api.arguments.progress import followed
+from logitpipe.api.arguments.protocol import as_protocol
+from logitpipe.api.arguments.stores import OneStore, places_of
 from logitpipe.stages.cores import available_cores
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def fit(
     >>> statistics = lp.fit("cityscapes_enet.zarr", "enet-statistics")
     >>> lp.score("roadanomaly_enet.zarr", ["msp", "sml", "kl", "z:msp+maxlogit"], statistics=statistics)
     """
-    from logitpipe.api.methods import as_methods
+    from logitpipe.api.arguments.methods import as_methods
     from logitpipe.runs.fitting import fit_stores
     from logitpipe.runs.temperatures import require_temperatures
 
@@ -127,7 +127,7 @@ class Statistics(PathLike[str]):
     @cached_property
     def frame(self) -> "pandas.DataFrame":
         """A row for each network, method and temperature: `mean` and `deviation` of its scores."""
-        from logitpipe.api.results import frame_of
+        from logitpipe.api.tables import frame_of
 
         names = ("method", "parameters", "temperature", "map_temperature", "mask_temperature")
         rows = [

@@ -1,27 +1,24 @@
 """A store in Python: its images by name, every value checked, as arrays with coordinates."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from os import PathLike, fspath
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from logitpipe.api.methods import OneMethod, as_methods
-from logitpipe.api.notebook import followed
-from logitpipe.api.protocol import as_protocol
+from logitpipe.api.arguments.methods import OneMethod
+from logitpipe.api.arguments.progress import followed
+from logitpipe.api.arguments.protocol import as_protocol
+from logitpipe.api.maps import planned, scored_maps
 from logitpipe.cache.errors import UsageError
 from logitpipe.cache.files.places import Place, as_place
 from logitpipe.cache.reading.store import Store, open_store
 from logitpipe.console.text import byte_size, counted, listed
-from logitpipe.stores.names import find_image, stores_in
+from logitpipe.stores.names import find_image
 
 if TYPE_CHECKING:
     import numpy as np
     import xarray
 
     from logitpipe.cache.reading.verify import Damage
-    from logitpipe.stages.score.passes.maps import ScoreMap
-    from logitpipe.stages.score.plan import Plan
     from logitpipe.stages.score.protocols import Protocol
 
 Image = str | int
@@ -182,12 +179,11 @@ class LogitStore:
 
         chosen = as_protocol(protocol, label_codes)
         others = {"map_temperature": map_temperature, "mask_temperature": mask_temperature}
-        _, plan, index, maps = scored_maps(
-            self, image, method, temperature, chosen, progress, statistics=statistics, **others
-        )
-        if len(maps) > 1:
-            raise UsageError(f"one method is expected, found {len(maps)}", option="method")
-        (pair,), (found,) = plan.pairs, maps
+        index = self._index(image)
+        plan = planned(self._store, method, temperature, chosen, statistics=statistics, **others)
+        if len(plan.pairs) > 1:
+            raise UsageError(f"one method is expected, found {len(plan.pairs)}", option="method")
+        (pair,), (found,) = plan.pairs, scored_maps(self._store, plan, index, progress)
         facts = {"method": pair.method, "temperature": pair.temperature, "protocol": chosen.name}
         facts |= {"parameters": pair.parameters or None, "statistics": plan.digest(pair) or None}
         facts |= {name: getattr(pair, name) for name in others}
@@ -265,83 +261,3 @@ class LogitStore:
     def _attrs(self, index: int, more: Mapping[str, object]) -> dict[str, object]:
         own = {"store": str(self.path), "network": self.network, "dataset": self.dataset, "image": self.images[index]}
         return {name: value for name, value in (own | dict(more)).items() if value is not None}
-
-
-def scored_maps(
-    store: LogitStore,
-    image: Image,
-    methods: OneMethod | Sequence[OneMethod],
-    temperature: float,
-    protocol: "Protocol",
-    progress: bool | None,
-    *,
-    map_temperature: float = 1.0,
-    mask_temperature: float = 1.0,
-    statistics: str | PathLike[str] | None = None,
-) -> "tuple[Store, Plan, int, list[ScoreMap]]":
-    """Return what draws one image under some methods: its store, the plan, its index, and a map for each pair.
-
-    Raises
-    ------
-    PipeError
-        There is no such image or method, the image is damaged, or the protocol skips it.
-    """
-    from logitpipe.console.messages import COMPILING, word_if_slow
-    from logitpipe.pictures.scored import drawn_truth
-    from logitpipe.stages.score.passes.maps import score_map
-
-    index = store._index(image)
-    plan = planned(store, methods, temperature, protocol, map_temperature, mask_temperature, statistics)
-    truth, maps = drawn_truth(store._store, plan, [index]), []
-    with followed(progress), word_if_slow(COMPILING):
-        for pair in plan.pairs:
-            found = score_map(store._store, replace(plan, pairs=(pair,)), truth, index)
-            if found is None:
-                name = store.images[index]
-                raise UsageError(f"the protocol {protocol.name} skips {name!r}, which shows no anomaly")
-            maps.append(found)
-    return store._store, plan, index, maps
-
-
-def planned(
-    store: LogitStore,
-    methods: OneMethod | Sequence[OneMethod],
-    temperature: float,
-    protocol: "Protocol",
-    map_temperature: float,
-    mask_temperature: float,
-    statistics: str | PathLike[str] | None,
-) -> "Plan":
-    """Return the plan of some methods at one temperature; PipeError where one cannot be computed from the store."""
-    from logitpipe.pictures.scored import plan_pairs
-    from logitpipe.runs.fitting import statistics_of
-    from logitpipe.runs.temperatures import require_temperatures
-
-    names, functions = as_methods(methods)
-    T, T_S, T_m = require_temperatures([temperature, map_temperature, mask_temperature])
-    path = None if statistics is None else Path(statistics)
-    fitted = statistics_of(store._store.schema, path, ())
-    return plan_pairs(store._store, protocol, names, T, functions, T_S, T_m, fitted)
-
-
-def places_of(stores: "OneStore | Sequence[OneStore]") -> tuple[Place, ...]:
-    """Return the places of stores that were given as such, by their paths, or by the folder that holds them.
-
-    Raises
-    ------
-    UsageError
-        There is none.
-    """
-    each = [stores] if isinstance(stores, str | PathLike | LogitStore) else list(stores)
-    if not each:
-        raise UsageError("at least one store is expected", option="stores")
-    return stores_in([as_place_of(store) for store in each])
-
-
-OneStore = str | PathLike[str] | LogitStore
-"""A store, or its path or URL."""
-
-
-def as_place_of(given: "str | PathLike[str] | LogitStore") -> Place:
-    """Return the place of a store that was given as such or by its path."""
-    return given.path if isinstance(given, LogitStore) else as_place(fspath(given))

@@ -30,9 +30,10 @@ from logitpipe.console.scoring import (
     workers_option,
 )
 from logitpipe.console.settings import WORDS, details, resolved
+from logitpipe.console.text import ordinal
 from logitpipe.runs.also import compute, refuse
 from logitpipe.runs.cluster import walk_by
-from logitpipe.runs.scoring import count_missing, describe_run, image_counts, ordinal, plan_stores, score_store
+from logitpipe.runs.scoring import count_missing, describe_run, image_counts, plan_stores, score_store
 from logitpipe.tables.formats import FORMATS, choose_format, formatted
 
 if TYPE_CHECKING:

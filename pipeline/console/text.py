@@ -69,6 +69,11 @@ def counted(count: int, thing: str) -> str:
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
+def ordinal(index: int, count: int, thing: str = "store") -> str:
+    """Return which of several things a progress is of, as ` (store 3 of 10)`; nothing where there is one."""
+    return f" ({thing} {index + 1} of {count})" if count > 1 else ""
+
+
 def listed(names: Sequence[str], most: int = 3) -> str:
     """Return the first names, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

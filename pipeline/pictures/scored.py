@@ -1,60 +1,17 @@
 """One image as it is drawn: photograph, ground truth, and the scores of some methods in colours."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from types import MappingProxyType
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
 from logitpipe.cache.reading.store import Store
 from logitpipe.pictures.panels import draw_figure, panel_size, photo_column, score_column, truth_column
-from logitpipe.stages.score.ground_truth import DrawnTruth
 from logitpipe.stages.score.passes.maps import ScoreMap
-from logitpipe.stages.score.passes.spread import is_tiny
-from logitpipe.stages.score.plan import Plan, make_plan
-
-if TYPE_CHECKING:
-    from logitpipe.stages.score.methods import Method
-    from logitpipe.stages.score.methods.method import InDistribution
-    from logitpipe.stages.score.protocols import Protocol
+from logitpipe.stages.score.plan import Plan
 
 PERCENTILES = (1, 99)
 """Where the colours end: a few extreme pixels would leave no colours for the others."""
-
-
-def plan_pairs(
-    store: Store,
-    protocol: "Protocol",
-    methods: Sequence[str] | None,
-    temperature: float,
-    functions: "Mapping[str, Method]" = MappingProxyType({}),
-    map_temperature: float = 1.0,
-    mask_temperature: float = 1.0,
-    statistics: "InDistribution | None" = None,
-) -> Plan:
-    """Plan methods at one temperature for drawing; raises as `make_plan`."""
-    # Thinning is for counting: a drawing shows every pixel.
-    drawn = replace(protocol, thin_above=None)
-    wanted = None if methods is None else [*methods, *functions]
-    return make_plan(
-        store.schema,
-        drawn,
-        wanted,
-        [temperature],
-        (),
-        functions,
-        map_temperatures=[map_temperature],
-        mask_temperatures=[mask_temperature],
-        statistics=statistics,
-        fine=is_tiny(store),
-    )
-
-
-def drawn_truth(store: Store, plan: Plan, images: Sequence[int]) -> DrawnTruth:
-    """Return the ground truth of images as it is drawn."""
-    return DrawnTruth(store, plan.protocol, images)
 
 
 def colour_limits(scores: np.ndarray) -> tuple[float, float]:

@@ -90,7 +90,7 @@ def _can_be_drawn(series: Series, kind: str) -> bool:
 def _kept_areas(entry: Entry, store: Store) -> dict[int, list[float | None]] | None:
     """Return the AuPRC of each image from the results; None where an earlier release has left none there."""
     try:
-        found = read_per_image([series.places[series.shown] for series in entry.series])
+        found = read_per_image([series.origins[series.shown] for series in entry.series])
     except PipeError:
         return None
     areas = image_figures(found.counts, entry.run.protocol.reading)[..., FIGURES.index("auprc")].T

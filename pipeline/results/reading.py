@@ -86,9 +86,9 @@ def _read(folder: Path) -> tuple[Run, list[Drawn]]:
     sketches = SKETCHES[document["schema_version"]](folder / "results.zarr", rows)
     for row, sketch in zip(rows, sketches, strict=True):
         _check_sketch(row, sketch)
-    places = ((folder, i) for i in range(len(rows)))
+    origins = ((folder, i) for i in range(len(rows)))
     run = Run(folder, record, from_document(record["protocol"]), read_rows(folder))
-    return run, list(zip(rows, sketches, places, strict=True))
+    return run, list(zip(rows, sketches, origins, strict=True))
 
 
 def _rows(document: dict[str, Any]) -> list[Row]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from logitpipe.results.benchmarks import Benchmarks
 from logitpipe.results.columns import method_label
-from logitpipe.results.per_image.histograms import Place
+from logitpipe.results.per_image.histograms import Origin
 from logitpipe.stages.score.figures.curves import Sketch
 from logitpipe.stages.score.figures.rows import Row
 from logitpipe.stages.score.methods import CORE
@@ -41,13 +41,13 @@ class Series:
     ----------
     method : its name, with its parameters and the temperatures that are the same in all rows
     rows, sketches : figures and curves by rising temperature; one where no temperature matters
-    places : where each row lies, for its histograms of single images
+    origins : where each row comes from, for its histograms of single images
     """
 
     method: str
     rows: tuple[Row, ...]
     sketches: tuple[Sketch, ...]
-    places: tuple[Place, ...]
+    origins: tuple[Origin, ...]
 
     @property
     def tempered(self) -> bool:
@@ -132,8 +132,8 @@ class Results:
         return sorted({row.temperature for row in rows if row.temperature is not None})
 
 
-Drawn = tuple[Row, Sketch, Place]
-"""A row, what is drawn of it, and where it lies."""
+Drawn = tuple[Row, Sketch, Origin]
+"""A row, what is drawn of it, and where it comes from."""
 
 
 def arranged(parts: Sequence[tuple[Run, Sequence[Drawn]]]) -> Results:
@@ -150,14 +150,14 @@ def arranged(parts: Sequence[tuple[Run, Sequence[Drawn]]]) -> Results:
     facts: dict[tuple[str, str], tuple[Run, dict[str, Any]]] = {}
     for run, drawn in parts:
         stores = {store["store"]: store for store in run.record["stores"]}
-        for row, sketch, place in drawn:
+        for row, sketch, origin in drawn:
             store = stores[row.store]
             name = row.dataset if len(protocols) == 1 else f"{row.dataset}, protocol {row.protocol}"
             # Path as well as fingerprint: two copies of one store are two entries, one store scored twice is one.
             at = name, f"{store['fingerprint']} {store['path']}"
             facts[at] = run, store
             # Overwrites the row of an earlier run: the folders come in the order in which they were named.
-            found.setdefault(at, {})[_key(row)] = row, sketch, place
+            found.setdefault(at, {})[_key(row)] = row, sketch, origin
     datasets: dict[str, list[Entry]] = {}
     for (name, store_key), of_store in found.items():
         run, store = facts[name, store_key]

@@ -17,7 +17,7 @@ from logitpipe.cache.writing.commit import StoreWriter
 from logitpipe.console.advice import ADVICE
 from logitpipe.console.messages import detail, note, word_if_slow
 from logitpipe.console.progress import Progress
-from logitpipe.runs.scoring import ordinal
+from logitpipe.console.text import ordinal
 from logitpipe.stores.data import right_data
 from logitpipe.stores.repair import find_damaged, open_mended
 from logitpipe.stores.room import warn_of_little_room, warn_unlocked

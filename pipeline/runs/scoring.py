@@ -153,7 +153,7 @@ def score_store(
     Parameters
     ----------
     walker : who does the walks (see `cluster.walk_by`); None for threads here
-    which : of several stores this is, for the progress; see `ordinal`
+    which : of several stores this is, for the progress; see `console.text.ordinal`
     """
     from logitpipe.cache.reading.store import stored_bytes
     from logitpipe.stages.score.passes.sweep import compile_kernels, sweep, walks
@@ -204,11 +204,6 @@ def _exactly(
         found = exact_rows(store, plan, images, rows, progress.advance)
     note(_agreement(rows, found))
     return [each._replace(row=row) for each, row in zip(scored, found, strict=True)]
-
-
-def ordinal(index: int, count: int, thing: str = "store") -> str:
-    """Return which of several things a progress is of, as ` (store 3 of 10)`; nothing where there is one."""
-    return f" ({thing} {index + 1} of {count})" if count > 1 else ""
 
 
 def image_counts(store: "Store", scored: "Sequence[Scored]") -> "ImageCounts | None":

@@ -18,22 +18,22 @@ RULES = {
 def component_tables(rows: Sequence[ComponentRow]) -> list[Table]:
     """Return a table for each data set and protocol, per cent; by sizes of objects at T = 1 alone."""
     rows = [row for row in rows if row.sizes == "all" or row.temperature in (None, 1)]
-    places = dict.fromkeys((row.dataset, row.protocol) for row in rows)
-    return [_components([row for row in rows if (row.dataset, row.protocol) == place]) for place in places]
+    groups = dict.fromkeys((row.dataset, row.protocol) for row in rows)
+    return [_components([row for row in rows if (row.dataset, row.protocol) == group]) for group in groups]
 
 
 def closed_set_tables(rows: Sequence[ClosedSetRow]) -> list[Table]:
     """Return a table for each data set, protocol and label space; per cent but for NLL and Brier score."""
-    places = dict.fromkeys((row.dataset, row.protocol, row.label_space) for row in rows)
-    parts = [[row for row in rows if (row.dataset, row.protocol, row.label_space) == place] for place in places]
+    groups = dict.fromkeys((row.dataset, row.protocol, row.label_space) for row in rows)
+    parts = [[row for row in rows if (row.dataset, row.protocol, row.label_space) == group] for group in groups]
     return [make(part) for part in parts for make in (_closed_set, _class_ious)]
 
 
 def open_set_tables(rows: Sequence[OpenSetRow]) -> list[Table]:
     """Return a table for each data set, protocol and label space; per cent."""
-    places = dict.fromkeys((row.dataset, row.protocol, row.label_space) for row in rows)
+    groups = dict.fromkeys((row.dataset, row.protocol, row.label_space) for row in rows)
     return [
-        _open_set([row for row in rows if (row.dataset, row.protocol, row.label_space) == place]) for place in places
+        _open_set([row for row in rows if (row.dataset, row.protocol, row.label_space) == group]) for group in groups
     ]
 
 

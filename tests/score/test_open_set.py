@@ -16,7 +16,8 @@ from logitpipe.stages.score.picture import read_picture
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.prediction import predicted_classes
 from logitpipe.stages.score.protocols import PROTOCOLS, with_choices
-from logitpipe.stages.score.statistics.open_set import OpenSet, Points
+from logitpipe.stages.score.statistics.histograms import Histograms
+from logitpipe.stages.score.statistics.open_set import OpenSet
 
 K = 4
 CODES = {f"class {k}": k for k in range(K)}
@@ -99,10 +100,10 @@ def iou_of(truth, predicted, k):
 def test_tpr_at_5_per_cent_fpr(store):
     """At the first FPR >= 0.05, from every single score."""
     plan = plan_of(store)
-    statistic = Points(store, plan)
     truth = GroundTruth(store, PROTOCOL, store.completed())
-    total = walk(truth, store.completed(), statistic, 1, lambda: None)
-    for pair, points in enumerate(statistic.finish(total)):
+    tally = walk(truth, store.completed(), Histograms(store, plan), 1, lambda: None)
+    for pair in range(len(plan.pairs)):
+        points = operating_points(tally.curve(pair))
         codes, ranks, _ = pooled(store, plan, pair)
         normal, anomalous = np.sort(ranks[codes != UNKNOWN])[::-1], ranks[codes == UNKNOWN]
         threshold = normal[int(np.ceil(0.05 * normal.size)) - 1]

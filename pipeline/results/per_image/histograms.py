@@ -34,8 +34,8 @@ class ImageCounts:
     counts: np.ndarray
 
 
-Place = tuple[Path | tuple[ImageCounts, ...], int]
-"""A folder of results, or what a run has in memory of its stores, and the index of one of its rows."""
+Origin = tuple[Path | tuple[ImageCounts, ...], int]
+"""Where a row comes from: a folder of results or what a run has in memory, and the index that it has there."""
 
 
 def write_per_image(path: Path, rows: Sequence[Row], stores: Sequence[ImageCounts]) -> None:
@@ -66,7 +66,7 @@ def write_per_image(path: Path, rows: Sequence[Row], stores: Sequence[ImageCount
         first += len(part)
 
 
-def read_per_image(places: Sequence[Place]) -> ImageCounts:
+def read_per_image(origins: Sequence[Origin]) -> ImageCounts:
     """Return the histograms of rows of one data set, wherever they lie.
 
     Raises
@@ -74,29 +74,31 @@ def read_per_image(places: Sequence[Place]) -> ImageCounts:
     PipeError
         A folder has none, or the rows are not of the same images: then they cannot be compared image by image.
     """
-    found = [_find(folder, row) for folder, row in places]
+    found = [_find(source, row) for source, row in origins]
     images = found[0][0]
-    for (place, _), (others, _, _) in zip(places, found, strict=True):
+    for (source, _), (others, _, _) in zip(origins, found, strict=True):
         # The order counts too: histograms are paired by index, and a swap would pair two different images unnoticed.
         if others != images:
             raise PipeError(
-                f"{_named(place)}only rows of the same images can be compared image by image; here are rows of "
+                f"{_named(source)}only rows of the same images can be compared image by image; here are rows of "
                 f"{len(others)} images beside others of {len(images)}, or in another order"
             )
     return ImageCounts(images, np.stack([np.asarray(counts[row]) for _, counts, row in found]))
 
 
-def _find(place: Path | tuple[ImageCounts, ...], row: int) -> tuple[tuple[str, ...], np.ndarray | zarr.Array, int]:
+def _find(source: Path | tuple[ImageCounts, ...], row: int) -> tuple[tuple[str, ...], np.ndarray | zarr.Array, int]:
     """Return the images of a row, the array that holds it, and where in it the row is."""
-    for first, images, counts in _stores(place) if isinstance(place, Path) else _in_memory(place):
+    for first, images, counts in _stores(source) if isinstance(source, Path) else _in_memory(source):
         if first <= row < first + counts.shape[0]:
             return images, counts, row - first
-    folder = place if isinstance(place, Path) else "DIR"
-    raise PipeError(f"{_named(place)}there are no histograms of single images ({NAME})", "score again", folder=folder)
+    folder = source if isinstance(source, Path) else "DIR"
+    raise PipeError(
+        f"{_named(source)}there are no histograms of single images ({NAME})", "score again", folder=folder
+    )
 
 
-def _named(place: Path | tuple[ImageCounts, ...]) -> str:
-    return f"{place}: " if isinstance(place, Path) else ""
+def _named(source: Path | tuple[ImageCounts, ...]) -> str:
+    return f"{source}: " if isinstance(source, Path) else ""
 
 
 def _in_memory(stores: tuple[ImageCounts, ...]) -> Iterator[tuple[int, tuple[str, ...], np.ndarray]]:

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from logitpipe.results.per_image.histograms import Place, read_per_image
+from logitpipe.results.per_image.histograms import Origin, read_per_image
 from logitpipe.results.selection import Temperature, identity, network_names, row_at
 from logitpipe.results.series import Entry, Results
 from logitpipe.stages.score.figures import bootstrap
@@ -22,7 +22,7 @@ class Candidate:
     network: str
     method: str
     row: Row
-    place: Place
+    origin: Origin
 
     @property
     def label(self) -> str:
@@ -63,7 +63,7 @@ def candidates(results: Results, dataset: str, temperature: Temperature) -> list
     """Return the rows of a data set at a temperature that have figures."""
     names = network_names(results.entries)
     return [
-        Candidate(names[identity(entry)], series.method, series.rows[index], series.places[index])
+        Candidate(names[identity(entry)], series.method, series.rows[index], series.origins[index])
         for entry in results.datasets[dataset]
         for series in entry.series
         if (index := row_at(series, temperature)) is not None and series.rows[index].auprc is not None
@@ -77,5 +77,5 @@ def sampled(entry: Entry, rows: Sequence[Candidate]) -> Sampled:
     ----------
     entry : any of the data set, for what its protocol says of figures
     """
-    found = read_per_image([candidate.place for candidate in rows])
+    found = read_per_image([candidate.origin for candidate in rows])
     return Sampled(tuple(rows), found.images, found.counts, entry.run.protocol.reading)

@@ -70,7 +70,7 @@ def _is_choice(series: Series) -> bool:
 
 def _optimism_line(network: str, entry: Entry, series: Series, decimals: int) -> tuple[Cell, ...]:
     # The choice is repeated in each resample, so that all temperatures must be judged on the same resamples.
-    counts = read_per_image(series.places).counts
+    counts = read_per_image(series.origins).counts
     moved = bootstrap.bootstrap(counts, entry.run.protocol.reading, RESAMPLES, workers=os.cpu_count() or 1)
     # Figures of the sweep, not of the kept histograms: the table shows these, and gains must be differences of them.
     plain, areas = series.at(1.0) or 0, [row.auprc or 0.0 for row in series.rows]

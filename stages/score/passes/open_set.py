@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from logitpipe.cache import Store
-from logitpipe.stages.score.figures.open_set import RULES, OpenSetFigures, OperatingPoints
+from logitpipe.stages.score.figures.open_set import RULES, OpenSetFigures, OperatingPoints, operating_points
 from logitpipe.stages.score.figures.rows import Identity, Row, identity
 from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.counting.bins import ANOMALY, NORMAL
@@ -15,7 +15,8 @@ from logitpipe.stages.score.passes.closed_set import ClassTruth
 from logitpipe.stages.score.passes.sweep import walks
 from logitpipe.stages.score.passes.walk import Walk, walk
 from logitpipe.stages.score.plan import Pair, Plan
-from logitpipe.stages.score.statistics.open_set import OpenSet, Points
+from logitpipe.stages.score.statistics.histograms import Histograms
+from logitpipe.stages.score.statistics.open_set import OpenSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,10 +100,8 @@ def open_set_rows(
     # Counted anew: the histograms of the sweep were given up when its figures had been found.
     by_pair: dict[Pair, OperatingPoints | None] = {}
     for part in walks(plan):
-        statistic = Points(store, part)
-        by_pair |= dict(
-            zip(part.pairs, statistic.finish(walker(truth, images, statistic, workers, advance)), strict=True)
-        )
+        tally = walker(truth, images, Histograms(store, part), workers, advance)
+        by_pair |= {pair: operating_points(tally.curve(i)) for i, pair in enumerate(part.pairs)}
     points = [by_pair[pair] for pair in plan.pairs]
     # No finite score reaches infinity: where no threshold exists, nothing is called unknown.
     edges = [each.ranks if each else (np.float32(np.inf),) * len(RULES) for each in points]

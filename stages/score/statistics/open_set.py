@@ -1,58 +1,15 @@
-"""Classes where pixels above a threshold are called unknown, and the thresholds that this is done at."""
+"""Classes where pixels above a threshold are called unknown."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from logitpipe.cache import Store
-from logitpipe.stages.score.figures.open_set import (
-    RULES,
-    OpenSetFigures,
-    OperatingPoints,
-    open_set_figures,
-    operating_points,
-)
+from logitpipe.stages.score.figures.open_set import RULES, OpenSetFigures, open_set_figures
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Plan, split
 from logitpipe.stages.score.prediction import predicted_classes
-from logitpipe.stages.score.statistics.histograms import Histograms
-from logitpipe.stages.score.statistics.tally import Tally
 from logitpipe.stages.streams import in_parallel
-
-
-@dataclass(frozen=True)
-class Points:
-    """Operating points of each pair of a plan (see `statistics.Statistic`): histograms, read off elsewhere."""
-
-    store: Store
-    plan: Plan
-
-    @property
-    def histograms(self) -> Histograms:
-        """What counts."""
-        return Histograms(self.store, self.plan)
-
-    @property
-    def expected_bytes(self) -> int:
-        """See `Statistic`."""
-        return self.histograms.expected_bytes
-
-    def zero(self) -> Tally:
-        """See `Statistic`."""
-        return self.histograms.zero()
-
-    def of_image(self, picture: Picture, total: Tally, threads: int = 1) -> None:
-        """See `Statistic`."""
-        self.histograms.of_image(picture, total, threads)
-
-    def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Tally:
-        """See `Statistic`."""
-        return self.histograms.from_arrays(arrays)
-
-    def finish(self, total: Tally) -> list[OperatingPoints | None]:
-        """Return the points of each pair."""
-        return [operating_points(total.curve(pair)) for pair in range(len(self.plan.pairs))]
 
 
 @dataclass
