@@ -28,7 +28,7 @@ from logitpipe.stages.cores import available_cores
 from logitpipe.stages.score.cluster.parcels import pack_walk
 from logitpipe.stages.score.cluster.tasks import merge, score_block
 from logitpipe.stages.score.cluster.walk import FAN, ClusterWalk, block_size, group_size
-from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.plan import Plan, make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS
 from logitpipe.stages.score.statistics.histograms import Histograms

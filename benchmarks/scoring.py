@@ -16,7 +16,6 @@ from benchmarks.sheet import Sheet
 from benchmarks.timing import Seconds, median, one_core, ratio, take_turns
 from logitpipe.cache import Store, open_store
 from logitpipe.stages.score.figures.rows import Row
-from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.compiled import entry
 from logitpipe.stages.score.kernels.counting.picking import Picked, make_picked, pick
 from logitpipe.stages.score.kernels.fused.pixel_ranks import MAXLOGIT, ROWS, VOID, make_ranks, make_row, temper
@@ -25,6 +24,7 @@ from logitpipe.stages.score.kernels.fused.pixel_ranks import prepare as prepare_
 from logitpipe.stages.score.kernels.vectors import apart
 from logitpipe.stages.score.kinds.bands import axes, resampled
 from logitpipe.stages.score.kinds.pixel import PixelLogits
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.passes.sweep import tally_store
 from logitpipe.stages.score.picture import Picture, read_picture
 from logitpipe.stages.score.plan import make_plan

@@ -29,7 +29,7 @@ from logitpipe.stages.infer.data.imagefile import read_header
 from logitpipe.stages.infer.data.masks import codes
 from logitpipe.stages.infer.networks.eomt.config import PLACES, check_config, load_config, stated_size
 from logitpipe.stages.infer.weights.checkpoints import read_checkpoint
-from logitpipe.stages.score.labels import LabelCodes
+from logitpipe.stages.score.labels.codes import LabelCodes
 from logitpipe.stages.score.protocols import PROTOCOLS, with_choices
 
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))

@@ -64,7 +64,7 @@ def scored_maps(
         The image is damaged, or the protocol skips it.
     """
     from logitpipe.console.messages import COMPILING, word_if_slow
-    from logitpipe.stages.score.ground_truth import DrawnTruth
+    from logitpipe.stages.score.labels.ground_truth import DrawnTruth
     from logitpipe.stages.score.passes.maps import score_map
 
     truth, maps = DrawnTruth(store, plan.protocol, [image]), []

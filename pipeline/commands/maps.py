@@ -31,7 +31,7 @@ from logitpipe.runs.fitting import statistics_of
 from logitpipe.stores.names import find_image
 
 if TYPE_CHECKING:
-    from logitpipe.stages.score.ground_truth import GroundTruth
+    from logitpipe.stages.score.labels.ground_truth import GroundTruth
     from logitpipe.stages.score.passes.maps import ScoreMap
     from logitpipe.stages.score.plan import Pair, Plan
     from logitpipe.stages.score.protocols import Protocol
@@ -128,7 +128,7 @@ def maps(
         raise click.UsageError("--at and --box exclude each other: name one region")
     if names is not None and limit is not None:
         raise click.UsageError("--images and --limit exclude each other: name the images, or say how many")
-    from logitpipe.stages.score.ground_truth import DrawnTruth
+    from logitpipe.stages.score.labels.ground_truth import DrawnTruth
     from logitpipe.stages.score.passes.maps import plan_map
     from logitpipe.stages.score.passes.spread import is_tiny
 

@@ -113,7 +113,7 @@ def _range(store: Store, plan: "Plan", images: Sequence[int]) -> Range:
 
 
 def _write(store: Store, plan: "Plan", form: Format, named: Sequence[Named], of: Range, out: Path) -> None:
-    from logitpipe.stages.score.label_spaces import LABEL_SPACES
+    from logitpipe.stages.score.labels.spaces import LABEL_SPACES
     from logitpipe.stages.score.prediction import predicted_classes
 
     channels, groups = LABEL_SPACES["cityscapes"].channels(store.schema) if form.classes else (None, None)

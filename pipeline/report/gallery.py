@@ -23,9 +23,9 @@ from logitpipe.results.per_image.histograms import read_per_image
 from logitpipe.results.series import Entry, Series
 from logitpipe.stages.score.figures.bootstrap import FIGURES, image_figures
 from logitpipe.stages.score.figures.rows import pair_of
-from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.counting.bins import ANOMALY as ANOMALOUS
 from logitpipe.stages.score.kernels.counting.bins import IGNORED
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.methods import CORE, METHODS
 from logitpipe.stages.score.passes.maps import DRAWN_PIXELS, ScoreMap, score_map
 from logitpipe.stages.score.passes.spread import is_tiny

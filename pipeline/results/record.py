@@ -47,7 +47,7 @@ def describe_run(command: str, exact: bool, plans: "Sequence[tuple[Store, Plan]]
 
 
 def _describe_store(store: "Store", plan: "Plan") -> dict[str, Any]:
-    from logitpipe.stages.score.labels import codes_for
+    from logitpipe.stages.score.labels.codes import codes_for
 
     # What the store says of itself, not what the command was given: a report must hold for the logits.
     attributes, missing = store.schema.attributes(), store.missing()

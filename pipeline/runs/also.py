@@ -155,7 +155,7 @@ def _network(store: "Store") -> tuple[object, ...]:
 
 def _fault(store: "Store", label_space: str, codes: str | None) -> PipeError | None:
     """Return why a store has no closed-set figures, None where it has."""
-    from logitpipe.stages.score.label_spaces import label_space as space_named
+    from logitpipe.stages.score.labels.spaces import label_space as space_named
     from logitpipe.stages.score.passes.closed_set import class_table
 
     # The table is built for its errors alone and thrown away; the real one is built when the figures are.
@@ -242,7 +242,7 @@ def _components(
 def _closed_set(
     store: "Store", plan: "Plan", label_space: str, codes: str | None, workers: int, walker: "Walk"
 ) -> "list[ClosedSetRow]":
-    from logitpipe.stages.score.label_spaces import label_space as space_named
+    from logitpipe.stages.score.labels.spaces import label_space as space_named
     from logitpipe.stages.score.passes.closed_set import closed_set_rows
 
     images, schema = store.completed(), store.schema
@@ -262,7 +262,7 @@ def _open_set(
     workers: int,
     walker: "Walk",
 ) -> "list[OpenSetRow]":
-    from logitpipe.stages.score.label_spaces import label_space as space_named
+    from logitpipe.stages.score.labels.spaces import label_space as space_named
     from logitpipe.stages.score.passes.open_set import open_set_readings, open_set_rows
 
     images, schema = store.completed(), store.schema

@@ -18,7 +18,7 @@ WITHOUT_LOSS = (".png", ".webp", ".bmp", ".tif", ".tiff", ".npy")
 """Endings of masks in a folder of no layout, where a JPEG is a photograph."""
 
 MEANINGS = ("normal", "anomaly", "void", None)
-"""By the values of `logitpipe.stages.score.labels.LabelCodes.table`."""
+"""By the values of `logitpipe.stages.score.labels.codes.LabelCodes.table`."""
 
 
 @dataclass
@@ -46,7 +46,7 @@ def describe_codes(folder: Path, counts: CodeCounts, label_codes: str | None = N
     ----------
     label_codes : what the layout says, in the form of --label-codes; None for what the protocols say
     """
-    from logitpipe.stages.score.labels import STANDARD_CODES, LabelCodes
+    from logitpipe.stages.score.labels.codes import STANDARD_CODES, LabelCodes
 
     codes = LabelCodes.parse(label_codes, needs_anomaly=False) if label_codes else STANDARD_CODES
     table, pixels = codes.table(void_as_anomaly=False), int(counts.pixels.sum())

@@ -44,13 +44,15 @@ def score_choices(group: "Sequence[tuple[Store, Plan]]", workers: int) -> list[C
     -------
     the rows of `standard` first
     """
-    from logitpipe.stages.score.choices import choices
     from logitpipe.stages.score.passes.sweep import compile_kernels, sweep
+    from logitpipe.stages.score.variants import single_changes
 
     (store, plan), *others = group
     # Minimum and maximum are tried on those that are scored: `min-max` has to name them.
     methods = list(dict.fromkeys(pair.method for pair in plan.pairs))
-    runs = [(each.name, store, replace(plan, protocol=each.protocol)) for each in choices(store.schema, methods)]
+    runs = [
+        (each.name, store, replace(plan, protocol=each.protocol)) for each in single_changes(store.schema, methods)
+    ]
     runs += [(f"precision {other.schema.precision}", other, its_plan) for other, its_plan in others]
     images = sum(len(each.completed()) for _, each, _ in runs)
     found = []

@@ -157,7 +157,7 @@ def _with_classes(fit: "Fit", label_space: str, codes: str | None) -> "Fit":
     """Return a store with the classes that its masks name, if they name any of the network's."""
     from dataclasses import replace
 
-    from logitpipe.stages.score.label_spaces import label_space as space_named
+    from logitpipe.stages.score.labels.spaces import label_space as space_named
     from logitpipe.stages.score.passes.closed_set import class_table
 
     space, known = space_named(label_space, fit.store.schema), class_codes(codes, fit.store)

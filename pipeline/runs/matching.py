@@ -67,9 +67,10 @@ def _match_opened(
     limit: int,
     workers: int,
 ) -> "list[Match]":
-    from logitpipe.stages.score.passes.match import Search, match, nearness, shortlist, variations
+    from logitpipe.stages.score.passes.match import Search, match, nearness, shortlist
     from logitpipe.stages.score.passes.spread import is_tiny
     from logitpipe.stages.score.passes.sweep import compile_kernels
+    from logitpipe.stages.score.variants import variations
 
     found: list[Match] = []
     for store in stores:
@@ -80,7 +81,7 @@ def _match_opened(
             compile_kernels(plans[0])
         with word_if_slow(f"reading the masks of {schema.dataset}"):
             search = Search(store, plans, store.completed(), workers)
-        tried = sum(len(readings) for readings in search.choices.values())
+        tried = sum(len(readings) for readings in search.configurations.values())
         note(f"{store.path}: {tried:,} choices of method, temperature and protocol differ")
         detail(f"{store.path}: one of {search.step**2} pixels first, in {len(search.parts)} walks")
         of = f"{schema.network} on {schema.dataset}"

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from logitpipe.cache.reading.store import Store
-    from logitpipe.stages.score.ground_truth import GroundTruth
+    from logitpipe.stages.score.labels.ground_truth import GroundTruth
 
 Region = tuple[int, int, int, int]
 """Left, top, right and bottom pixel, all four included."""

@@ -49,7 +49,7 @@ def matches_table(matches: Sequence[Match], target: Mapping[str, float]) -> str:
         [
             str(i),
             match.row.network,
-            match.choice.pair.label,
+            match.configuration.pair.label,
             "-" if match.row.temperature is None else f"{match.row.temperature:g}",
             match.row.protocol,
             *(_figure(match, name) for name in target),
@@ -64,10 +64,10 @@ def matches_table(matches: Sequence[Match], target: Mapping[str, float]) -> str:
 
 def in_words(match: Match) -> str:
     """Return what a match computes, and in what it differs from the protocol `standard`."""
-    method = match.choice.plan.methods[match.row.method]
+    method = match.configuration.plan.methods[match.row.method]
     at = "" if match.row.temperature is None else f" at T = {match.row.temperature:g}"
     alike = [f"the same figures under {', '.join(match.alike)}"] if match.alike else []
-    changes = differences(match.choice.protocol, match)
+    changes = differences(match.configuration.protocol, match)
     return "; ".join([f"{match.row.method} is {method.formula}{at}", *changes, *alike])
 
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from logitpipe.cache import PipeError, Store
 from logitpipe.cache.format.geometry import Box, Geometry, Size
-from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.counting.bins import ANOMALY
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 
 MOST_POINTS = 4096
 """Pixels of a region at which masks are read; of a larger one as many, evenly."""

@@ -10,10 +10,10 @@ from logitpipe.cache import IntegrityError, Schema, Store
 from logitpipe.cache.files.places import Place
 from logitpipe.cache.format import version1
 from logitpipe.cache.format.version2 import SigmoidAt
-from logitpipe.stages.score.ground_truth import Truth
 from logitpipe.stages.score.kernels.counting.bins import count, count_above
 from logitpipe.stages.score.kernels.counting.counts import Counts
 from logitpipe.stages.score.kinds import KINDS, Logits
+from logitpipe.stages.score.labels.ground_truth import Truth
 from logitpipe.stages.score.methods.method import OfImage, OfMethods, Own
 from logitpipe.stages.score.plan import Plan
 from logitpipe.stages.score.protocols import Protocol

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from logitpipe.cache import PipeError, Schema
+from logitpipe.cache import PipeError, Schema, UsageError
 from logitpipe.stages.score.kernels.counting.bins import Bins
 from logitpipe.stages.score.methods import METHODS, Method
 from logitpipe.stages.score.methods.fine import FINE_METHODS
 from logitpipe.stages.score.methods.method import TEMPERATURES, InDistribution
-from logitpipe.stages.score.methods.names import GROUPS, Asked, asked, is_own, parse, parts_of
-from logitpipe.stages.score.methods.own import load_own, serves
+from logitpipe.stages.score.methods.names import parse, parts_of
 from logitpipe.stages.score.methods.scales import PROBABILITY_LEFT, Scale
 from logitpipe.stages.score.methods.scripted import scripted
 from logitpipe.stages.score.protocols import Protocol
+from logitpipe.stages.score.selection import select
 from logitpipe.stages.score.z_scores import means_of_z_scores, rank_of_z, require_moments, z_of_rank
 
 UNIT_BINS = Bins(14, negative=(-126, -125), positive=(-126, 1))
@@ -240,28 +240,15 @@ def make_plan(
             f"the {schema.kind} store of {schema.network} on {schema.dataset} has too few classes to score: "
             f"at least 2 beside void are expected, found {len(known)}"
         )
-    named = ("core",) if methods is None else [name for name in methods if name not in functions]
-    wanted = [*asked(named), *map(Asked, functions)]
-    if statistics is None:
-        _refuse_without_statistics(asked([name for name in named if name.strip().casefold() not in GROUPS]), schema)
-    own = {each.name: load_own(each.name) for each in wanted if is_own(each.name)} | dict(functions)
-    own = {name: method for name, method in own.items() if serves(method, schema.kind)}
-    every = METHODS[schema.kind] | own
-    served = [name for name, method in every.items() if _served(method, schema, statistics)]
-    means = means_of_z_scores((each.name for each in wanted), {name: every[name] for name in served})
-    every, served = every | means, [*served, *means]
-    each_temperature = {"T": temperatures, "T_S": map_temperatures, "T_m": mask_temperatures}
+    chosen = select(schema, methods, functions, statistics)
+    given = {"T": temperatures, "T_S": map_temperatures, "T_m": mask_temperatures}
     pairs = [
-        Pair(name, T, parameters, T_S, T_m)
-        for name, parameters in _in_order(wanted, served)
-        for T_m, T_S, T in product(*(_temperatures(every[name], which, each_temperature) for which in _OUTER_FIRST))
+        Pair(each.name, T, each.parameters, T_S, T_m)
+        for each in chosen.wanted
+        for T_m, T_S, T in product(*(_temperatures(chosen.served[each.name], which, given) for which in _OUTER_FIRST))
     ]
     if not pairs:
-        raise PipeError(
-            f"none of {', '.join(each.name for each in wanted)} can be computed from the {schema.kind} store of "
-            f"{schema.network} on {schema.dataset}; there are {', '.join(served)}",
-            option="methods",
-        )
+        raise UsageError("at least one temperature is expected", option="temperatures")
     # A temperature that was given twice must not be counted twice.
     unique = tuple(dict.fromkeys(pairs))
     plan = Plan(
@@ -270,7 +257,7 @@ def make_plan(
         tuple(dict.fromkeys(temperatures)),
         unique,
         tuple(thresholds),
-        tuple(own.items()),
+        tuple(chosen.own.items()),
         statistics,
         fine,
     )
@@ -290,28 +277,6 @@ _OUTER_FIRST = ("T_m", "T_S", "T")
 
 def _temperatures(method: Method, which: str, given: Mapping[str, Sequence[float]]) -> Sequence[float | None]:
     return given[which] if which in method.temperatures else [None]
-
-
-def _in_order(wanted: Sequence[Asked], served: Sequence[str]) -> list[tuple[str, str]]:
-    """Return names and parameters of the wanted methods that can be served, in the registry's order."""
-    # Not in the order that was typed: tables of two runs stand in one order.
-    return [(name, each.parameters) for name in served for each in wanted if each.name == name]
-
-
-def _refuse_without_statistics(wanted: Sequence[Asked], schema: Schema) -> None:
-    for each in wanted:
-        method = METHODS[schema.kind].get(each.name)
-        if parts_of(each.name) or (method is not None and method.needs == "statistics"):
-            raise PipeError(
-                f"{each.name} compares scores with what they are where nothing is anomalous, and no statistics of "
-                f"{schema.network} were given",
-                "give-statistics",
-            )
-
-
-def _served(method: Method, schema: Schema, statistics: InDistribution | None) -> bool:
-    lacks_void = method.needs == "void" and schema.kind == "pixel" and schema.unknown_class is None
-    return not lacks_void and not (method.needs == "statistics" and statistics is None)
 
 
 def split(plan: Plan, parts: int) -> list[list[int]]:

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from logitpipe.cache import UsageError
 from logitpipe.stages.score.figures.reading import Area, Pooling, Reading, Rule
-from logitpipe.stages.score.labels import LabelCodes
+from logitpipe.stages.score.labels.codes import LabelCodes
 from logitpipe.stages.score.methods import METHOD_NAMES
 
 Size = Literal["mask", "network"]

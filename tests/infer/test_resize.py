@@ -21,7 +21,7 @@ from logitpipe.stages.infer.device.transfer import Transfer
 from logitpipe.stages.infer.forward import launch, merged
 from logitpipe.stages.infer.model import load_model
 from logitpipe.stages.infer.networks.seam import Source
-from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.picture import read_picture
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS

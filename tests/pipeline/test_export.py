@@ -13,7 +13,7 @@ from logitpipe.cache import open_store
 from logitpipe.cli import cli
 from logitpipe.exports.formats import HALF_MOST, Range, half_factor
 from logitpipe.stages.classes import CLASS_LISTS
-from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.passes.maps import plan_map, score_map
 from logitpipe.stages.score.protocols import PROTOCOLS
 

@@ -19,7 +19,7 @@ from logitpipe.commands.maps import STEM_LENGTH, file_name
 from logitpipe.pictures import colours
 from logitpipe.pictures.panels import FOOTER, LEAST_WIDTH, MARGIN, TITLE, panel_size, tick_labels
 from logitpipe.pictures.scored import colour_limits
-from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.passes.maps import plan_map, score_map
 from logitpipe.stages.score.protocols import PROTOCOLS
 

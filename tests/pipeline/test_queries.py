@@ -16,7 +16,7 @@ from stores import fill, make_schema
 from logitpipe.cache import PipeError, StoreWriter, open_store
 from logitpipe.cache.format.geometry import Geometry
 from logitpipe.stages.score.claims import anomalous_region, box_region, claims
-from logitpipe.stages.score.ground_truth import DrawnTruth
+from logitpipe.stages.score.labels.ground_truth import DrawnTruth
 from logitpipe.stages.score.protocols import PROTOCOLS
 
 SIZE, Q, K = (14, 19), 6, 4

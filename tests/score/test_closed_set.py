@@ -9,7 +9,7 @@ from scoring import describe, random_values, write_store
 from logitpipe.cache import PipeError
 from logitpipe.stages.classes import CLASS_CODES, COCO, COCO_TO_CITYSCAPES
 from logitpipe.stages.score.kernels.counting.classes import BINS
-from logitpipe.stages.score.label_spaces import (
+from logitpipe.stages.score.labels.spaces import (
     LABEL_SPACES,
     NO_CLASS,
     LabelSpace,

@@ -34,8 +34,8 @@ from logitpipe.stages.score.cluster.walk import (
 )
 from logitpipe.stages.score.figures.components import OBJECT_SIZES
 from logitpipe.stages.score.figures.open_set import RULES
-from logitpipe.stages.score.ground_truth import GroundTruth
-from logitpipe.stages.score.label_spaces import label_space
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
+from logitpipe.stages.score.labels.spaces import label_space
 from logitpipe.stages.score.passes.closed_set import ClassTruth, class_table, closed_set_rows
 from logitpipe.stages.score.passes.components import component_rows
 from logitpipe.stages.score.passes.fit import Fit, fit, fitting_protocol

@@ -17,9 +17,9 @@ from logitpipe.stages.score.figures.components import (
     match,
     sizes_of,
 )
-from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.counting.components import components_above, number_components
 from logitpipe.stages.score.kernels.counting.halves import count_halves, half_values
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.passes.components import component_rows
 from logitpipe.stages.score.passes.sweep import sweep
 from logitpipe.stages.score.passes.walk import walk

@@ -20,8 +20,8 @@ from logitpipe.stages.score.figures.curves import (
     distributions,
     operating_points,
 )
-from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.counting.bins import count
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.passes.sweep import sweep, tally_store
 from logitpipe.stages.score.passes.walk import walk

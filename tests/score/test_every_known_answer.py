@@ -13,7 +13,7 @@ from reference import nearest
 from sklearn.metrics import average_precision_score
 
 from logitpipe.cache import Store, StoreWriter, open_store
-from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.passes.fit import Fit, fit, fitting_protocol
 from logitpipe.stages.score.passes.sweep import sweep

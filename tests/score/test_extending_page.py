@@ -8,7 +8,7 @@ import pytest
 from stores import fill, make_schema
 
 from logitpipe.cache import open_store
-from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS

@@ -14,7 +14,7 @@ from scoring import describe, random_values, write_store
 from logitpipe.cache import PipeError
 from logitpipe.results.fitted import read_fitted, write_fitted
 from logitpipe.stages.score.fitted import Fitted, identity_of, of_store
-from logitpipe.stages.score.label_spaces import LabelSpace
+from logitpipe.stages.score.labels.spaces import LabelSpace
 from logitpipe.stages.score.passes.fit import Fit, fit, fitting_protocol, least
 from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.plan import make_plan

@@ -19,7 +19,7 @@ from logitpipe.cache import PipeError
 from logitpipe.results.fitted import read_fitted
 from logitpipe.results.reading import read_results
 from logitpipe.stages.score.fitted import Fitted
-from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.methods.smoothing import smoothed, suppressed
 from logitpipe.stages.score.passes.fit import Fit, fit, fitting_protocol

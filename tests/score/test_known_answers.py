@@ -17,7 +17,7 @@ from scoring import score_store
 from logitpipe.cache import Store, StoreWriter, open_store
 from logitpipe.cli import cli
 from logitpipe.stages.score.figures.components import PER_CENT, sizes_of
-from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.passes.exact import exact_rows
 from logitpipe.stages.score.passes.sweep import sweep
 from logitpipe.stages.score.passes.walk import walk

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from reference import label, nearest
 
-from logitpipe.stages.score.labels import STANDARD_CODES, UNKNOWN, LabelCodes, classify, resize_nearest
+from logitpipe.stages.score.labels.codes import STANDARD_CODES, UNKNOWN, LabelCodes, classify, resize_nearest
 
 FORM = "--label-codes: normal=0,anomaly=1-2,void=255 is the form; found "
 

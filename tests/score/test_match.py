@@ -7,12 +7,13 @@ import pytest
 from reference import Scene
 from scoring import random_values, write_store
 
-from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kinds import KINDS
-from logitpipe.stages.score.passes.match import GridTruth, Search, distance, match, shortlist, variations
+from logitpipe.stages.score.labels.ground_truth import GridTruth, GroundTruth
+from logitpipe.stages.score.passes.match import Search, distance, match, shortlist
 from logitpipe.stages.score.passes.sweep import sweep
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS, Protocol, alternatives
+from logitpipe.stages.score.variants import variations
 
 K, SIZE = 4, (18, 21)
 NAMED = list(PROTOCOLS.values())
@@ -70,7 +71,7 @@ def test_what_was_printed_is_found(store, name):
     assert len(read) == search.coarse_readings
     first, *others = match(search, nearest, target, 5, lambda: read.append(1), announced.append)
     assert (first.row.method, first.row.temperature) == ("msp", 0.5)
-    assert name in (first.choice.protocol.name, *first.alike)
+    assert name in (first.configuration.protocol.name, *first.alike)
     assert first.distance < 0.001
     assert all(first.distance <= each.distance for each in others)
     assert len(read) == search.coarse_readings + search.expected_readings(nearest) + sum(announced)

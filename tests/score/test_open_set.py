@@ -6,8 +6,8 @@ from reference import Scene
 from scoring import random_values, write_store
 
 from logitpipe.stages.score.figures.open_set import RULES, open_set_figures, operating_points
-from logitpipe.stages.score.ground_truth import GroundTruth
-from logitpipe.stages.score.label_spaces import NO_CLASS, LabelSpace
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
+from logitpipe.stages.score.labels.spaces import NO_CLASS, LabelSpace
 from logitpipe.stages.score.passes.closed_set import ClassTruth
 from logitpipe.stages.score.passes.open_set import OpenTruth, open_set_rows
 from logitpipe.stages.score.passes.sweep import sweep

@@ -9,7 +9,7 @@ from reference import RULES, Scene, best_f1, figures, iou, pool
 from scoring import random_values, score_store, write_store
 
 from logitpipe.cache import PipeError
-from logitpipe.stages.score.labels import LabelCodes
+from logitpipe.stages.score.labels.codes import LabelCodes
 from logitpipe.stages.score.methods import METHOD_NAMES, METHODS
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS, Protocol, with_choices

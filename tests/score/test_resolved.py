@@ -9,9 +9,9 @@ from scoring import made_scenes, score_store, write_store
 
 from logitpipe.cache import PipeError
 from logitpipe.stages.score.figures.rows import BOUNDED, has_open_digit, printed
-from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.counting.bins import ANOMALY, IGNORED, NORMAL, Bins
 from logitpipe.stages.score.kernels.counting.gaps import count_gaps, first_edges
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.passes import sweep as sweep_module
 from logitpipe.stages.score.passes.exact import exact_rows

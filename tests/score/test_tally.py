@@ -17,9 +17,9 @@ from logitpipe.cache import IntegrityError
 from logitpipe.cache.format import version1
 from logitpipe.cache.writing import commit
 from logitpipe.stages.score.figures.metrics import Curve
-from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.counting.bins import count, count_above
 from logitpipe.stages.score.kernels.counting.counts import WAITING
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.passes import walk
 from logitpipe.stages.score.passes.sweep import tally_store

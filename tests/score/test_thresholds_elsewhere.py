@@ -12,8 +12,8 @@ from sklearn.metrics import f1_score, jaccard_score
 import logitpipe as lp
 from logitpipe.cache import Store
 from logitpipe.cli import cli
-from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.counting.bins import ANOMALY, IGNORED
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.passes.sweep import sweep
 from logitpipe.stages.score.passes.transfer import TransferRow, transfer_rows
 from logitpipe.stages.score.picture import read_picture

@@ -18,7 +18,7 @@ from logitpipe.cache.files.places import Place, as_place
 from logitpipe.cache.format import Schema
 from logitpipe.cache.reading.pinned import PinnedStore
 from logitpipe.stages.score.cluster.environment import environment, unlike
-from logitpipe.stages.score.ground_truth import Truth
+from logitpipe.stages.score.labels.ground_truth import Truth
 from logitpipe.stages.score.statistics import Statistic
 
 _CODEC = Blosc("zstd", clevel=1, shuffle=Blosc.NOSHUFFLE)

@@ -17,7 +17,7 @@ from logitpipe.cache import PipeError
 from logitpipe.stages.score.cluster.crew import by_processor, processors
 from logitpipe.stages.score.cluster.parcels import pack_walk, unpack_arrays
 from logitpipe.stages.score.cluster.tasks import Part, Seen, itself, merge, score_block
-from logitpipe.stages.score.ground_truth import Truth
+from logitpipe.stages.score.labels.ground_truth import Truth
 from logitpipe.stages.score.statistics import Statistic, Sum
 from logitpipe.stages.score.statistics.histograms import lost
 from logitpipe.stages.streams import batched

@@ -8,8 +8,8 @@ import numpy as np
 from logitpipe.cache import PipeError, Store
 from logitpipe.stages.score.figures.closed_set import ClosedSetFigures
 from logitpipe.stages.score.figures.rows import dataset_name
-from logitpipe.stages.score.label_spaces import NO_CLASS, LabelSpace
-from logitpipe.stages.score.labels import resize_nearest
+from logitpipe.stages.score.labels.codes import resize_nearest
+from logitpipe.stages.score.labels.spaces import NO_CLASS, LabelSpace
 from logitpipe.stages.score.passes.walk import Walk, walk
 from logitpipe.stages.score.protocols import Protocol
 from logitpipe.stages.score.statistics.class_counts import ClassCounts

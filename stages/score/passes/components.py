@@ -8,7 +8,7 @@ import numpy as np
 from logitpipe.cache import Store
 from logitpipe.stages.score.figures.components import OBJECT_SIZES, ComponentFigures, sizes_of
 from logitpipe.stages.score.figures.rows import Identity, Row, identity
-from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.passes.walk import Walk, walk
 from logitpipe.stages.score.plan import Plan
 from logitpipe.stages.score.statistics.components import Components

@@ -17,8 +17,8 @@ import numpy as np
 from logitpipe.cache import PipeError, Store
 from logitpipe.stages.score.figures.reading import Reading
 from logitpipe.stages.score.figures.rows import Row
-from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.counting.bins import ANOMALY, NORMAL
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.picture import Picture, read_picture
 from logitpipe.stages.score.plan import Plan
 

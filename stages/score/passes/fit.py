@@ -7,9 +7,9 @@ import numpy as np
 
 from logitpipe.cache import PipeError, Store
 from logitpipe.stages.score.fitted import Fitted, LeastNll, Source, identity_of
-from logitpipe.stages.score.ground_truth import DrawnTruth
 from logitpipe.stages.score.kernels.counting.bins import ANOMALY, NORMAL
-from logitpipe.stages.score.label_spaces import LabelSpace
+from logitpipe.stages.score.labels.ground_truth import DrawnTruth
+from logitpipe.stages.score.labels.spaces import LabelSpace
 from logitpipe.stages.score.passes.closed_set import ClassTruth
 from logitpipe.stages.score.passes.walk import Walk, walk
 from logitpipe.stages.score.plan import Plan

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from logitpipe.cache import Schema, Store, UsageError
-from logitpipe.stages.score.ground_truth import GroundTruth
-from logitpipe.stages.score.labels import resize_nearest
+from logitpipe.stages.score.labels.codes import resize_nearest
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.methods.method import InDistribution
 from logitpipe.stages.score.methods.names import asked
 from logitpipe.stages.score.picture import read_picture

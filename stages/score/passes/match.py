@@ -1,8 +1,8 @@
 """Which method, temperature and protocol gives some figures: all of them are tried.
 
-Two rounds. In the first one every choice is computed on a part of the pixels, a regular grid; the nearest go on to
-the second, on all pixels. Choices that change no score and no label share a walk: figures are read off the same
-counts.
+Two rounds. In the first one every configuration is computed on a part of the pixels, a regular grid; the nearest go
+on to the second, on all pixels. Configurations that change no score and no label share a walk: their figures are read
+off the same counts.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ import numpy as np
 
 from logitpipe.cache import Store
 from logitpipe.stages.score.figures.rows import DECIMALS, Row, printed
-from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.labels.ground_truth import GridTruth, GroundTruth
 from logitpipe.stages.score.passes.sweep import ORDER_BYTES, sweep, walks
 from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.picture import sigmoid_at
 from logitpipe.stages.score.plan import Pair, Plan
-from logitpipe.stages.score.protocols import PROTOCOLS, Protocol, alternatives, with_choices
+from logitpipe.stages.score.protocols import PROTOCOLS, Protocol
 from logitpipe.stages.score.statistics.gaps import SCORE_BYTES
 from logitpipe.stages.score.statistics.histograms import Histograms, make_rows
 from logitpipe.stages.streams import in_parallel
@@ -29,7 +29,7 @@ PIXELS = 1_000_000
 """Most pixels of all images together that the first round looks at."""
 
 SHORTLIST = 48
-"""Choices that are computed on all pixels."""
+"""Configurations that are computed on all pixels."""
 
 LABEL_FIELDS = ("label_codes", "void_as_anomaly_on", "skip_without_anomaly", "pixel_size", "thin_above")
 """Fields of a protocol of which nothing but labels and evaluation size depends."""
@@ -50,7 +50,7 @@ METHOD_FIELDS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class Configuration:
     """A way to compute figures: a pair of a plan under the plan's protocol."""
 
     plan: Plan
@@ -64,53 +64,20 @@ class Choice:
 
 @dataclass(frozen=True)
 class Match:
-    """A choice, and its figures over all pixels.
+    """A configuration, and its figures over all pixels.
 
     Parameters
     ----------
-    choice : the one with the fewest changes to a named protocol
+    configuration : the one with the fewest changes to a named protocol
     row : its figures
     distance : how far they are from those that were asked for, in per cent
     alike : names of the protocols under which the same figures are printed
     """
 
-    choice: Choice
+    configuration: Configuration
     row: Row
     distance: float
     alike: tuple[str, ...] = ()
-
-
-class GridTruth:
-    """Labels of a regular grid of the pixels (see `ground_truth.Truth`).
-
-    With an odd step that divides height and width, the grid lies where resampling to a size that is smaller by that
-    step samples an image: scores are those of the very pixels.
-    """
-
-    def __init__(self, truth: GroundTruth, step: int) -> None:
-        self.store, self.protocol, self.truth, self.step = truth.store, truth.protocol, truth, step
-
-    def labels(self, image: int) -> np.ndarray | None:
-        """Return uint8 (H // step, W // step), or None for an image that is not scored."""
-        labels = self.truth.labels(image)
-        if labels is None or min(labels.shape) < self.step:
-            return labels
-        return np.ascontiguousarray(labels[self.step // 2 :: self.step, self.step // 2 :: self.step])
-
-
-def variations(named: Sequence[Protocol], dataset: str) -> list[Protocol]:
-    """Return protocols, and each of them with any one of its fields set anew; the named ones come first."""
-    changed = [
-        with_choices(protocol, {name.replace("_", "-"): text})
-        for protocol in named
-        for name, texts in alternatives(dataset).items()
-        for text in texts
-    ]
-    distinct: dict[Protocol, Protocol] = {}
-    for protocol in (*named, *changed):
-        # The same fields under another name are the same protocol: the first name has the fewest changes.
-        distinct.setdefault(replace(protocol, name=""), protocol)
-    return list(distinct.values())
 
 
 def distance(row: Row, target: Mapping[str, float]) -> float:
@@ -123,7 +90,7 @@ def distance(row: Row, target: Mapping[str, float]) -> float:
 
 
 class Search:
-    """All distinct choices of some plans, and the walks that they need.
+    """All distinct configurations of some plans, and the walks that they need.
 
     Parameters
     ----------
@@ -136,12 +103,12 @@ class Search:
     def __init__(self, store: Store, plans: Sequence[Plan], images: Sequence[int], workers: int) -> None:
         self.store, self.images, self.workers = store, images, workers
         self.pixels, self._digests = 0, dict[tuple[object, ...], str]()
-        # Key of the scores and labels of a choice -> the readings that are looked for, by the first plan with each.
-        self.choices: dict[tuple[object, ...], dict[object, Choice]] = {}
+        # Key of scores and labels -> the readings that are looked for, each in the first plan that has it.
+        self.configurations: dict[tuple[object, ...], dict[object, Configuration]] = {}
         for plan in plans:
             for pair in plan.pairs:
-                readings = self.choices.setdefault(self._key(plan, pair), {})
-                readings.setdefault(plan.protocol.reading, Choice(plan, pair))
+                readings = self.configurations.setdefault(self._key(plan, pair), {})
+                readings.setdefault(plan.protocol.reading, Configuration(plan, pair))
 
     @property
     def step(self) -> int:
@@ -152,10 +119,10 @@ class Search:
         return step
 
     @cached_property
-    def parts(self) -> list[tuple[Plan, list[dict[object, Choice]]]]:
-        """What one walk counts: a plan, and the choices that are read off the counts of each of its pairs."""
-        owners: dict[int, list[tuple[Choice, dict[object, Choice]]]] = {}
-        for readings in self.choices.values():
+    def parts(self) -> list[tuple[Plan, list[dict[object, Configuration]]]]:
+        """What one walk counts: a plan, and the configurations that are read off the counts of each of its pairs."""
+        owners: dict[int, list[tuple[Configuration, dict[object, Configuration]]]] = {}
+        for readings in self.configurations.values():
             first = next(iter(readings.values()))
             owners.setdefault(id(first.plan), []).append((first, readings))
         found = []
@@ -170,33 +137,33 @@ class Search:
         """How many images `coarse` reads."""
         return len(self.parts) * len(self.images)
 
-    def coarse(self, advance: Callable[[], None]) -> Iterator[tuple[Choice, Row]]:
-        """Yield every choice with its figures on the grid; `advance` is called once for each image of each part."""
-        for plan, choices in self.parts:
+    def coarse(self, advance: Callable[[], None]) -> Iterator[tuple[Configuration, Row]]:
+        """Yield all configurations, with figures on the grid; `advance` is called for each image of each part."""
+        for plan, configurations in self.parts:
             truth = GridTruth(GroundTruth(self.store, plan.protocol, self.images), self.step)
             tally = walk(truth, self.images, Histograms(self.store, plan, self.workers), self.workers, advance)
-            for reading in dict.fromkeys(reading for of_pair in choices for reading in of_pair):
-                pairs = [i for i, of_pair in enumerate(choices) if reading in of_pair]
-                under = choices[pairs[0]][reading].protocol
+            for reading in dict.fromkeys(reading for of_pair in configurations for reading in of_pair):
+                pairs = [i for i, of_pair in enumerate(configurations) if reading in of_pair]
+                under = configurations[pairs[0]][reading].protocol
                 rows = make_rows(self.store, replace(plan, protocol=under), tally, self.workers)
-                yield from ((choices[i][reading], rows[i]) for i in pairs)
+                yield from ((configurations[i][reading], rows[i]) for i in pairs)
 
-    def expected_readings(self, choices: Sequence[Choice]) -> int:
+    def expected_readings(self, configurations: Sequence[Configuration]) -> int:
         """Return how many images `exact` is going to read, as far as that can be known beforehand."""
-        return sum(map(self._readings, _by_protocol(choices)))
+        return sum(map(self._readings, _by_protocol(configurations)))
 
     def exact(
-        self, choices: Sequence[Choice], advance: Callable[[], None], extend: Callable[[int], None]
+        self, configurations: Sequence[Configuration], advance: Callable[[], None], extend: Callable[[int], None]
     ) -> list[Row]:
-        """Return the figures of some choices over all pixels, their digits certain.
+        """Return the figures of some configurations over all pixels, their digits certain.
 
         Parameters
         ----------
         advance : called once for each image that is read, and for each that was expected to be
         extend : called with the number of images that are read beyond `expected_readings`
         """
-        found: dict[Choice, Row] = {}
-        for plan, together in _by_protocol(choices):
+        found: dict[Configuration, Row] = {}
+        for plan, together in _by_protocol(configurations):
             left = self._readings((plan, together))
 
             def read() -> None:
@@ -212,16 +179,16 @@ class Search:
             for _ in range(left):
                 advance()
             found |= dict(zip(together, (each.row for each in scored), strict=True))
-        return [found[choice] for choice in choices]
+        return [found[configuration] for configuration in configurations]
 
-    def _readings(self, group: tuple[Plan, Sequence[Choice]]) -> int:
-        """Return how often images are read for choices of one protocol: counted, and then put in order."""
+    def _readings(self, group: tuple[Plan, Sequence[Configuration]]) -> int:
+        """Return how often images are read for configurations of one protocol: counted, and then put in order."""
         plan, together = group
         bytes_of_order = len(together) * self.pixels * SCORE_BYTES
         return (len(walks(plan)) + -(-bytes_of_order // ORDER_BYTES)) * len(self.images)
 
     def _key(self, plan: Plan, pair: Pair) -> tuple[object, ...]:
-        """Return what the scores and labels of a choice depend on; equal keys mean equal counts."""
+        """Return what the scores and labels of a configuration depend on; equal keys mean equal counts."""
         protocol, known = plan.protocol, {"name", *LABEL_FIELDS, *READING_FIELDS, *METHOD_FIELDS}
         # A field that this module does not know counts as one that changes everything: slower, and never wrong.
         others = tuple(getattr(protocol, each.name) for each in fields(Protocol) if each.name not in known)
@@ -240,8 +207,10 @@ class Search:
         return self._digests[chosen]
 
 
-def shortlist(search: Search, target: Mapping[str, float], limit: int, advance: Callable[[], None]) -> list[Choice]:
-    """Return the choices that are nearest to some figures on a part of the pixels, more than are wanted.
+def shortlist(
+    search: Search, target: Mapping[str, float], limit: int, advance: Callable[[], None]
+) -> list[Configuration]:
+    """Return the configurations that are nearest to some figures on a part of the pixels, more than are wanted.
 
     Parameters
     ----------
@@ -250,12 +219,14 @@ def shortlist(search: Search, target: Mapping[str, float], limit: int, advance: 
     advance : called `search.coarse_readings` times, in this thread
     """
     coarse = sorted(search.coarse(advance), key=lambda each: distance(each[1], target))
-    return [choice for choice, row in coarse if np.isfinite(distance(row, target))][: max(SHORTLIST, limit)]
+    return [configuration for configuration, row in coarse if np.isfinite(distance(row, target))][
+        : max(SHORTLIST, limit)
+    ]
 
 
 def match(
     search: Search,
-    choices: Sequence[Choice],
+    configurations: Sequence[Configuration],
     target: Mapping[str, float],
     limit: int,
     advance: Callable[[], None],
@@ -268,15 +239,23 @@ def match(
     target, limit : as for `shortlist`
     advance, extend : as for `Search.exact`
     """
-    rows = search.exact(choices, advance, extend)
-    matches = [Match(choice, row, distance(row, target)) for choice, row in zip(choices, rows, strict=True)]
+    rows = search.exact(configurations, advance, extend)
+    matches = [
+        Match(configuration, row, distance(row, target))
+        for configuration, row in zip(configurations, rows, strict=True)
+    ]
     return _without_repetition(sorted(matches, key=nearness), target)[:limit]
 
 
 def nearness(match: Match) -> tuple[float, int, int, str]:
     """Return what matches are ordered by: the distance as it is printed, and then how simple the protocol is."""
-    base, *changes = match.choice.protocol.name.split("+")
-    return round(match.distance, DECIMALS), len(changes), list(PROTOCOLS).index(base), match.choice.protocol.name
+    base, *changes = match.configuration.protocol.name.split("+")
+    return (
+        round(match.distance, DECIMALS),
+        len(changes),
+        list(PROTOCOLS).index(base),
+        match.configuration.protocol.name,
+    )
 
 
 def _without_repetition(matches: Sequence[Match], target: Mapping[str, float]) -> list[Match]:
@@ -284,21 +263,22 @@ def _without_repetition(matches: Sequence[Match], target: Mapping[str, float]) -
     found: dict[tuple[object, ...], list[Match]] = {}
     for each in matches:
         figures = (printed(getattr(each.row, name)) for name in target)
-        found.setdefault((each.choice.pair, *figures), []).append(each)
+        found.setdefault((each.configuration.pair, *figures), []).append(each)
     return [
-        replace(first, alike=tuple(each.choice.protocol.name for each in rest)) for first, *rest in found.values()
+        replace(first, alike=tuple(each.configuration.protocol.name for each in rest))
+        for first, *rest in found.values()
     ]
 
 
-def _by_protocol(choices: Sequence[Choice]) -> Iterator[tuple[Plan, list[Choice]]]:
-    """Yield the choices of each protocol with a plan of them all."""
-    for _, group in groupby(sorted(choices, key=_protocol_name), key=_protocol_name):
+def _by_protocol(configurations: Sequence[Configuration]) -> Iterator[tuple[Plan, list[Configuration]]]:
+    """Yield the configurations of each protocol with a plan of them all."""
+    for _, group in groupby(sorted(configurations, key=_protocol_name), key=_protocol_name):
         together = list(group)
-        yield replace(together[0].plan, pairs=tuple(choice.pair for choice in together)), together
+        yield replace(together[0].plan, pairs=tuple(configuration.pair for configuration in together)), together
 
 
-def _protocol_name(choice: Choice) -> str:
-    return choice.protocol.name
+def _protocol_name(configuration: Configuration) -> str:
+    return configuration.protocol.name
 
 
 def _of_labels(labels: np.ndarray | None) -> tuple[bytes, int]:

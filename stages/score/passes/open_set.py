@@ -8,9 +8,9 @@ import numpy as np
 from logitpipe.cache import Store
 from logitpipe.stages.score.figures.open_set import RULES, OpenSetFigures, OperatingPoints, operating_points
 from logitpipe.stages.score.figures.rows import Identity, Row, identity
-from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kernels.counting.bins import ANOMALY, NORMAL
-from logitpipe.stages.score.label_spaces import NO_CLASS, LabelSpace
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
+from logitpipe.stages.score.labels.spaces import NO_CLASS, LabelSpace
 from logitpipe.stages.score.passes.closed_set import ClassTruth
 from logitpipe.stages.score.passes.sweep import walks
 from logitpipe.stages.score.passes.walk import Walk, walk

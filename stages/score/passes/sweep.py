@@ -11,8 +11,8 @@ from logitpipe.cache import Store
 from logitpipe.cache.format import version1
 from logitpipe.cache.format.geometry import Geometry
 from logitpipe.stages.score.figures.rows import Row, has_open_digit, with_figures
-from logitpipe.stages.score.ground_truth import GroundTruth
 from logitpipe.stages.score.kinds import KINDS
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.passes.walk import Walk, walk
 from logitpipe.stages.score.picture import Picture, sigmoid_at
 from logitpipe.stages.score.plan import Pair, Plan

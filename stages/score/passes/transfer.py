@@ -14,7 +14,7 @@ import numpy as np
 from logitpipe.cache import Store
 from logitpipe.stages.score.figures import metrics
 from logitpipe.stages.score.figures.rows import Identity, Row, identity, pair_of
-from logitpipe.stages.score.ground_truth import GroundTruth
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.passes.walk import Walk, walk
 from logitpipe.stages.score.plan import Pair, Plan, with_pairs
 from logitpipe.stages.score.statistics.reached import Reached
@@ -50,7 +50,7 @@ class TransferRow(Identity):
     images: int
 
 
-class Choice(NamedTuple):
+class ChosenThreshold(NamedTuple):
     """A threshold, the row that chose it, and the rule."""
 
     row: Row
@@ -58,10 +58,10 @@ class Choice(NamedTuple):
     threshold: float | None
 
 
-def choices(pair: Pair, sources: Sequence[Sequence[Row]]) -> list[Choice]:
+def chosen_thresholds(pair: Pair, sources: Sequence[Sequence[Row]]) -> list[ChosenThreshold]:
     """Return the thresholds that the rows of some stores choose for a pair; none of a store without figures of it."""
     found = [row for rows in sources for row in rows if pair_of(row) == pair and row.auprc is not None]
-    return [Choice(row, rule, getattr(row, name)) for row in found for rule, name in RULES.items()]
+    return [ChosenThreshold(row, rule, getattr(row, name)) for row in found for rule, name in RULES.items()]
 
 
 def transfer_rows(
@@ -90,7 +90,7 @@ def transfer_rows(
     IntegrityError, PipeError
         As for `walk`.
     """
-    by_pair = {pair: (row, choices(pair, sources)) for pair, row in zip(plan.pairs, rows, strict=True)}
+    by_pair = {pair: (row, chosen_thresholds(pair, sources)) for pair, row in zip(plan.pairs, rows, strict=True)}
     # Of a pair that no other store has, or without figures here, nothing is to be learned.
     kept = [pair for pair, (row, found) in by_pair.items() if row.auprc is not None and len(found) > len(RULES)]
     if not kept:
@@ -104,9 +104,9 @@ def transfer_rows(
     statistic, truth = Reached(part, thresholds), GroundTruth(store, plan.protocol, images)
     counts = statistic.finish(walker(truth, images, statistic, workers, advance))
     return [
-        _row(by_pair[pair][0], choice, above)
+        _row(by_pair[pair][0], chosen, above)
         for pair, of_pair in zip(kept, counts, strict=True)
-        for choice, above in zip(by_pair[pair][1], of_pair, strict=False)
+        for chosen, above in zip(by_pair[pair][1], of_pair, strict=False)
     ]
 
 
@@ -115,15 +115,15 @@ def _least(limit: np.float32) -> np.float32:
     return limit if np.isneginf(limit) else np.nextafter(limit, np.float32(np.inf))
 
 
-def _row(row: Row, choice: Choice, above: np.ndarray) -> TransferRow:
+def _row(row: Row, chosen: ChosenThreshold, above: np.ndarray) -> TransferRow:
     (FP, TP), N, P = (int(n) for n in above), row.pixels - row.positives, row.positives
     ious = metrics.iou(above, np.array([N, P]))
     return TransferRow(
         **identity(row),
-        chosen_on=choice.row.dataset,
-        chosen_on_store=choice.row.store,
-        rule=choice.rule,
-        threshold=choice.threshold,
+        chosen_on=chosen.row.dataset,
+        chosen_on_store=chosen.row.store,
+        rule=chosen.rule,
+        threshold=chosen.threshold,
         f1=2 * TP / (P + TP + FP),
         iou=ious["anomaly"],
         mean_iou=ious["mean"],

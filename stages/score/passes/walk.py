@@ -11,7 +11,7 @@ from typing import Generic, Protocol
 
 from threadpoolctl import threadpool_limits
 
-from logitpipe.stages.score.ground_truth import Truth
+from logitpipe.stages.score.labels.ground_truth import Truth
 from logitpipe.stages.score.picture import Picture, read_picture
 from logitpipe.stages.score.statistics import Statistic, Sum
 from logitpipe.stages.score.statistics.histograms import lost

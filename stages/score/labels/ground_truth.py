@@ -7,7 +7,7 @@ import numpy as np
 
 from logitpipe.cache import Store
 from logitpipe.stages.score.kernels.counting.bins import ANOMALY, IGNORED
-from logitpipe.stages.score.labels import classify, codes_for, resize_nearest
+from logitpipe.stages.score.labels.codes import classify, codes_for, resize_nearest
 from logitpipe.stages.score.protocols import Protocol
 
 KEPT_OF_THINNED = 10
@@ -74,6 +74,24 @@ class GroundTruth:
         if sum(sizes) > self.protocol.thin_above:
             starts = np.cumsum([0, *sizes])
             yield from ((image, int(start)) for (image, _), start in zip(counted, starts, strict=False))
+
+
+class GridTruth:
+    """Labels of a regular grid of the pixels (see `Truth`).
+
+    With an odd step that divides height and width, the grid lies where resampling to a size that is smaller by that
+    step samples an image: scores are those of the very pixels.
+    """
+
+    def __init__(self, truth: GroundTruth, step: int) -> None:
+        self.store, self.protocol, self.truth, self.step = truth.store, truth.protocol, truth, step
+
+    def labels(self, image: int) -> np.ndarray | None:
+        """Return uint8 (H // step, W // step), or None for an image that is not scored."""
+        labels = self.truth.labels(image)
+        if labels is None or min(labels.shape) < self.step:
+            return labels
+        return np.ascontiguousarray(labels[self.step // 2 :: self.step, self.step // 2 :: self.step])
 
 
 class DrawnTruth(GroundTruth):

@@ -1,13 +1,14 @@
-"""The choices that make published figures differ, one at a time: what `pipe delta` compares."""
+"""Protocols with one field changed: those that `pipe delta` compares, and those that `pipe match` tries."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from logitpipe.cache import Schema
-from logitpipe.stages.score.protocols import PROTOCOLS, Protocol, with_choices
+from logitpipe.stages.score.protocols import PROTOCOLS, Protocol, alternatives, with_choices
 
 
-class Choice(NamedTuple):
+class Variant(NamedTuple):
     """A protocol and what it is called in a table.
 
     Parameters
@@ -20,7 +21,7 @@ class Choice(NamedTuple):
     protocol: Protocol
 
 
-def choices(schema: Schema, methods: Sequence[str]) -> list[Choice]:
+def single_changes(schema: Schema, methods: Sequence[str]) -> list[Variant]:
     """Return `standard`, `standard` with each single choice that can matter to a store, and the other protocols.
 
     Parameters
@@ -29,10 +30,25 @@ def choices(schema: Schema, methods: Sequence[str]) -> list[Choice]:
     """
     standard = PROTOCOLS["standard"]
     single = [
-        Choice(f"{name}={value}", with_choices(standard, {name: value})) for name, value in _single(schema, methods)
+        Variant(f"{name}={value}", with_choices(standard, {name: value})) for name, value in _single(schema, methods)
     ]
-    others = [Choice(name, protocol) for name, protocol in PROTOCOLS.items() if name != "standard"]
-    return [Choice("standard", standard), *single, *others]
+    others = [Variant(name, protocol) for name, protocol in PROTOCOLS.items() if name != "standard"]
+    return [Variant("standard", standard), *single, *others]
+
+
+def variations(named: Sequence[Protocol], dataset: str) -> list[Protocol]:
+    """Return protocols, and each of them with any one of its fields set anew; the named ones come first."""
+    changed = [
+        with_choices(protocol, {name.replace("_", "-"): text})
+        for protocol in named
+        for name, texts in alternatives(dataset).items()
+        for text in texts
+    ]
+    distinct: dict[Protocol, Protocol] = {}
+    for protocol in (*named, *changed):
+        # The same fields under another name are the same protocol: the first name has the fewest changes.
+        distinct.setdefault(replace(protocol, name=""), protocol)
+    return list(distinct.values())
 
 
 def _single(schema: Schema, methods: Sequence[str]) -> Iterator[tuple[str, str]]:
