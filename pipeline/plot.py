@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image as Picture
 
-    from logitpipe.results.series import Results as Arranged
+    from logitpipe.results.series import JoinedResults
     from logitpipe.stages.score.protocols import Protocol
 
 __all__ = ["image", "pr", "ranking", "roc", "scores", "sweep"]
@@ -189,9 +189,9 @@ def _drawn(
     return figure
 
 
-def _chosen(results: Results, dataset: str | None, network: str | None) -> "Arranged":
+def _chosen(results: Results, dataset: str | None, network: str | None) -> "JoinedResults":
     """Return what is drawn of results: all of it, or the stores over a data set, or of a network."""
-    from logitpipe.results.series import Results as Arranged
+    from logitpipe.results.series import JoinedResults
 
     found = results._arranged
     if dataset is not None and dataset not in found.datasets:
@@ -204,4 +204,4 @@ def _chosen(results: Results, dataset: str | None, network: str | None) -> "Arra
         for name, entries in found.datasets.items()
         if dataset in (None, name)
     }
-    return Arranged(found.runs, {name: entries for name, entries in chosen.items() if entries})
+    return JoinedResults(found.runs, {name: entries for name, entries in chosen.items() if entries})

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from logitpipe.results.benchmarks import Records
     from logitpipe.results.per_image.histograms import ImageCounts
-    from logitpipe.results.series import Results as Arranged
+    from logitpipe.results.series import JoinedResults
     from logitpipe.stages.score.figures.curves import Sketch
     from logitpipe.stages.score.figures.rows import Row
     from logitpipe.stages.score.protocols import Protocol
@@ -33,7 +33,7 @@ class Results:
     parts : what a run has in memory to be saved; None for results that lie in a folder already
     """
 
-    def __init__(self, arranged: "Arranged", benchmarks: "Records", parts: "Unsaved | None" = None) -> None:
+    def __init__(self, arranged: "JoinedResults", benchmarks: "Records", parts: "Unsaved | None" = None) -> None:
         self._arranged, self._benchmarks, self._parts = arranged, benchmarks, parts
 
     @cached_property

@@ -13,7 +13,6 @@ from logitpipe.api.arguments.protocol import as_protocol, codes_by_dataset
 from logitpipe.api.arguments.stores import OneStore, places_of
 from logitpipe.api.results import Results, joined
 from logitpipe.cache.errors import UsageError
-from logitpipe.console.text import ordinal
 from logitpipe.stages.cores import available_cores
 
 if TYPE_CHECKING:
@@ -77,9 +76,8 @@ def score(
     >>> results = lp.score(["enet.zarr", "erfnet.zarr"], ["msp", "entropy"], lp.sweep(0.5, 2, 0.5))
     """
     settings = {name: _plain(value) for name, value in locals().items() if name not in ("stores", "progress")}
-    from logitpipe.runs.also import compute, refuse, require_families
-    from logitpipe.runs.cluster import walk_by
-    from logitpipe.runs.scoring import count_missing, describe_run, image_counts, plan_stores, score_store
+    from logitpipe.runs.also import refuse, require_families
+    from logitpipe.runs.scoring import count_missing, describe_run, plan_stores, score_stores
     from logitpipe.runs.temperatures import require_temperatures
 
     places, families = places_of(stores), require_families(_listed(also))
@@ -102,27 +100,21 @@ def score(
         )
         count_missing(plans, allow_incomplete)
         refuse(families, plans, label_space, class_codes)
-        with walk_by(dask) as walker:
-            scored = [
-                score_store(store, plan, threads, exact, True, resolve, walker, ordinal(i, len(plans)))
-                for i, (store, plan) in enumerate(plans)
-            ]
-            of_stores = [
-                (store, plan, [one.row for one in part]) for (store, plan), part in zip(plans, scored, strict=True)
-            ]
-            more = compute(families, of_stores, label_space, class_codes, threads, walker)
-    rows = [row for _, _, part in of_stores for row in part]
-    images = [image_counts(store, part) for (store, _), part in zip(plans, scored, strict=True)]
+        found = score_stores(
+            plans,
+            workers=threads,
+            exact=exact,
+            into_files=True,
+            resolve=resolve,
+            dask=dask,
+            also=families,
+            label_space=label_space,
+            class_codes=class_codes,
+        )
     words = f"lp.score({[str(place) for place in places]}, {', '.join(f'{k}={v!r}' for k, v in settings.items())})"
     called = {"command": "lp.score", "settings": {k: {"value": v, "from": "call"} for k, v in settings.items()}}
-    return joined(
-        rows,
-        [one.sketch for part in scored for one in part if one.sketch],
-        describe_run(words, exact, plans, called),
-        chosen,
-        [one for one in images if one],
-        more.records(),
-    )
+    settings_file = describe_run(words, exact, plans, called)
+    return joined(found.rows, found.sketches, settings_file, chosen, found.images, found.also.records())
 
 
 def _listed(names: str | Sequence[str]) -> list[str]:

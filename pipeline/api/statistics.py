@@ -77,12 +77,12 @@ def fit(
             as_protocol(protocol),
             label_space,
             class_codes,
-            allow_incomplete,
-            workers or available_cores(),
-            overwrite,
-            T_S,
-            T_m,
-            dask,
+            map_temperatures=T_S,
+            mask_temperatures=T_m,
+            allow_incomplete=allow_incomplete,
+            workers=workers or available_cores(),
+            overwrite=overwrite,
+            dask=dask,
         )
     return Statistics(written)
 

@@ -7,7 +7,7 @@ import click
 from logitpipe.cache.files.places import Place
 from logitpipe.cache.reading.store import open_store
 from logitpipe.commands.completion import complete_methods
-from logitpipe.commands.maps import find_images, parse_temperature
+from logitpipe.commands.maps import parse_temperature
 from logitpipe.console.options import (
     STORE,
     map_temperature_option,
@@ -17,6 +17,7 @@ from logitpipe.console.options import (
 )
 from logitpipe.exports.formats import EXPORTS
 from logitpipe.runs.fitting import statistics_of
+from logitpipe.stores.names import find_images
 
 
 @click.command()

@@ -94,12 +94,12 @@ def fit(
         PROTOCOLS[protocol_name],
         label_space,
         class_codes,
-        allow_incomplete,
-        workers,
-        overwrite,
-        map_temperatures,
-        mask_temperatures,
-        dask,
+        map_temperatures=map_temperatures,
+        mask_temperatures=mask_temperatures,
+        allow_incomplete=allow_incomplete,
+        workers=workers,
+        overwrite=overwrite,
+        dask=dask,
     )
     for path in written:
         click.echo(path)

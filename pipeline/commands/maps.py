@@ -28,7 +28,7 @@ from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import listed, printable
 from logitpipe.runs.fitting import statistics_of
-from logitpipe.stores.names import find_image
+from logitpipe.stores.names import find_images
 
 if TYPE_CHECKING:
     from logitpipe.stages.score.labels.ground_truth import GroundTruth
@@ -175,18 +175,6 @@ def _draw_queries(
         picture.save(buffer, "png")
         click.echo(_write(out, name, buffer.getvalue()))
         click.echo("\n".join(map(printable, table.split("\n"))))
-
-
-def find_images(store: Store, names: str) -> list[int]:
-    """Return the indices of the images in a comma list, or of the one image of that name, comma included.
-
-    Raises
-    ------
-    UsageError
-        The store has no image of a name, or several.
-    """
-    wanted = [names] if names in store.schema.images else names.split(",")
-    return list(dict.fromkeys(find_image(store, name) for name in wanted))
 
 
 def picture_name(store: Store, pair: "Pair", image: int) -> str:

@@ -30,10 +30,8 @@ from logitpipe.console.scoring import (
     workers_option,
 )
 from logitpipe.console.settings import WORDS, details, resolved
-from logitpipe.console.text import ordinal
-from logitpipe.runs.also import compute, refuse
-from logitpipe.runs.cluster import walk_by
-from logitpipe.runs.scoring import count_missing, describe_run, image_counts, plan_stores, score_store
+from logitpipe.runs.also import refuse
+from logitpipe.runs.scoring import ScoredRun, count_missing, describe_run, plan_stores, score_stores
 from logitpipe.tables.formats import FORMATS, choose_format, formatted
 
 if TYPE_CHECKING:
@@ -194,27 +192,22 @@ def score(
     refuse(also, plans, label_space, class_codes)
     if out:
         _prepare(out, overwrite)
-    with walk_by(dask) as walker:
-        scored = [
-            score_store(store, plan, workers, exact, bool(out), resolve, walker, ordinal(i, len(plans)))
-            for i, (store, plan) in enumerate(plans)
-        ]
-        rows = [each.row for part in scored for each in part]
-        of_stores = [
-            (store, plan, [each.row for each in part]) for (store, plan), part in zip(plans, scored, strict=True)
-        ]
-        more = compute(also, of_stores, label_space, class_codes, workers, walker)
+    found = score_stores(
+        plans,
+        workers=workers,
+        exact=exact,
+        into_files=bool(out),
+        resolve=resolve,
+        dask=dask,
+        also=also,
+        label_space=label_space,
+        class_codes=class_codes,
+    )
     try:
         if out:
-            from logitpipe.results.writing import write_results
-
-            sketches = [each.sketch for part in scored for each in part if each.sketch]
-            images = [image_counts(store, part) for (store, _), part in zip(plans, scored, strict=True)]
-            settings = _settings(ctx, exact, plans)
-            with word_if_slow(f"writing the results to {out}"):
-                write_results(out, rows, sketches, settings, [each for each in images if each], more.records())
+            _write(out, found, _settings(ctx, exact, plans))
     finally:  # hours of work may stand behind the figures: they are shown whatever became of the files
-        click.echo(formatted(rows, printed_as, summary, shown, more), nl=False)
+        click.echo(formatted(found.rows, printed_as, summary, shown, found.also), nl=False)
     # Last, so that the figures of the images that are there have been printed and written.
     if missing:
         raise IncompleteError(f"{missing} images were missing; the figures are those of the others")
@@ -226,6 +219,13 @@ def _prepare(out: Path, overwrite: bool) -> None:
 
     refuse_to_replace((out / name for name in (*FILES, *BENCHMARKS)), overwrite)
     prepare_folder(out)
+
+
+def _write(out: Path, found: ScoredRun, settings: dict[str, Any]) -> None:
+    from logitpipe.results.writing import write_results
+
+    with word_if_slow(f"writing the results to {out}"):
+        write_results(out, found.rows, found.sketches, settings, found.images, found.also.records())
 
 
 def _methods(text: str) -> list[str]:

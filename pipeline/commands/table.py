@@ -13,7 +13,7 @@ from logitpipe.tables.formats import writer
 
 if TYPE_CHECKING:
     from logitpipe.results.selection import Temperature
-    from logitpipe.results.series import Results
+    from logitpipe.results.series import JoinedResults
     from logitpipe.tables.paper import Interval
     from logitpipe.tables.table import Table
 
@@ -65,14 +65,14 @@ def table(
     click.echo("\n\n".join(map(writer(format_name), tables)))
 
 
-def _interval_words(results: "Results", temperature: "Temperature", decimals: int) -> "Interval":
+def _interval_words(results: "JoinedResults", temperature: "Temperature", decimals: int) -> "Interval":
     from logitpipe.tables.uncertainty.intervals import interval_words
 
     with word_if_slow("drawing resamples of the images"):
         return interval_words(results, temperature, decimals)
 
 
-def _behind_the_choice(results: "Results", decimals: int) -> "list[Table]":
+def _behind_the_choice(results: "JoinedResults", decimals: int) -> "list[Table]":
     """Return the tables without which temperatures that were chosen on the labels should not be shown."""
     from logitpipe.tables.uncertainty.choices import optimism_tables, transfer_table
 
@@ -86,7 +86,7 @@ def _behind_the_choice(results: "Results", decimals: int) -> "list[Table]":
         return tables
 
 
-def _thresholds_elsewhere(results: "Results", temperature: "Temperature", decimals: int) -> "list[Table]":
+def _thresholds_elsewhere(results: "JoinedResults", temperature: "Temperature", decimals: int) -> "list[Table]":
     """Return what thresholds give that other data sets chose, as far as that was counted."""
     from logitpipe.results.benchmarks import joined
     from logitpipe.tables.thresholds import transfer_tables, transferred_at

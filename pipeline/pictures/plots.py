@@ -18,7 +18,7 @@ from logitpipe.console.text import printable
 from logitpipe.report.charts.axes import LOGARITHMIC_FROM, score_ticks
 from logitpipe.report.charts.plot import STYLES
 from logitpipe.results.selection import Temperature, row_at
-from logitpipe.results.series import Entry, Results, Series
+from logitpipe.results.series import Entry, JoinedResults, Series
 from logitpipe.stages.score.figures.curves import BINS, Sketch
 from logitpipe.tables.metrics import METRICS, Metric, value
 from logitpipe.tables.paper import Line, paper_lines
@@ -104,7 +104,7 @@ def as_bytes(figure: Figure, file_format: str) -> bytes:
     return buffer.getvalue()
 
 
-def sweep(results: Results, width: float, _temperature: Temperature) -> Plots:
+def sweep(results: JoinedResults, width: float, _temperature: Temperature) -> Plots:
     """Yield for each data set AuPRC and FPR95 of every method over temperature, a column for each network."""
     look = looks(results)
     for dataset, entries in results.datasets.items():
@@ -123,7 +123,7 @@ def sweep(results: Results, width: float, _temperature: Temperature) -> Plots:
         yield dataset, figure
 
 
-def precision_recall(results: Results, width: float, temperature: Temperature) -> Plots:
+def precision_recall(results: JoinedResults, width: float, temperature: Temperature) -> Plots:
     """Yield for each data set precision over recall of every method, a panel for each network."""
 
     def points(sketch: Sketch) -> tuple[np.ndarray, np.ndarray]:
@@ -133,13 +133,13 @@ def precision_recall(results: Results, width: float, temperature: Temperature) -
     yield from _curves(results, width, temperature, points, ("recall (%)", "precision (%)"))
 
 
-def roc(results: Results, width: float, temperature: Temperature) -> Plots:
+def roc(results: JoinedResults, width: float, temperature: Temperature) -> Plots:
     """Yield for each data set the ROC curves of every method, a panel for each network."""
     names = ("false positive rate (%)", "true positive rate (%)")
     yield from _curves(results, width, temperature, lambda sketch: (sketch.fpr, sketch.recall), names)
 
 
-def scores(results: Results, width: float, temperature: Temperature) -> Plots:
+def scores(results: JoinedResults, width: float, temperature: Temperature) -> Plots:
     """Yield for each data set and network how the scores of normal and anomalous pixels are spread."""
     for dataset, entries in results.datasets.items():
         for entry in entries:
@@ -158,7 +158,7 @@ def scores(results: Results, width: float, temperature: Temperature) -> Plots:
             yield f"{dataset}_{entry.label}", figure
 
 
-def ranking(results: Results, width: float, temperature: Temperature) -> Plots:
+def ranking(results: JoinedResults, width: float, temperature: Temperature) -> Plots:
     """Yield one plot of all data sets: AuPRC of every network and method, the best on top, a panel for each."""
     metric, datasets = METRICS["auprc"], list(results.datasets)
     lines = sorted(paper_lines(results, temperature), key=lambda line: _mean(line, metric))
@@ -185,7 +185,7 @@ def ranking(results: Results, width: float, temperature: Temperature) -> Plots:
     yield "all", figure
 
 
-KINDS: dict[str, Callable[[Results, float, Temperature], Plots]] = {
+KINDS: dict[str, Callable[[JoinedResults, float, Temperature], Plots]] = {
     "sweep": sweep,
     "pr": precision_recall,
     "roc": roc,
@@ -195,7 +195,7 @@ KINDS: dict[str, Callable[[Results, float, Temperature], Plots]] = {
 """By the name that asks for them: (results, width in millimetres, temperature) -> names and figures."""
 
 
-def looks(results: Results) -> Look:
+def looks(results: JoinedResults) -> Look:
     """Return colour and dashes of each method, no two alike as long as there are enough."""
     methods = dict.fromkeys(series.method for entry in results.entries for series in entry.series)
     # Known methods look as they do on the page of `pipe report`; the others get what is left over.
@@ -234,7 +234,7 @@ def _sweep_panel(axis: Axes, entry: Entry, metric: Metric, look: Look) -> None:
 
 
 def _curves(
-    results: Results,
+    results: JoinedResults,
     width: float,
     temperature: Temperature,
     points: Callable[[Sketch], tuple[np.ndarray, np.ndarray]],

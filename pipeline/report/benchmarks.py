@@ -10,7 +10,7 @@ from logitpipe.report.tables import scroll_box
 from logitpipe.report.words import per_cent
 from logitpipe.results.benchmarks import Benchmarks
 from logitpipe.results.benchmarks import joined as joined_benchmarks
-from logitpipe.results.series import Results
+from logitpipe.results.series import JoinedResults
 from logitpipe.stages.score.passes.closed_set import ClosedSetRow
 from logitpipe.stages.score.passes.components import ComponentRow
 from logitpipe.stages.score.passes.open_set import OpenSetRow
@@ -28,7 +28,7 @@ COLOURS = ("blue", "red")
 OneRow = TypeVar("OneRow", ComponentRow, ClosedSetRow, OpenSetRow, TransferRow)
 
 
-def benchmarks_section(results: Results) -> Html:
+def benchmarks_section(results: JoinedResults) -> Html:
     """Return the figures that `pipe score --also` has added to any of the results; nothing where there are none."""
     found = joined_benchmarks(run.benchmarks for run in results.runs)
     parts = [*_components(found), *_closed_set(found, results), *_open_set(found), *_transfer(found)]
@@ -54,7 +54,7 @@ def _transfer(found: Benchmarks) -> list[Html]:
     return _family("Thresholds of other data sets", words, found.transfer, transfer_tables)
 
 
-def _closed_set(found: Benchmarks, results: Results) -> list[Html]:
+def _closed_set(found: Benchmarks, results: JoinedResults) -> list[Html]:
     rows = found.closed_set
     if not rows:
         return []

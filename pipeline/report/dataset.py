@@ -7,14 +7,14 @@ from logitpipe.report.markup import Html, fold, joined, tag
 from logitpipe.report.network import network_section
 from logitpipe.report.tables import comparison, every_figure
 from logitpipe.report.words import at_temperature, chosen_from, figure
-from logitpipe.results.series import Entry, Results, Series
+from logitpipe.results.series import Entry, JoinedResults, Series
 
 Found = tuple[Entry, Series, int]
 """A store, one of its methods, and the index of a row of that."""
 
 
 def dataset_section(
-    anchor: str, name: str, entries: list[Entry], results: Results, galleries: Mapping[str, Html]
+    anchor: str, name: str, entries: list[Entry], results: JoinedResults, galleries: Mapping[str, Html]
 ) -> Html:
     """Return all that was found on one data set."""
     every = every_figure(name, entries)
@@ -45,7 +45,7 @@ def dataset_section(
     )
 
 
-def _compared(name: str, entries: list[Entry], results: Results) -> Html:
+def _compared(name: str, entries: list[Entry], results: JoinedResults) -> Html:
     return joined(comparison(name, entries, results.temperatures), _over_temperature(entries, results))
 
 
@@ -86,7 +86,7 @@ def _finding(found: Found) -> Html:
     return joined(what, tag("strong", f"AuPRC {figure(row, 'auprc')}"), f", FPR95 {figure(row, 'fpr95')}")
 
 
-def _over_temperature(entries: list[Entry], results: Results) -> Html:
+def _over_temperature(entries: list[Entry], results: JoinedResults) -> Html:
     """Return charts of AuPRC and FPR95: over temperature, or by method where there is but one."""
     some = [entry for entry in entries if entry.row.auprc is not None]
     if not some:

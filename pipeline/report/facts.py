@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from logitpipe.console.text import listed
 from logitpipe.report.markup import Html, fold, joined, tag
 from logitpipe.report.words import moment
-from logitpipe.results.series import Entry, Results, Run
+from logitpipe.results.series import Entry, JoinedResults, Run
 from logitpipe.stages.score.protocols import to_document
 
 DEFINITIONS = {
@@ -21,7 +21,7 @@ DEFINITIONS = {
 }
 
 
-def run_section(results: Results) -> Html:
+def run_section(results: JoinedResults) -> Html:
     """Return command, versions, protocol and stores."""
     return tag(
         "section",
@@ -32,7 +32,7 @@ def run_section(results: Results) -> Html:
     )
 
 
-def notes_section(results: Results) -> Html:
+def notes_section(results: JoinedResults) -> Html:
     """Return what the terms of the page mean."""
     shown = {"T = 1": 1.0 in results.temperatures, "Best T": len(results.temperatures) > 1}
     terms = {name: words for name, words in DEFINITIONS.items() if shown.get(name, True)}

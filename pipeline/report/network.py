@@ -6,10 +6,10 @@ from logitpipe.report.charts.curves import distribution_plot, precision_recall_p
 from logitpipe.report.markup import Html, fold, joined, tag
 from logitpipe.report.tables import legend
 from logitpipe.report.words import chosen_from, figure
-from logitpipe.results.series import Entry, Results, Series
+from logitpipe.results.series import Entry, JoinedResults, Series
 
 
-def network_section(entry: Entry, results: Results, gallery: Html) -> Html:
+def network_section(entry: Entry, results: JoinedResults, gallery: Html) -> Html:
     """Return curves, distributions and gallery of one store."""
     title = tag("h3", entry.label)
     if entry.row.auprc is None:
@@ -20,7 +20,7 @@ def network_section(entry: Entry, results: Results, gallery: Html) -> Html:
     return joined(title, drawn[0], *others, tag("h4", "Best and worst images"), gallery)
 
 
-def _curves(entry: Entry, results: Results) -> Html:
+def _curves(entry: Entry, results: JoinedResults) -> Html:
     """Return the curves at T = 1, and again with each method at its best temperature where there are several."""
     note = " From histograms of every scored pixel; the dotted line is chance."
     if entry.run.record["exact"]:

@@ -7,7 +7,7 @@ from logitpipe.console.messages import note, word_if_slow
 from logitpipe.report.markup import Html, fold, joined, tag
 from logitpipe.report.tables import scroll_box
 from logitpipe.results.selection import Temperature
-from logitpipe.results.series import Results
+from logitpipe.results.series import JoinedResults
 from logitpipe.tables.metrics import METRICS
 from logitpipe.tables.paper import paper_lines, paper_table
 from logitpipe.tables.render import html
@@ -20,7 +20,7 @@ MOST_ROWS = 500
 """Of whose temperatures the optimism is computed while a page is made."""
 
 
-def overview_section(results: Results) -> Html:
+def overview_section(results: JoinedResults) -> Html:
     """Return the tables over all data sets: at T = 1 where that was scored, and at each method's best T."""
     # Data sets without an anomaly, which only show how well classes are known, have no figure to be compared by.
     measured = {
@@ -41,14 +41,14 @@ def overview_section(results: Results) -> Html:
     )
 
 
-def _chosen(results: Results) -> Html:
+def _chosen(results: JoinedResults) -> Html:
     """Return the best temperatures, never alone: how much of their gain will last, and what they give elsewhere."""
     elsewhere = transfer_table(results, DECIMALS)
     tables = [*_optimism(results), *([elsewhere] if elsewhere else [])]
     return joined(_table(results, "best"), *(scroll_box(table.title, html(table)) for table in tables))
 
 
-def _optimism(results: Results) -> list[Table]:
+def _optimism(results: JoinedResults) -> list[Table]:
     rows = sum(len(series.rows) for entry in results.entries for series in entry.series)
     if rows > MOST_ROWS:
         note(
@@ -62,7 +62,7 @@ def _optimism(results: Results) -> list[Table]:
         return []
 
 
-def _table(results: Results, temperature: Temperature) -> Html:
+def _table(results: JoinedResults, temperature: Temperature) -> Html:
     if not paper_lines(results, temperature):
         return Html("")
     name = "All networks and methods" + (", temperatures chosen by AuPRC" if temperature == "best" else "")

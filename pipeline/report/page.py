@@ -10,7 +10,7 @@ from logitpipe.report.facts import notes_section, run_section
 from logitpipe.report.markup import Html, tag
 from logitpipe.report.overview import overview_section
 from logitpipe.report.words import moment
-from logitpipe.results.series import Results, Run
+from logitpipe.results.series import JoinedResults, Run
 
 OF_DEMO = (
     "These are drawn scenes. Both networks of the demo are tiny and were trained on such scenes for a short time; "
@@ -18,7 +18,7 @@ OF_DEMO = (
 )
 
 
-def page(results: Results, galleries: Mapping[str, Html]) -> str:
+def page(results: JoinedResults, galleries: Mapping[str, Html]) -> str:
     """Return the whole page.
 
     Parameters
@@ -54,7 +54,7 @@ def page(results: Results, galleries: Mapping[str, Html]) -> str:
     return f"<!DOCTYPE html>\n{tag('html', head, tag('body', _header(title, results), main), lang='en')}\n"
 
 
-def _header(title: str, results: Results) -> Html:
+def _header(title: str, results: JoinedResults) -> Html:
     links = [tag("a", "Overview", href="#overview")]
     links += [tag("a", name, href=f"#data-{i}") for i, name in enumerate(results.datasets)]
     if any(run.benchmarks for run in results.runs):

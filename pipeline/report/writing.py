@@ -16,10 +16,10 @@ from logitpipe.stages.cores import available_cores
 
 if TYPE_CHECKING:
     from logitpipe.report.markup import Html
-    from logitpipe.results.series import Results
+    from logitpipe.results.series import JoinedResults
 
 
-def write_report(results: "Results", target: Path, overwrite: bool) -> None:
+def write_report(results: "JoinedResults", target: Path, overwrite: bool) -> None:
     """Write the page of results.
 
     Raises
@@ -39,7 +39,7 @@ def write_report(results: "Results", target: Path, overwrite: bool) -> None:
         raise PipeError(f"{target}: the page cannot be written ({error.strerror})", "other-page") from error
 
 
-def _galleries(results: "Results") -> "dict[str, Html]":
+def _galleries(results: "JoinedResults") -> "dict[str, Html]":
     """Return the gallery of each store by its fingerprint, or the reason why it has none."""
     found = {}
     for entry in results.entries:

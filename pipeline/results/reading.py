@@ -15,7 +15,7 @@ from logitpipe.cache.errors import PipeError
 from logitpipe.results import arrays, version_1
 from logitpipe.results.benchmarks import read_rows
 from logitpipe.results.columns import FORMAT, from_record
-from logitpipe.results.series import Drawn, Results, Run, arranged
+from logitpipe.results.series import Drawn, JoinedResults, Run, arranged
 from logitpipe.stages.score.figures.curves import BINS, POINTS, Sketch
 from logitpipe.stages.score.figures.rows import Row
 from logitpipe.stages.score.protocols import from_document
@@ -49,7 +49,7 @@ SLACK = 1e-6
 """What rounding may add to a fraction."""
 
 
-def read_results(folders: Sequence[Path]) -> Results:
+def read_results(folders: Sequence[Path]) -> JoinedResults:
     """Read the results in folders, and join them.
 
     Raises

@@ -108,8 +108,8 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Results:
-    """What one or several calls of `pipe score --out DIR` left.
+class JoinedResults:
+    """What one or several runs of scores left, by data set and store.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ Drawn = tuple[Row, Sketch, Origin]
 """A row, what is drawn of it, and where it comes from."""
 
 
-def arranged(parts: Sequence[tuple[Run, Sequence[Drawn]]]) -> Results:
+def arranged(parts: Sequence[tuple[Run, Sequence[Drawn]]]) -> JoinedResults:
     """Join runs. Of a row that several have, the last one counts; a store that two have scored is one entry.
 
     Raises
@@ -162,7 +162,7 @@ def arranged(parts: Sequence[tuple[Run, Sequence[Drawn]]]) -> Results:
     for (name, store_key), of_store in found.items():
         run, store = facts[name, store_key]
         datasets.setdefault(name, []).append(Entry("", run, store, _all_series(list(of_store.values()))))
-    return Results(tuple(run for run, _ in parts), {name: _labelled(each) for name, each in datasets.items()})
+    return JoinedResults(tuple(run for run, _ in parts), {name: _labelled(each) for name, each in datasets.items()})
 
 
 def _key(row: Row) -> tuple[object, ...]:

@@ -1,8 +1,8 @@
 """Figures of the benchmarks, computed in addition to those of pixels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from logitpipe.cache.errors import PipeError, UsageError
 from logitpipe.console.messages import caution, note
@@ -10,7 +10,7 @@ from logitpipe.console.progress import Progress
 
 if TYPE_CHECKING:
     from logitpipe.cache.reading.store import Store
-    from logitpipe.results.benchmarks import Records
+    from logitpipe.results.benchmarks import Record, Records
     from logitpipe.stages.score.figures.rows import Row
     from logitpipe.stages.score.passes.closed_set import ClosedSetRow
     from logitpipe.stages.score.passes.components import ComponentRow
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from logitpipe.stages.score.passes.walk import Walk
     from logitpipe.stages.score.plan import Plan
     from logitpipe.tables.table import Table
+
+Found = TypeVar("Found")
 
 FAMILIES = ("components", "closed-set", "open-set", "transfer")
 SPACES = ("own", "cityscapes", "macro", "common")
@@ -50,16 +52,14 @@ class Also:
             transfer_record,
         )
 
-        found = {}
-        if self.components is not None:
-            found["components"] = [component_record(row) for row in self.components]
-        if self.closed_set is not None:
-            found["closed_set"] = [closed_set_record(row) for row in self.closed_set]
-        if self.open_set is not None:
-            found["open_set"] = [open_set_record(row) for row in self.open_set]
-        if self.transfer is not None:
-            found["transfer"] = [transfer_record(row) for row in self.transfer]
-        return found
+        record_of: dict[str, Callable[[Any], Record]] = {
+            "components": component_record,
+            "closed_set": closed_set_record,
+            "open_set": open_set_record,
+            "transfer": transfer_record,
+        }
+        asked_for = {name: rows for name in record_of if (rows := getattr(self, name)) is not None}
+        return {name: list(map(record_of[name], rows)) for name, rows in asked_for.items()}
 
     def tables(self, rows: "Sequence[Row]", summary: bool = False) -> "list[Table]":
         """Return the tables of all families, for printing.
@@ -173,57 +173,32 @@ def compute(
     label_space: str,
     codes: str | None,
     workers: int,
-    walker: "Walk | None" = None,
+    walker: "Walk",
 ) -> Also:
     """Return the families of figures that are asked for, of all stores.
 
     Parameters
     ----------
     scored : each store with its plan and the rows of its sweep
-    walker : who does the walks (see `cluster.walk_by`); None for threads here
+    walker : who does the walks, see `cluster.walk_by`
     """
-    from logitpipe.stages.score.passes.walk import walk
 
-    walker = walker or walk
-    components = (
-        [row for each in scored for row in _components(*each, workers, walker)] if "components" in families else None
+    def every(family: str, rows_of: "Callable[[Store, Plan, Sequence[Row]], list[Found]]") -> "list[Found] | None":
+        """Return the rows of a family for all stores; None where nobody asked for it."""
+        return [row for one in scored for row in rows_of(*one)] if family in families else None
+
+    def sources(store: "Store") -> "list[Sequence[Row]]":
+        """Return the rows of all stores of its network, which choose thresholds for one another."""
+        return [rows for other, _, rows in scored if _network(other) == _network(store)]
+
+    return Also(
+        every("components", lambda store, plan, rows: _components(store, plan, rows, workers, walker)),
+        every("closed-set", lambda store, plan, _: _closed_set(store, plan, label_space, codes, workers, walker)),
+        every(
+            "open-set", lambda store, plan, rows: _open_set(store, plan, rows, label_space, codes, workers, walker)
+        ),
+        every("transfer", lambda store, plan, rows: _transfer(store, plan, rows, sources(store), workers, walker)),
     )
-    closed_set = (
-        [
-            row
-            for store, plan, _ in scored
-            if not _fault(store, label_space, codes)
-            for row in _closed_set(store, plan, label_space, codes, workers, walker)
-        ]
-        if "closed-set" in families
-        else None
-    )
-    open_set = (
-        [
-            row
-            for store, plan, rows in scored
-            for row in _open_set(store, plan, rows, label_space, codes, workers, walker)
-        ]
-        if "open-set" in families
-        else None
-    )
-    transfer = (
-        [
-            row
-            for store, plan, rows in scored
-            for row in _transfer(
-                store,
-                plan,
-                rows,
-                [of for other, _, of in scored if _network(other) == _network(store)],
-                workers,
-                walker,
-            )
-        ]
-        if "transfer" in families
-        else None
-    )
-    return Also(components, closed_set, open_set, transfer)
 
 
 def _components(
@@ -245,6 +220,8 @@ def _closed_set(
     from logitpipe.stages.score.labels.spaces import label_space as space_named
     from logitpipe.stages.score.passes.closed_set import closed_set_rows
 
+    if _fault(store, label_space, codes):  # `refuse` has said so, before the run began
+        return []
     images, schema = store.completed(), store.schema
     space, known = space_named(label_space, schema), class_codes(codes, store)
     with Progress(f"closed set of {schema.network} on {schema.dataset}", len(images), unit="images") as bar:

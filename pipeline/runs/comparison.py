@@ -8,11 +8,11 @@ from logitpipe.console.text import printable
 if TYPE_CHECKING:
     from logitpipe.results.per_image.sampling import Sampled
     from logitpipe.results.selection import Temperature
-    from logitpipe.results.series import Results
+    from logitpipe.results.series import JoinedResults
     from logitpipe.tables.table import Table
 
 
-def sampled_by_dataset(results: "Results", temperature: "Temperature") -> "dict[str, Sampled]":
+def sampled_by_dataset(results: "JoinedResults", temperature: "Temperature") -> "dict[str, Sampled]":
     """Return the rows of each data set at a temperature, with their histograms of single images.
 
     Raises

@@ -61,7 +61,13 @@ def score_choices(group: "Sequence[tuple[Store, Plan]]", workers: int) -> list[C
     with Progress(f"scoring {store.schema.network} on {store.schema.dataset}", images) as progress:
         for name, each, its_plan in runs:
             scored = sweep(
-                each, its_plan, each.completed(), workers, progress.advance, False, "summary", False, progress.extend
+                each,
+                its_plan,
+                each.completed(),
+                workers,
+                progress.advance,
+                resolve="summary",
+                extend=progress.extend,
             )
             found.append(Changed(name, [one.row for one in scored]))
     return found

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from logitpipe.stages.score.passes.walk import Walk
     from logitpipe.stages.score.protocols import Protocol
 
+FIT = "fit:"
+"""Begins a temperature that statistics have: fit:FILE."""
+
 
 def fit_stores(
     places: "Sequence[Place]",
@@ -31,11 +34,12 @@ def fit_stores(
     protocol: "Protocol",
     label_space: str,
     codes: str | None,
-    allow_incomplete: bool,
-    workers: int,
-    overwrite: bool,
+    *,
     map_temperatures: Sequence[float] = (1.0,),
     mask_temperatures: Sequence[float] = (1.0,),
+    allow_incomplete: bool = False,
+    workers: int,
+    overwrite: bool = False,
     dask: str | None = None,
 ) -> "tuple[Path, Path]":
     """Fit statistics of the networks of some stores, and return the two files that they were written to.
@@ -61,9 +65,9 @@ def fit_stores(
         protocol,
         label_space,
         codes,
-        allow_incomplete,
-        map_temperatures,
-        mask_temperatures,
+        map_temperatures=map_temperatures,
+        mask_temperatures=mask_temperatures,
+        allow_incomplete=allow_incomplete,
     )
     prepare_folder(out.parent)
     with walk_by(dask) as walker:
@@ -82,9 +86,10 @@ def plan_fits(
     protocol: "Protocol",
     label_space: str,
     codes: str | None,
+    *,
+    map_temperatures: Sequence[float],
+    mask_temperatures: Sequence[float],
     allow_incomplete: bool,
-    map_temperatures: Sequence[float] = (1.0,),
-    mask_temperatures: Sequence[float] = (1.0,),
 ) -> "list[list[Fit]]":
     """Open stores and return those of each network together, planned.
 
@@ -188,10 +193,6 @@ def _say(fitted: "Fitted", has_classes: bool) -> None:
                 f"{source.store}: {source.left_out} of {source.images + source.left_out} images show an anomaly and "
                 "are left out. Figures on images that statistics were fitted on flatter the methods that use these"
             )
-
-
-FIT = "fit:"
-"""Begins a temperature that statistics have: fit:FILE."""
 
 
 def statistics_of(schema: "Schema", path: "Path | None", temperatures: "Sequence[float | str]") -> "Fitted | None":

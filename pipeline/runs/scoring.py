@@ -1,14 +1,17 @@
 """A run of scores: stores opened and planned, scored one after another, and what was run as a record."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from logitpipe.cache.errors import IncompleteError, UsageError
 from logitpipe.console.messages import COMPILING, caution, detail, is_verbose, note, word_if_slow
 from logitpipe.console.progress import Progress
-from logitpipe.console.text import byte_size, listed
+from logitpipe.console.text import byte_size, listed, ordinal
 from logitpipe.results import record
+from logitpipe.runs.also import Also, compute
+from logitpipe.runs.cluster import walk_by
 from logitpipe.runs.fitting import numbers, statistics_of
 from logitpipe.stores.data import unlabelled
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from logitpipe.cache.files.places import Place
     from logitpipe.cache.reading.store import Store
     from logitpipe.results.per_image.histograms import ImageCounts
+    from logitpipe.stages.score.figures.curves import Sketch
     from logitpipe.stages.score.figures.rows import Row
     from logitpipe.stages.score.methods import Method
     from logitpipe.stages.score.passes.sweep import Resolve
@@ -138,26 +142,84 @@ def count_missing(plans: "Sequence[tuple[Store, Plan]]", allow_incomplete: bool)
     return missing
 
 
-def score_store(
+@dataclass(frozen=True)
+class ScoredRun:
+    """What a run of scores has found.
+
+    Parameters
+    ----------
+    rows : figures of each pair, those of each store together
+    sketches : curves of the rows; none where nobody keeps them
+    images : histograms of single images, of each store that has them
+    also : the benchmarks' own figures
+    """
+
+    rows: "list[Row]"
+    sketches: "list[Sketch]"
+    images: "list[ImageCounts]"
+    also: Also
+
+
+def score_stores(
+    plans: "Sequence[tuple[Store, Plan]]",
+    *,
+    workers: int,
+    exact: bool,
+    into_files: bool,
+    resolve: "Resolve",
+    dask: str | None,
+    also: Sequence[str],
+    label_space: str,
+    class_codes: str | None,
+) -> ScoredRun:
+    """Score stores one after another, then compute what benchmarks add to that.
+
+    Parameters
+    ----------
+    plans : of `plan_stores`
+    workers : threads
+    exact : whether the figures are those of every single score, sorted on disk
+    into_files : whether curves and histograms of single images are kept
+    resolve : see `sweep`
+    dask : see `walk_by`
+    also, label_space, class_codes : see `also.compute`
+    """
+    with walk_by(dask) as walker:
+        found = [
+            _score_store(store, plan, workers, exact, into_files, resolve, walker, ordinal(i, len(plans)))
+            for i, (store, plan) in enumerate(plans)
+        ]
+        of_stores = [
+            (store, plan, [each.row for each in of_store])
+            for (store, plan), of_store in zip(plans, found, strict=True)
+        ]
+        more = compute(also, of_stores, label_space, class_codes, workers, walker)
+    images = [_image_counts(store, of_store) for (store, _), of_store in zip(plans, found, strict=True)]
+    every = [each for of_store in found for each in of_store]
+    return ScoredRun(
+        [each.row for each in every],
+        [each.sketch for each in every if each.sketch],
+        [each for each in images if each],
+        more,
+    )
+
+
+def _score_store(
     store: "Store",
     plan: "Plan",
     workers: int,
     exact: bool,
     into_files: bool,
     resolve: "Resolve",
-    walker: "Walk | None" = None,
-    which: str = "",
+    walker: "Walk",
+    which: str,
 ) -> "list[Scored]":
     """Return the figures of each pair and, where they go into files, its curves and histograms of single images.
 
-    Parameters
-    ----------
-    walker : who does the walks (see `cluster.walk_by`); None for threads here
-    which : of several stores this is, for the progress; see `console.text.ordinal`
+    `which` says which of several stores it is, for the progress.
     """
     from logitpipe.cache.reading.store import stored_bytes
     from logitpipe.stages.score.passes.sweep import compile_kernels, sweep, walks
-    from logitpipe.stages.score.passes.walk import walk
 
     images, name = store.completed(), f"{store.schema.network} on {store.schema.dataset}"
     # A server is not asked for sizes that nobody reads.
@@ -178,11 +240,11 @@ def score_store(
             images,
             workers,
             progress.advance,
-            into_files,
-            resolve,
-            per_image,
-            progress.extend,
-            walker or walk,
+            sketched=into_files,
+            resolve=resolve,
+            per_image=per_image,
+            extend=progress.extend,
+            walker=walker,
         )
     # After the figures, where it is read: it says what they are of.
     if lacking := unlabelled(store):
@@ -206,7 +268,7 @@ def _exactly(
     return [each._replace(row=row) for each, row in zip(scored, found, strict=True)]
 
 
-def image_counts(store: "Store", scored: "Sequence[Scored]") -> "ImageCounts | None":
+def _image_counts(store: "Store", scored: "Sequence[Scored]") -> "ImageCounts | None":
     """Return the histograms of single images of a store; None where there are none."""
     import numpy as np
 

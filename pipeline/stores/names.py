@@ -37,6 +37,18 @@ def find_image(store: Store, name: str) -> int:
     raise UsageError(printable(found if fitting else none), option="images")
 
 
+def find_images(store: Store, names: str) -> list[int]:
+    """Return the indices of the images in a comma list, or of the one image of that name, comma included.
+
+    Raises
+    ------
+    UsageError
+        The store has no image of a name, or several.
+    """
+    wanted = [names] if names in store.schema.images else names.split(",")
+    return list(dict.fromkeys(find_image(store, name) for name in wanted))
+
+
 def _short(name: str) -> tuple[str, ...]:
     path = PurePosixPath(name)
     return str(path.with_suffix("")), path.name, path.stem

@@ -6,6 +6,7 @@ from logitpipe.console.text import printable
 from logitpipe.stages.score.passes.closed_set import ClosedSetRow
 from logitpipe.stages.score.passes.components import ComponentRow
 from logitpipe.stages.score.passes.open_set import OpenSetRow
+from logitpipe.tables.comparison import temperature_text
 from logitpipe.tables.table import Cell, Group, Table
 
 RULES = {
@@ -40,7 +41,7 @@ def open_set_tables(rows: Sequence[OpenSetRow]) -> list[Table]:
 def _components(rows: Sequence[ComponentRow]) -> Table:
     lines = [
         (
-            *_cells(row.network, row.method, _temperature(row.temperature), row.rule, row.sizes),
+            *_cells(row.network, row.method, temperature_text(row.temperature), row.rule, row.sizes),
             *_cells(str(row.figures.components_truth), str(row.figures.components_predicted)),
             *_cells(*(_per_cent(figure) for figure in (row.figures.siou, row.figures.ppv, row.figures.f1))),
         )
@@ -59,7 +60,7 @@ def _components(rows: Sequence[ComponentRow]) -> Table:
 def _closed_set(rows: Sequence[ClosedSetRow]) -> Table:
     lines = [
         (
-            *_cells(row.network, _temperature(row.temperature)),
+            *_cells(row.network, temperature_text(row.temperature)),
             *_cells(*(_per_cent(figure) for figure in (row.figures.miou, row.figures.accuracy))),
             Cell("none" if row.figures.nll is None else f"{row.figures.nll:.5f}", row.least_nll and len(rows) > 1),
             Cell("none" if row.figures.brier is None else f"{row.figures.brier:.5f}"),
@@ -109,7 +110,7 @@ def _open_set(rows: Sequence[OpenSetRow]) -> Table:
     for row in rows:
         found = row.figures
         figures = (found.open_miou, found.closed_miou, found.unknown_iou) if found else (None,) * 3
-        words = _cells(row.network, row.method, _temperature(row.temperature), row.rule)
+        words = _cells(row.network, row.method, temperature_text(row.temperature), row.rule)
         lines.append((*words, *_cells(_per_cent(row.tpr_at_5_fpr), *map(_per_cent, figures))))
     first = rows[0]
     return Table(
@@ -124,10 +125,6 @@ def _open_set(rows: Sequence[OpenSetRow]) -> Table:
 
 def _cells(*texts: str) -> list[Cell]:
     return [Cell(printable(text)) for text in texts]
-
-
-def _temperature(T: float | None) -> str:
-    return "-" if T is None else f"{T:g}"
 
 
 def _per_cent(fraction: float | None) -> str:

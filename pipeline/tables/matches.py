@@ -8,6 +8,7 @@ from logitpipe.console.text import aligned
 from logitpipe.stages.score.figures.rows import is_open, printed
 from logitpipe.stages.score.passes.match import Match
 from logitpipe.stages.score.protocols import PROTOCOLS, Protocol
+from logitpipe.tables.comparison import temperature_text
 
 FIGURES = {"auprc": "AuPRC", "fpr95": "FPR95", "auroc": "AUROC"}
 
@@ -50,7 +51,7 @@ def matches_table(matches: Sequence[Match], target: Mapping[str, float]) -> str:
             str(i),
             match.row.network,
             match.configuration.pair.label,
-            "-" if match.row.temperature is None else f"{match.row.temperature:g}",
+            temperature_text(match.row.temperature),
             match.row.protocol,
             *(_figure(match, name) for name in target),
             f"{match.distance:.3f}",

@@ -40,7 +40,7 @@ def metrics_named(names: Sequence[str]) -> tuple[Metric, ...]:
     """Return metrics by name; UsageError for one that does not exist."""
     for name in names:
         if name not in METRICS:
-            raise UsageError(f"--metrics: {name!r} is no metric; there are {', '.join(METRICS)}")
+            raise UsageError(f"{name!r} is no metric; there are {', '.join(METRICS)}", option="metrics")
     return tuple(METRICS[name] for name in dict.fromkeys(names))
 
 

@@ -6,7 +6,7 @@ from statistics import fmean
 
 from logitpipe.console.text import printable
 from logitpipe.results.selection import Temperature, identity, network_names, row_at
-from logitpipe.results.series import Results
+from logitpipe.results.series import JoinedResults
 from logitpipe.stages.score.figures.rows import Row
 from logitpipe.tables.metrics import Metric, best_of, bounds, certain, printed, value
 from logitpipe.tables.table import Cell, Group, Table
@@ -34,7 +34,7 @@ class Line:
 
 
 def paper_table(
-    results: Results,
+    results: JoinedResults,
     metrics: Sequence[Metric],
     temperature: Temperature = 1.0,
     decimals: int = 2,
@@ -72,7 +72,7 @@ def paper_table(
     )
 
 
-def paper_lines(results: Results, temperature: Temperature) -> list[Line]:
+def paper_lines(results: JoinedResults, temperature: Temperature) -> list[Line]:
     """Return the methods of all networks that have a row at a temperature on some data set."""
     found: dict[tuple[str, str], dict[str, Row]] = {}
     names = network_names(results.entries)
@@ -86,13 +86,13 @@ def paper_lines(results: Results, temperature: Temperature) -> list[Line]:
     return [Line(*key, rows) for key, rows in sorted(found.items(), key=lambda item: order.index(item[0][0]))]
 
 
-def _title(results: Results, temperature: Temperature) -> str:
+def _title(results: JoinedResults, temperature: Temperature) -> str:
     protocols = ", ".join(dict.fromkeys(run.protocol.name for run in results.runs))
     at = "at the best temperature" if temperature == "best" else f"T = {temperature:g}"
     return printable(f"Protocol {protocols}, {at}, per cent")
 
 
-def _notes(results: Results, temperature: Temperature, interval: Interval) -> tuple[str, ...]:
+def _notes(results: JoinedResults, temperature: Temperature, interval: Interval) -> tuple[str, ...]:
     rank = ["rank: mean of the ranks on all data sets"] if len(results.datasets) > 1 else []
     intervals = [] if interval is no_interval else [INTERVALS]
     return (*([CHOSEN] if temperature == "best" else []), *rank, *intervals)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from logitpipe.console.text import printable
 from logitpipe.results.columns import method_label
 from logitpipe.results.selection import Temperature, row_at
-from logitpipe.results.series import Results
+from logitpipe.results.series import JoinedResults
 from logitpipe.stages.score.figures.rows import DECIMALS, Row, pair_of
 from logitpipe.stages.score.passes.transfer import TransferRow
 from logitpipe.tables.comparison import temperature_text
@@ -66,7 +66,9 @@ def transfer_tables(rows: Sequence[TransferRow], decimals: int = DECIMALS) -> li
     return [_transfer([row for row in rows if (row.protocol, row.rule) == group], decimals) for group in groups]
 
 
-def transferred_at(results: Results, rows: Sequence[TransferRow], temperature: Temperature) -> list[TransferRow]:
+def transferred_at(
+    results: JoinedResults, rows: Sequence[TransferRow], temperature: Temperature
+) -> list[TransferRow]:
     """Return the rows of thresholds at a temperature, or at the best one of the data set that chose the threshold."""
     chosen = {
         (entry.row.store, entry.row.protocol, pair_of(series.rows[index]))

@@ -108,7 +108,7 @@ def test_statistics_of_them_are_fitted_and_used(tmp_path):
     normal = write_store(
         tmp_path / "normal", [Scene(s.name, s.values, np.where(s.codes == 1, 255, s.codes)) for s in scenes], VOID
     )
-    fit_stores([normal.path], tmp_path / "s", ["gen"], [0.5], PROTOCOLS["standard"], "own", None, False, 1, False)
+    fit_stores([normal.path], tmp_path / "s", ["gen"], [0.5], PROTOCOLS["standard"], "own", None, workers=1)
     ((_, plan),) = plan_stores(
         [store.path], ["kl", "gen:top=2", "z:gen"], [0.5], PROTOCOLS["standard"], (), (), statistics=tmp_path / "s"
     )

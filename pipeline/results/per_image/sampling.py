@@ -9,7 +9,7 @@ import numpy as np
 
 from logitpipe.results.per_image.histograms import Origin, read_per_image
 from logitpipe.results.selection import Temperature, identity, network_names, row_at
-from logitpipe.results.series import Entry, Results
+from logitpipe.results.series import Entry, JoinedResults
 from logitpipe.stages.score.figures import bootstrap
 from logitpipe.stages.score.figures.reading import Reading
 from logitpipe.stages.score.figures.rows import Row
@@ -59,7 +59,7 @@ class Sampled:
         return bootstrap.image_figures(self.counts, self.reading)
 
 
-def candidates(results: Results, dataset: str, temperature: Temperature) -> list[Candidate]:
+def candidates(results: JoinedResults, dataset: str, temperature: Temperature) -> list[Candidate]:
     """Return the rows of a data set at a temperature that have figures."""
     names = network_names(results.entries)
     return [

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from logitpipe.console.text import printable
 from logitpipe.results.per_image.histograms import read_per_image
 from logitpipe.results.selection import identity, network_names
-from logitpipe.results.series import Entry, Results, Series
+from logitpipe.results.series import Entry, JoinedResults, Series
 from logitpipe.stages.score.figures import bootstrap
 from logitpipe.stages.score.figures.rows import Row
 from logitpipe.tables.metrics import METRICS, printed
@@ -24,7 +24,7 @@ OPTIMISM = (
 TRANSFER = "own: T was chosen on these very labels"
 
 
-def optimism_tables(results: Results, decimals: int) -> list[Table]:
+def optimism_tables(results: JoinedResults, decimals: int) -> list[Table]:
     """Return for each data set what choosing temperatures gained, and how much of it will not last.
 
     Raises
@@ -36,7 +36,7 @@ def optimism_tables(results: Results, decimals: int) -> list[Table]:
     return [table for table in tables if table.lines]
 
 
-def transfer_table(results: Results, decimals: int) -> Table | None:
+def transfer_table(results: JoinedResults, decimals: int) -> Table | None:
     """Return the AuPRC that the temperature chosen on each data set gives on each other one.
 
     None where there is one data set alone, or no method was scored at several temperatures.
@@ -50,7 +50,7 @@ def transfer_table(results: Results, decimals: int) -> Table | None:
     return Table("AuPRC at temperatures chosen elsewhere, per cent", keys, groups, tuple(lines), (TRANSFER,), 3)
 
 
-def _optimism_table(dataset: str, entries: list[Entry], results: Results, decimals: int) -> Table:
+def _optimism_table(dataset: str, entries: list[Entry], results: JoinedResults, decimals: int) -> Table:
     names = network_names(results.entries)
     lines = [
         _optimism_line(names[identity(entry)], entry, series, decimals)
@@ -86,7 +86,7 @@ def _optimism_line(network: str, entry: Entry, series: Series, decimals: int) ->
     return (Cell(network), Cell(series.method), *map(Cell, texts))
 
 
-def _tempered(results: Results) -> dict[tuple[str, str], dict[str, Series]]:
+def _tempered(results: JoinedResults) -> dict[tuple[str, str], dict[str, Series]]:
     """Return the methods that were scored at several temperatures, by network and method, then by data set."""
     names = network_names(results.entries)
     found: dict[tuple[str, str], dict[str, Series]] = {}

@@ -4,14 +4,14 @@ import numpy as np
 
 from logitpipe.results.per_image.sampling import candidates, sampled
 from logitpipe.results.selection import Temperature
-from logitpipe.results.series import Results
+from logitpipe.results.series import JoinedResults
 from logitpipe.stages.score.figures import bootstrap
 from logitpipe.stages.score.figures.rows import Row
 from logitpipe.tables.metrics import Metric
 from logitpipe.tables.paper import Interval
 
 
-def interval_words(results: Results, temperature: Temperature, decimals: int) -> Interval:
+def interval_words(results: JoinedResults, temperature: Temperature, decimals: int) -> Interval:
     """Return a function: row and metric -> confidence interval as text. Raises as `read_per_image`."""
     found: dict[int, np.ndarray] = {}
     for dataset, entries in results.datasets.items():
