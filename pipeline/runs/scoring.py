@@ -270,13 +270,14 @@ def _exactly(
 
 def _image_counts(store: "Store", scored: "Sequence[Scored]") -> "ImageCounts | None":
     """Return the histograms of single images of a store; None where there are none."""
+    found = [each.images for each in scored if each.images]
+    if not found:
+        return None
+    # After that, as they load xarray: whoever wants no files need not wait for it.
     import numpy as np
 
     from logitpipe.results.per_image.histograms import ImageCounts
 
-    found = [each.images for each in scored if each.images]
-    if not found:
-        return None
     names = tuple(store.schema.images[image] for image in found[0].indices)
     return ImageCounts(names, np.stack([each.counts for each in found]))
 
