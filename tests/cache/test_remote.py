@@ -372,6 +372,7 @@ def test_a_document_that_does_not_unpack_is_damage(far, tmp_path, data):
 def test_an_unknown_authority_is_named_and_may_be_told(tmp_path, monkeypatch):
     certificate, authority = tmp_path / "server.pem", tmp_path / "authority.pem"
     certify("localhost", certificate, authority)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     with web_server(tmp_path) as server:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
@@ -379,11 +380,28 @@ def test_an_unknown_authority_is_named_and_may_be_told(tmp_path, monkeypatch):
         url = f"https://localhost:{server.server_port}/enet.zarr"
         with pytest.raises(UnreachableError, match=r"authority that this machine does not know; .* SSL_CERT_FILE$"):
             open_store(url)
+        for file, found in ((certificate, "which does not hold that authority's"), ("no.pem", "which is not there")):
+            monkeypatch.setenv("SSL_CERT_FILE", str(file))
+            with pytest.raises(UnreachableError, match=f"SSL_CERT_FILE names .*{found}: name a file"):
+                open_store(url)
         monkeypatch.setenv("SSL_CERT_FILE", str(authority))
         assert open_store(url).schema == open_store(tmp_path / "enet.zarr").schema
         other = url.replace("localhost", "127.0.0.1")
-        with refused(f"{other}/zarr.json: its certificate is not valid (NotValidForNameContext)"):
+        with refused(f"{other}/zarr.json: its certificate is for another host"):
             open_store(other)
+
+
+@pytest.mark.parametrize(
+    ("sign", "cause"),
+    [
+        ("InvalidCertificate(\n  Other(\n  OtherError(\n  CaUsedAsEndEntity", "its certificate is an authority's own"),
+        ("InvalidCertificate(\n  ExpiredContext {", "its certificate has expired"),
+        ("InvalidCertificate(\n  BadSignature", "its certificate is not valid (BadSignature)"),
+        ("InvalidMessage(\n  InvalidContentType", "what answers there does not speak https"),
+    ],
+)
+def test_what_is_wrong_with_a_certificate_is_said(sign, cause):
+    assert cause_of(f"error sending request\n{sign}", "https").startswith(cause)
 
 
 @pytest.mark.usefixtures("far")

@@ -94,7 +94,7 @@ SHIFTED_BINS = Bins(15, negative=(-20, 8), positive=(-20, 8))
 
 PROBABILITY_LEFT = Scale(
     rank=lambda s, _T, K: _log2(_odds(s) / (K - 1)),
-    formula=lambda rank, _T, K: _share(rank + np.log2(K - 1)),
+    formula=lambda rank, _T, K: _share(np.asarray(rank, np.float64) + np.log2(K - 1)),
     bins=LEFT_BINS,
     limit=lambda _K: 1.0,
 )
@@ -102,7 +102,7 @@ PROBABILITY_LEFT = Scale(
 
 PROBABILITY = Scale(
     rank=lambda s, _T, K: _log2(_odds(s) * K),
-    formula=lambda rank, _T, K: _share(rank - np.log2(K)),
+    formula=lambda rank, _T, K: _share(np.asarray(rank, np.float64) - np.log2(K)),
     bins=ODDS_BINS,
     limit=lambda _K: 1.0,
 )
