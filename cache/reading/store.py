@@ -276,7 +276,11 @@ def chunk_keys(array: str, spec: ArraySpec, images: Iterable[int]) -> list[str]:
     ]
 
 
+def image_bytes(store: Store) -> int:
+    """Return the decoded bytes of an image, of the largest where their sizes differ."""
+    return sum(prod(spec.image_shape) * spec.dtype.itemsize for spec in store.arrays.values())
+
+
 def raw_bytes(store: Store) -> int:
     """Return the decoded bytes of all committed images."""
-    per_image = sum(prod(spec.image_shape) * spec.dtype.itemsize for spec in store.arrays.values())
-    return per_image * len(store.completed())
+    return image_bytes(store) * len(store.completed())

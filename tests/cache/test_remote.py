@@ -20,9 +20,13 @@ from stores import fill, make_schema
 from logitpipe.cache import IncompleteError, IntegrityError, open_dataset, open_store
 from logitpipe.cache.errors import UnreachableError
 from logitpipe.cache.files import remote
+from logitpipe.cache.files.causes import cause_of
 from logitpipe.cache.reading.verify import check_image, check_metadata, stray_files
 from logitpipe.cli import cli
 from logitpipe.console.advice import DAMAGED_ADVICE
+from logitpipe.stages.score.labels.ground_truth import GroundTruth
+from logitpipe.stages.score.passes.walk import walk
+from logitpipe.stages.score.protocols import PROTOCOLS
 
 pytestmark = pytest.mark.usefixtures("impatient")
 ADVICE = "run the same `pipe infer` again to finish it, or take what is there with --allow-incomplete"
@@ -280,6 +284,31 @@ def test_a_store_that_is_removed_half_way_is_an_error(web, far, prefix, error):
         store.read("logits", 1)
 
 
+class Sizes:
+    """Statistic that counts pixels; it is its own total."""
+
+    expected_bytes, images, pixels = 1, 0, 0
+
+    def zero(self) -> "Sizes":
+        return Sizes()
+
+    def of_image(self, picture, total, _threads=1) -> None:
+        total.images, total.pixels = total.images + 1, total.pixels + picture.labels.size
+
+    def add(self, other) -> None:
+        self.images, self.pixels = self.images + other.images, self.pixels + other.pixels
+
+
+def test_one_worker_reads_several_images_of_a_server_at_once(web, tmp_path):
+    images = [f"{i}.png" for i in range(24)]
+    fill(tmp_path / "many.zarr", make_schema("pixel", images=images, version=2))
+    store = open_store(f"{web.url}/many.zarr")
+    web.fault = lambda _request: time.sleep(0.02) or False
+    total = walk(GroundTruth(store, PROTOCOLS["standard"], range(24)), range(24), Sizes(), 1, lambda: None)
+    assert (total.images, total.pixels) == (24, 24 * 12 * 16)
+    assert web.busiest > 8  # an image by itself has at most three requests under way
+
+
 def test_what_was_there_is_not_asked_for_again_and_the_rest_all_at_once(web, tmp_path):
     images = [f"{i}.png" for i in range(40)]
     fill(tmp_path / "many.zarr", make_schema("pixel", images=images), images=range(0, 40, 2))
@@ -394,7 +423,10 @@ def test_an_unknown_authority_is_named_and_may_be_told(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("sign", "cause"),
     [
-        ("InvalidCertificate(\n  Other(\n  OtherError(\n  CaUsedAsEndEntity", "its certificate is an authority's own"),
+        (
+            "InvalidCertificate(\n  Other(\n  OtherError(\n  CaUsedAsEndEntity",
+            "its certificate is an authority's own",
+        ),
         ("InvalidCertificate(\n  ExpiredContext {", "its certificate has expired"),
         ("InvalidCertificate(\n  BadSignature", "its certificate is not valid (BadSignature)"),
         ("InvalidMessage(\n  InvalidContentType", "what answers there does not speak https"),
