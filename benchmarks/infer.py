@@ -3,6 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -60,11 +61,15 @@ def made_data(folder: Path, images: int = IMAGES, size: tuple[int, int] = (720, 
     """Write smooth pictures of some size with their masks."""
     for kind in ("images", "labels_masks"):
         (folder / "Made" / kind).mkdir(parents=True)
-    for image in range(images):
+
+    def make(image: int) -> None:
         coarse = np.random.default_rng(image).integers(0, 256, (23, 40, 3), np.uint8)
         picture = Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC)
         picture.save(folder / "Made" / "images" / f"{image}.png")
         Image.fromarray(np.zeros(size, np.uint8)).save(folder / "Made" / "labels_masks" / f"{image}.png")
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(make, range(images)))
     return read_dataset(folder, "Made", None)
 
 

@@ -1,8 +1,9 @@
 """The figures of one benchmark: printed as they come, kept with the facts of the machine."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.facts import machine_facts
 
@@ -16,26 +17,41 @@ class Sheet:
     ----------
     name : of the benchmark, and of its files
     folder : where these go
+    facts : about the machine; None for what can be seen of it
     """
 
-    def __init__(self, name: str, folder: Path = RESULTS) -> None:
+    def __init__(self, name: str, folder: Path = RESULTS, facts: Mapping[str, str] | None = None) -> None:
         self.name, self.folder = name, folder
-        self.facts = machine_facts()
-        self.tables: list[dict[str, object]] = []
+        self.facts = machine_facts() if facts is None else dict(facts)
+        self.tables: list[dict[str, Any]] = []
 
     def table(self, title: str, header: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
         """Add a table and print it; floats are shown with three significant digits."""
         self.tables.append({"title": title, "header": list(header), "lines": [list(line) for line in lines]})
         print(_markdown(title, header, lines), flush=True)
 
-    def save(self) -> None:
-        """Write `NAME.json` and `NAME.md`."""
-        self.folder.mkdir(exist_ok=True)
-        document = {"benchmark": self.name, "machine": self.facts, "tables": self.tables}
-        (self.folder / f"{self.name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    def line(self, title: str, header: Sequence[str], line: Sequence[object]) -> None:
+        """Add a line to the table of a title, which the first one begins; print it and save all, whatever follows."""
+        if not any(table["title"] == title for table in self.tables):
+            self.tables.append({"title": title, "header": list(header), "lines": []})
+        next(table for table in self.tables if table["title"] == title)["lines"].append(list(line))
+        print(f"{self.name}: {' | '.join(map(_cell, line))}", flush=True)
+        self.save()
+
+    def text(self) -> str:
+        """Return all of it in Markdown."""
         facts = "\n".join(f"- {name}: {value}" for name, value in self.facts.items())
-        tables = "\n".join(_markdown(t["title"], t["header"], t["lines"]) for t in self.tables)  # type: ignore[arg-type]
-        (self.folder / f"{self.name}.md").write_text(f"# {self.name}\n\n{facts}\n{tables}")
+        tables = "\n".join(_markdown(t["title"], t["header"], t["lines"]) for t in self.tables)
+        return f"# {self.name}\n\n{facts}\n{tables}"
+
+    def save(self) -> None:
+        """Write `NAME.json` and `NAME.md`; whoever reads them at that moment sees the old ones or the new."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        document = {"benchmark": self.name, "machine": self.facts, "tables": self.tables}
+        for ending, text in (("json", json.dumps(document, indent=1) + "\n"), ("md", self.text())):
+            file = self.folder / f"{self.name}.{ending}"
+            file.with_suffix(".new").write_text(text)
+            file.with_suffix(".new").replace(file)
 
 
 def _markdown(title: object, header: Sequence[str], lines: Sequence[Sequence[object]]) -> str:

@@ -1,22 +1,81 @@
 """What is prepared for machines that are not here is run in small, so that it cannot rot."""
 
 import json
+import sys
+import time
 
 import pytest
 
 from benchmarks import cuda, scale
+from benchmarks.sheet import Sheet
+from benchmarks.watched import watch
 
 
 @pytest.mark.slow
-def test_the_run_on_a_gpu_goes_all_its_ways_on_a_cpu(tmp_path, capsys):
-    assert cuda.main(["--tiny", "--device", "cpu", "--out", str(tmp_path)]) == 0, capsys.readouterr().err
+def test_the_run_on_a_gpu_goes_all_its_ways_on_a_cpu(tmp_path, capfd):
+    assert cuda.main(["--tiny", "--device", "cpu", "--out", str(tmp_path)]) == 0, capfd.readouterr().err
     document = json.loads((tmp_path / "cuda.json").read_text())
-    titles = [table["title"] for table in document["tables"]]
-    assert len(titles) == 3
-    agreement, repeats, rates = (table["lines"] for table in document["tables"])
+    _, agreement, repeats, rates, lower, where, parts = (table["lines"] for table in document["tables"])
     assert [line[3] for line in agreement if line[1] == "none"] == ["yes"] * len(cuda.TINY.sizes)
-    assert [same for _, same in repeats] == [True, True]
+    assert [same for *_, same in repeats] == [True, True]
     assert len(rates) == len(cuda.TINY.sizes) * len(cuda.TINY.batches)
+    assert len(lower) == len(cuda.TINY.sizes) < len(where)
+    assert [(name, how) for name, _, how in parts] == [(name, "done") for name in cuda.TINY_PARTS]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["cuda.json", "cuda.md"]
+
+
+PARTS = """
+import os, sys, time
+from pathlib import Path
+from benchmarks.watched import run_parts
+
+def good(sheet):
+    sheet.line("Figures", ("part", "figure"), [sheet.name, 1])
+
+def hangs(sheet):
+    good(sheet)
+    os.system("sleep 60")
+
+def crashes(sheet):
+    good(sheet)
+    os._exit(139)
+
+def fails(sheet):
+    good(sheet)
+    raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+parts = {"first": good, "hangs": hangs, "crashes": crashes, "fails": fails, "last": good}
+sys.exit(run_parts({name: parts[name] for name in sys.argv[2].split(",")}, Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.slow
+def test_a_part_that_hangs_crashes_or_fails_costs_itself_alone(tmp_path):
+    names, folder = ("first", "hangs", "crashes", "fails", "last"), tmp_path / "parts"
+    sheet = Sheet("all", tmp_path)
+
+    def command(left):
+        return [sys.executable, "-c", PARTS, str(folder), ",".join(left)]
+
+    assert watch(command, dict.fromkeys(names, 60.0) | {"hangs": 0.5}, folder, sheet, 300) == 3
+    *figures, parts = json.loads((tmp_path / "all.json").read_text())["tables"]
+    assert [table["lines"] for table in figures] == [[[name, 1]] for name in names]
+    ends = {name: how for name, _, how in parts["lines"]}
+    assert ends["first"] == ends["last"] == "done"
+    assert ends["hangs"] == "ended: it took too long"
+    assert ends["crashes"] == "its process ended with 139"
+    assert "illegal memory access" in ends["fails"]
+
+
+@pytest.mark.slow
+def test_what_is_left_when_the_time_is_over_is_named(tmp_path):
+    def command(left):
+        return [sys.executable, "-c", PARTS, str(tmp_path / "parts"), ",".join(left)]
+
+    started, sheet = time.monotonic(), Sheet("all", tmp_path)
+    assert watch(command, {"hangs": 60, "last": 60}, tmp_path / "parts", sheet, 2) == 2
+    assert time.monotonic() - started < 30
+    assert [how for *_, how in sheet.tables[-1]["lines"]] == ["ended: no time was left", "left out: no time"]
 
 
 COSTS = scale.Costs(image=1, block=0.3, add=0.2, merge=0.3, bytes=5e6, full=2e7, stored=2e7, task=1e-3)

@@ -101,12 +101,12 @@ def infer_images(
 def windows_in_a_pass(model: Model, dataset: DataSet, batch_size: int) -> int | None:
     """Return how many windows every pass takes; None where that may differ from one to the next.
 
-    A GPU chooses its algorithms by the shape of what it is given, and with them the last bits. So that these depend
-    neither on the shard nor on where an earlier run was interrupted, passes that come out shorter are filled up: one
-    or two at the end of a data set. Of pictures of several sizes most would come out shorter, and are not.
+    Libraries choose their algorithms by the shape of what they are given, and with them the last bits. So that these
+    depend neither on the shard nor on where an earlier run was interrupted, passes that come out shorter are filled
+    up: one or two at the end of a data set. Of pictures of several sizes most would come out shorter, and are not.
     """
     sizes = {model.resize.frame(size).padded for size in dataset.picture_sizes}
-    return batch_size if model.device.type != "cpu" and len(sizes) == 1 else None
+    return min(batch_size, len(dataset.samples)) if len(sizes) == 1 else None
 
 
 def _computed(

@@ -152,11 +152,15 @@ def test_a_pass_that_comes_out_short_is_filled_up_with_copies(monkeypatch, at_on
         ("cuda", "4x6", {(10, 20), (30, 30)}, 8),
         ("mps", "native", {(10, 20)}, 8),
         ("cuda", "native", {(10, 20), (30, 30)}, None),  # most passes would be filled with copies
-        ("cpu", "4x6", {(10, 20)}, None),
+        ("cpu", "4x6", {(10, 20)}, 8),
     ],
 )
-def test_a_gpu_takes_as_many_windows_in_each_pass(kind, rule, sizes, found):
-    assert windows_in_a_pass(model_of(None, kind, rule), SimpleNamespace(picture_sizes=sizes), 8) == found
+def test_each_pass_takes_as_many_windows(kind, rule, sizes, found):
+    data = SimpleNamespace(picture_sizes=sizes, samples=[None] * 9)
+    assert windows_in_a_pass(model_of(None, kind, rule), data, 8) == found
+    data.samples.pop()
+    data.samples.pop()
+    assert windows_in_a_pass(model_of(None, kind, rule), data, 8) == (found and 7)
 
 
 def test_the_thread_that_computes_has_the_device_of_its_rank(monkeypatch):

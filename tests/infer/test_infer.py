@@ -12,11 +12,13 @@ import torch
 from click.testing import CliRunner
 from conftest import content, fails, write_sample
 from fake_networks import GAIN, SIZE
+from golden_rule import golden_weights
 from PIL import Image
 
 from logitpipe.cache import StoreWriter, open_store
 from logitpipe.cli import cli
 from logitpipe.stages.infer import run as infer_run
+from logitpipe.stages.infer.networks.erfnet import ERFNet
 
 WEIGHTS = Path(__file__).parents[2] / "pipeline" / "demo" / "weights"
 
@@ -63,6 +65,17 @@ def test_shards_in_any_order_give_the_store_of_one_run(run, tmp_path, count):
     run(out="one")
     for index in reversed(range(count)):
         assert run("--shard", f"{index}/{count}", out="many").exit_code == 0
+    assert content(tmp_path / "many") == content(tmp_path / "one")
+
+
+def test_pictures_that_come_in_other_company_have_the_same_bits(tmp_path, data_root):
+    """A batch of another size may be computed by another algorithm: of ERFNet on a CPU it is."""
+    torch.save(golden_weights(lambda: ERFNet(20)), tmp_path / "weights.pth")
+    words = ["--network", "erfnet", "--weights", tmp_path / "weights.pth", "--resize", "16x32", "--batch-size", 2]
+    words += ["--dataset", "Tiny", "--data-root", data_root]
+    for out, shard in ("one", "0/1"), ("many", "2/3"), ("many", "0/3"), ("many", "0/1"):
+        result = CliRunner().invoke(cli, ["infer", *map(str, words), "--out", str(tmp_path / out), "--shard", shard])
+        assert result.exit_code == 0, result.stderr
     assert content(tmp_path / "many") == content(tmp_path / "one")
 
 
