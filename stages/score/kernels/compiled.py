@@ -29,13 +29,13 @@ from logitpipe.cache.writing.bytelock import TakenError, lock_bytes
 Array = np.ndarray
 Function = Callable[..., Any]
 
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 """Kernels run without the interpreter lock; multiply and add may fuse."""
 
-kernel: Callable[[Function], Function] = numba.extending.register_jitable(**_OPTIONS)
+kernel: Callable[[Function], Function] = numba.extending.register_jitable(**OPTIONS)
 """Compiled as a part of what calls it."""
 
-inlined: Callable[[Function], Function] = numba.njit(**_OPTIONS, inline="always")
+inlined: Callable[[Function], Function] = numba.njit(**OPTIONS, inline="always")
 """Written into the loop that calls it, so that the loop can become vector code."""
 
 UNUSED_DAYS = 90
@@ -62,7 +62,7 @@ def entry(function: Function) -> Function:
         When the function is called and numba's compiler is switched off.
     """
     folder, trouble = _folder()
-    compiled = _kept(function, folder) if folder else numba.njit(**_OPTIONS)(function)
+    compiled = _kept(function, folder) if folder else numba.njit(**OPTIONS)(function)
     ready: set[object] = set()
 
     @functools.wraps(function)
@@ -142,7 +142,7 @@ def _kept(function: Function, folder: Path) -> Function:
     with _decorating:
         before, _SETTINGS["CACHE_DIR"] = _SETTINGS["CACHE_DIR"], str(folder)
         try:
-            return numba.njit(**_OPTIONS, cache=True)(function)
+            return numba.njit(**OPTIONS, cache=True)(function)
         finally:
             _SETTINGS["CACHE_DIR"] = before
 

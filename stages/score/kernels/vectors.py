@@ -181,6 +181,18 @@ lesser = _choice("<")
 
 
 @_function
+def where_greater(_context: object, a: types.Type, b: types.Type, c: types.Type, d: types.Type) -> Written:
+    """Return c where a > b, else d, lane by lane: a, b float32 or vectors of them, c and d of one type."""
+    kind, taken = _common(c, d)
+
+    def code(_context: object, builder: ir.IRBuilder, _signature: object, args: list[ir.Value]) -> ir.Value:
+        first, second, yes, no = args
+        return builder.select(builder.fcmp_ordered(">", *_alike(builder, [first, second])), *_alike(builder, [yes, no]))
+
+    return kind(*_common(a, b)[1], *taken), code
+
+
+@_function
 def fused(_context: object, a: types.Type, b: types.Type, c: types.Type) -> Written:
     """Return a * b + c of float32 or vectors; one instruction, rounded once, if the processor has it."""
     kind, taken = _common(a, b, c)

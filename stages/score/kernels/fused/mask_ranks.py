@@ -254,7 +254,14 @@ def rank_maxlogit(above: Array, below: Array, weight: np.float32, classes: int, 
 
 @kernel
 def finish(
-    stretched: Array, first_row: int, weight: np.float32, classes: int, starts: Array, wanted: Array, room: Row
+    stretched: Array,
+    first_row: int,
+    weight: np.float32,
+    classes: int,
+    starts: Array,
+    wanted: Array,
+    t: int,  # noqa: ARG001 - of `mask_more.finish_more`
+    room: Row,
 ) -> Array:
     """Return the wanted ranks of some blocks of a row between two rows of planes: float32 (ROWS, at least n).
 
