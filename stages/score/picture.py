@@ -110,13 +110,12 @@ class Picture:
         whole = [i for i in pairs if _returns_map(plan, i)]
         if len(whole) < len(pairs):
             yield from self.logits.rank_maps(plan, [i for i in pairs if i not in whole], self._size)
-        for i in whole:
+        means = [i for i in whole if plan.parts(plan.pairs[i])]
+        for i in means:
             parts = plan.parts(plan.pairs[i])
-            if parts:
-                maps = self._rank_maps(replace(plan, pairs=parts), range(len(parts)))
-                yield i, rank_of_parts(plan, parts, maps)
-            else:
-                yield i, self.logits.whole_map(plan, i, self._size)
+            yield i, rank_of_parts(plan, parts, self._rank_maps(replace(plan, pairs=parts), range(len(parts))))
+        if alone := [i for i in whole if i not in means]:
+            yield from self.logits.whole_maps(plan, alone, self._size)
 
     def _count_maps(self, plan: Plan, pairs: Sequence[int], counts: Counts, above: np.ndarray) -> None:
         labels = self.labels.reshape(-1)

@@ -4,7 +4,10 @@ import numpy as np
 
 from logitpipe.stages.score.kernels.arithmetic import widen
 from logitpipe.stages.score.kernels.compiled import Array, entry, kernel
-from logitpipe.stages.score.kernels.vectors import apart
+from logitpipe.stages.score.kernels.vectors import LANES, apart, greater, load, splat, store, where_greater
+
+STRIP = 4 * LANES
+"""Pixels of many planes that are brought together at once."""
 
 Axis = tuple[np.ndarray, np.ndarray]
 """For each target position the source position before it and the share of the one after."""
@@ -138,55 +141,59 @@ def _sample_rows(
             blend(above[p, :width], above[p, :width] if share == 0 else below[p, :width], share, out[p, y])
 
 
-def largest_in_band(
-    planes: Array, chosen: Array, weights: Array, start: int, axes: tuple[Axis, Axis], out: Array
-) -> None:
-    """Write which of the chosen planes, each times its weight, is the largest, the first of equals.
+def largest_in_band(planes: Array, weights: Array, axes: tuple[Axis, Axis], top: int, out: Array) -> None:
+    """Write which plane, each times its weight, is the largest at each pixel, the first of equals.
 
     Parameters
     ----------
-    weights : float32 (P,), one for each chosen plane
-    start : the first row of the target grid, as for `sample_band`
-    out : int64 (rows, width), positions in `chosen`
+    planes : (P, h, w), float32 or patterns of float16, see `arithmetic.widen`
+    weights : float32 (n, P), so many times one for each plane
+    axes : `axis_weights` of rows and columns of a band
+    top : row of `out` where the band begins
+    out : int32 (n, at least top + rows, width), indices of planes
     """
-    _largest_in_rows(planes, chosen, weights, start, axes, *make_rows(chosen.size, out.shape[1]), out)
+    _largest_in_rows(planes, np.arange(len(planes)), weights, axes, *make_rows(len(planes), out.shape[2]), top, out)
 
 
 @entry
 def _largest_in_rows(
     planes: Array,
-    chosen: Array,
+    every: Array,
     weights: Array,
-    start: int,
     axes: tuple[Axis, Axis],
     held: Array,
     stretched: Array,
+    top: int,
     out: Array,
 ) -> None:
-    (first, weight), width = axes[0], out.shape[1]
-    # As wide as the values, so that both are kept in one pass over vectors.
-    value, top, arg = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.int32)
-    for y in range(out.shape[0]):
-        at, share = first[start + y], weight[start + y]
-        hold_rows(planes, chosen, start + y, axes, held, stretched)
-        above, below = stretched[at % 2], stretched[(at + 1) % 2]
-        for x in range(width):
-            top[x], arg[x] = -np.inf, 0
-        for p in range(chosen.size):
-            blend(above[p, :width], above[p, :width] if share == 0 else below[p, :width], share, value)
-            _keep_larger(value, weights[p], np.int32(p), top, arg)
-        for x in range(width):
-            out[y, x] = arg[x]
+    (first, weight), width = axes[0], out.shape[2]
+    strip, found = np.zeros((every.size, STRIP), np.float32), np.empty(STRIP, np.int32)
+    for y in range(first.size):
+        hold_rows(planes, every, y, axes, held, stretched)
+        above, below = stretched[first[y] % 2], stretched[(first[y] + 1) % 2]
+        for x in range(0, width, STRIP):
+            n = min(STRIP, width - x)
+            # A strip of all planes stays in the first cache for all weights.
+            for p in range(every.size):
+                # At the last source row there is none below, and `stretched` holds an older one in its place.
+                beside = above[p, x : x + n] if weight[y] == 0 else below[p, x : x + n]
+                blend(above[p, x : x + n], beside, weight[y], strip[p, :n])
+            for i in range(weights.shape[0]):
+                _find_largest(strip, weights[i], found)
+                for lane in range(n):
+                    out[i, top + y, x + lane] = found[lane]
 
 
 @kernel
-def _keep_larger(value: Array, weight: np.float32, name: np.int32, top: Array, arg: Array) -> None:
-    """Put a row times its weight, and its name, wherever it is larger than what stands there: (n,) each."""
-    for x in range(top.size):
-        weighted = value[x] * weight
-        is_larger = weighted > top[x]
-        top[x] = weighted if is_larger else top[x]
-        arg[x] = name if is_larger else arg[x]
+def _find_largest(strip: Array, weights: Array, found: Array) -> None:
+    """Write which row of a strip, (P, STRIP), times its weight is the largest, the first of equals: (STRIP,)."""
+    for start in range(0, STRIP, LANES):
+        largest, names = splat(np.float32(-np.inf)), splat(np.int32(0))
+        for p in range(strip.shape[0]):
+            value = load(strip, p * STRIP + start) * weights[p]
+            names = where_greater(value, largest, np.int32(p), names)
+            largest = greater(largest, value)
+        store(found, start, names)
 
 
 @kernel

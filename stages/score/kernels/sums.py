@@ -6,16 +6,16 @@ inner loops run over so few that their sums stay in the first cache.
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.arithmetic import LEAST_EXPONENT, LOG2E, exp2, exp2_product, log1p, log2
+from logitpipe.stages.score.kernels.arithmetic import exp2, log1p, log2
 from logitpipe.stages.score.kernels.compiled import Array, entry, kernel
 from logitpipe.stages.score.kernels.fused.pixel_ranks import offset
 from logitpipe.stages.score.kernels.vectors import greater, lesser
 
 PIECE = 1024
 """Pixels that the inner loops run over."""
-ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
-MOST_DEVIATION = np.float32(80.0)
-"""e to this power is still far from float32's greatest number."""
+FEW = 256
+"""The same where there are many planes of them."""
+ZERO, ONE = np.float32(0.0), np.float32(1.0)
 
 
 @entry
@@ -113,24 +113,6 @@ def sum_exponentials(z: Array, second: Array, bits: np.float32) -> Array:
 
 
 @kernel
-def _add_moments(x: Array, second: Array, bits: np.float32, total: Array) -> None:
-    for i in range(x.size):
-        d = greater(lesser(x[i] - second[i], ZERO) * bits, LEAST_EXPONENT)
-        total[i] += d * exp2_product(d, ONE)
-
-
-@entry
-def sum_moments(z: Array, second: Array, bits: np.float32) -> Array:
-    """Return sum over k of d_k 2**d_k, d_k = min(z_k - m2, 0) bits: float32 (n,)."""
-    total = np.zeros(second.size, np.float32)
-    for start in range(0, second.size, PIECE):
-        for k in range(z.shape[0]):
-            part = slice(start, start + PIECE)
-            _add_moments(z[k][part], second[part], bits, total[part])
-    return total
-
-
-@kernel
 def _add_complements(x: Array, top: Array, bits: np.float32, total: Array) -> None:
     for i in range(x.size):
         total[i] += ONE - exp2((x[i] - top[i]) * bits)
@@ -161,37 +143,6 @@ def sum_unevenness(z: Array, top: Array, bits: np.float32) -> Array:
 
 
 @kernel
-def _add_deviations(x: Array, mean: Array, inverse: np.float32, beyond: Array, moment: Array) -> None:
-    for i in range(x.size):
-        u = lesser((x[i] - mean[i]) * inverse, MOST_DEVIATION)
-        # e^u - 1 - u: its series where the difference would cancel, to 4e-8.
-        series = np.float32(1 / 5040) + u * np.float32(1 / 40320)
-        series = np.float32(1 / 120) + u * (np.float32(1 / 720) + u * series)
-        series = HALF + u * (np.float32(1 / 6) + u * (np.float32(1 / 24) + u * series))
-        v = u * u * series if abs(u) < HALF else exp2(u * LOG2E) - ONE - u
-        beyond[i] += v
-        moment[i] += u * (v + u)
-
-
-@entry
-def sum_deviations(z: Array, inverse: np.float32) -> tuple[Array, Array]:
-    """Return V and W, the sums over k of e^u - 1 - u and of u (e^u - 1): float32 (n,) each.
-
-    u = (z_k - mean of z) / T. No term of either is negative, so that nearly equal classes do not cancel.
-    """
-    mean = np.zeros(z.shape[1], np.float32)
-    for k in range(z.shape[0]):
-        mean += z[k]
-    mean /= np.float32(z.shape[0])
-    beyond, moment = np.zeros(mean.size, np.float32), np.zeros(mean.size, np.float32)
-    for start in range(0, mean.size, PIECE):
-        for k in range(z.shape[0]):
-            part = slice(start, start + PIECE)
-            _add_deviations(z[k][part], mean[part], inverse, beyond[part], moment[part])
-    return beyond, moment
-
-
-@kernel
 def _exponentials(x: Array, top: Array, bits: np.float32, out: Array, total: Array) -> None:
     for i in range(x.size):
         e = exp2((x[i] - top[i]) * bits)
@@ -219,43 +170,6 @@ def posteriors(z: Array, top: Array, bits: np.float32) -> Array:
 
 
 @kernel
-def _leave(x: Array, left: Array, joined: Array) -> None:
-    for i in range(x.size):
-        claim = greater(lesser(x[i], ONE), ZERO)
-        left[i] *= ONE - claim
-        # As of independent events: neither of the two products is taken off 1.
-        joined[i] += claim * (ONE - joined[i])
-
-
-@entry
-def none_of(S: Array) -> tuple[Array, Array]:
-    """Return prod_k (1 - S_k) and 1 - prod_k (1 - S_k), S clipped to [0, 1]: float32 (n,) each."""
-    left, joined = np.ones(S.shape[1], np.float32), np.zeros(S.shape[1], np.float32)
-    for start in range(0, left.size, PIECE):
-        for k in range(S.shape[0]):
-            part = slice(start, start + PIECE)
-            _leave(S[k][part], left[part], joined[part])
-    return left, joined
-
-
-@kernel
-def _add_saturated(x: Array, total: Array) -> None:
-    for i in range(x.size):
-        square = x[i] * x[i]
-        total[i] += square / (ONE + square)
-
-
-@entry
-def sum_saturated_squares(S: Array) -> Array:
-    """Return sum over k of S_k^2 / (1 + S_k^2): float32 (n,)."""
-    total = np.zeros(S.shape[1], np.float32)
-    for start in range(0, total.size, PIECE):
-        for k in range(S.shape[0]):
-            _add_saturated(S[k][start : start + PIECE], total[start : start + PIECE])
-    return total
-
-
-@kernel
 def _raise(x: Array, weight: np.float32, most: Array) -> None:
     for i in range(x.size):
         most[i] = greater(most[i], x[i] * weight)
@@ -263,10 +177,12 @@ def _raise(x: Array, weight: np.float32, most: Array) -> None:
 
 @entry
 def weighted_max(M: Array, weights: Array) -> Array:
-    """Return max over q of M_q weights_q, or 0 where none is above: float32 (Q, n), (Q,) to (n,)."""
-    most = np.zeros(M.shape[1], np.float32)
-    for start in range(0, most.size, PIECE):
-        for q in range(M.shape[0]):
-            if weights[q] > ZERO:
-                _raise(M[q][start : start + PIECE], weights[q], most[start : start + PIECE])
+    """Return max over q of M_q weights_pq, or 0 where none is above: float32 (Q, n), (P, Q) to (P, n)."""
+    most = np.zeros((weights.shape[0], M.shape[1]), np.float32)
+    # Of all queries so few pixels at once that they stay in the second cache for all rows of weights.
+    for start in range(0, M.shape[1], FEW):
+        for p in range(weights.shape[0]):
+            for q in range(M.shape[0]):
+                if weights[p, q] > ZERO:
+                    _raise(M[q][start : start + FEW], weights[p, q], most[p][start : start + FEW])
     return most

@@ -186,8 +186,8 @@ def where_greater(_context: object, a: types.Type, b: types.Type, c: types.Type,
     kind, taken = _common(c, d)
 
     def code(_context: object, builder: ir.IRBuilder, _signature: object, args: list[ir.Value]) -> ir.Value:
-        first, second, yes, no = args
-        return builder.select(builder.fcmp_ordered(">", *_alike(builder, [first, second])), *_alike(builder, [yes, no]))
+        is_greater = builder.fcmp_ordered(">", *_alike(builder, args[:2]))
+        return builder.select(is_greater, *_alike(builder, args[2:]))
 
     return kind(*_common(a, b)[1], *taken), code
 

@@ -68,8 +68,8 @@ class Logits(Protocol):
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield index of pair, ranks (n,) and labels (n,) of pixels that count; see `Picture.score_bands`."""
 
-    def whole_map(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
-        """Return the ranks of a method that needs the whole image, or is the user's own: float32 (H, W).
+    def whole_maps(self, plan: Plan, pairs: Sequence[int], size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the same for methods that need the whole image, or are the user's own.
 
         Raises as `count` and as `score_band`.
         """

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from logitpipe.cache import IntegrityError
-from logitpipe.stages.score.kernels.resampling import Axis, axis_weights, largest_in_band, sample_band
+from logitpipe.stages.score.kernels.resampling import Axis, axis_weights, sample_band
 
 Size = tuple[int, int]
 
@@ -79,16 +79,6 @@ def sampled(band: Band, chosen: Sequence[int], rows: slice) -> np.ndarray:
     """Return some rows of the evaluation size of chosen planes: float32 (len(chosen), rows, W)."""
     out = np.empty((len(chosen), rows.stop - rows.start, band.axes[1][0].size), np.float32)
     sample_band(band.values, np.array(chosen, np.int64), rows.start - band.rows.start, band.axes, out)
-    return out
-
-
-def largest(band: Band, chosen: Sequence[int], weights: np.ndarray) -> np.ndarray:
-    """Return which of chosen planes, each times its weight, float32 (len(chosen),), is the largest: int64 (rows, W).
-
-    Positions in `chosen`, the first of equals, in all rows of the band.
-    """
-    out = np.empty((band.rows.stop - band.rows.start, band.axes[1][0].size), np.int64)
-    largest_in_band(band.values, np.array(chosen, np.int64), weights, 0, band.axes, out)
     return out
 
 

@@ -5,7 +5,7 @@ evaluation size, sums over its classes are computed as methods ask for them, and
 them. A pixel's ranks are the same whichever other pairs and pixels are computed with it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from logitpipe.stages.score.kernels.counting.counts import Counts
 from logitpipe.stages.score.kinds.bands import Band, sampled
 from logitpipe.stages.score.methods.accumulators import ClassSums, Pixels
 from logitpipe.stages.score.methods.method import OfClasses
-from logitpipe.stages.score.plan import Pair, Plan
+from logitpipe.stages.score.plan import Plan
 
 BLOCK = 1 << 13
 """Pixels of a block, about: its classes and sums fit the second cache of a core."""
@@ -46,7 +46,6 @@ def class_ranks(
     pairs: Sequence[int],
     band: Band,
     chosen: Sequence[int],
-    temperature: Callable[[Pair], float | None],
     labels: np.ndarray | None = None,
     void: int | None = None,
 ) -> Ranks:
@@ -56,32 +55,24 @@ def class_ranks(
     ----------
     pairs : indices into the plan's pairs
     band, chosen : planes, and which of them are the classes
-    temperature : what divides the planes
     labels : uint8 (H, W); blocks in which no pixel counts are passed over
     void : the plane of the void channel, where a method asks for it
     """
     beside = [] if void is None else [void]
     # So that one set of sums serves all pairs of a temperature, and is then given up.
-    by_temperature = sorted(pairs, key=lambda i: temperature(plan.pairs[i]) or 1.0)
+    by_temperature = sorted(pairs, key=lambda i: plan.pairs[i].temperature or 1.0)
     parameters = {i: plan.parameters(plan.pairs[i]) for i in pairs}
     for rows in row_blocks(band, labels):
         values = sampled(band, [*chosen, *beside], rows)
         planes = values.reshape(len(values), -1)
         pixels, sums = Pixels(planes[: len(chosen)], planes[-1] if beside else None), None
         for i in by_temperature:
-            T, computed = temperature(plan.pairs[i]) or 1.0, plan.methods[plan.pairs[i].method].computed
+            T, computed = plan.pairs[i].temperature or 1.0, plan.methods[plan.pairs[i].method].computed
             assert isinstance(computed, OfClasses)
             # As float32, in which sums have their temperature: 0.1 itself would equal none.
             if sums is None or np.float32(T) != sums.T:
                 sums = ClassSums(pixels, T)
             yield i, rows, computed.ranks(sums, parameters[i]).reshape(values.shape[1:])
-
-
-def map_ranks(pairs: Sequence[int], band: Band, first: int, labels: np.ndarray | None = None) -> Ranks:
-    """Yield the ranks of maps that are only resampled: one plane of a band for each pair, from `first` on."""
-    for rows in row_blocks(band, labels):
-        for i, ranks in zip(pairs, sampled(band, range(first, first + len(pairs)), rows), strict=True):
-            yield i, rows, ranks
 
 
 def count_ranks(plan: Plan, found: Ranks, labels: np.ndarray, counts: Counts, above: np.ndarray) -> None:

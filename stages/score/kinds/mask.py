@@ -1,7 +1,8 @@
 """One image of a mask network: its queries to counts, or to maps of ranks."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -10,16 +11,15 @@ from logitpipe.cache.format.geometry import Geometry
 from logitpipe.cache.format.version2 import SigmoidAt
 from logitpipe.stages.score.kernels.arithmetic import patterns
 from logitpipe.stages.score.kernels.counting.counts import Counts
-from logitpipe.stages.score.kernels.fused.mask_ranks import ROWS
-from logitpipe.stages.score.kernels.fused.sinks import counted
-from logitpipe.stages.score.kinds.bands import largest, not_finite, sampled
-from logitpipe.stages.score.kinds.blocks import count_ranks, own_rows, write_ranks
+from logitpipe.stages.score.kernels.resampling import largest_in_band
+from logitpipe.stages.score.kinds.bands import not_finite, sampled
+from logitpipe.stages.score.kinds.blocks import own_rows, write_ranks
 from logitpipe.stages.score.kinds.canvas import bands_of
 from logitpipe.stages.score.kinds.mask_blocks import Block, JoinedBlock, blocks
-from logitpipe.stages.score.kinds.pairs import computed, row_layouts
+from logitpipe.stages.score.kinds.pairs import computed
 from logitpipe.stages.score.kinds.planes import all_planes, known_shares, normalised_first
 from logitpipe.stages.score.kinds.queries import Queries, Window, is_whole, whole
-from logitpipe.stages.score.kinds.whole import WholeImage
+from logitpipe.stages.score.kinds.whole import WholeImage, beside
 from logitpipe.stages.score.methods.method import OfImage, Own
 from logitpipe.stages.score.methods.own import score_band
 from logitpipe.stages.score.methods.scripted import divided
@@ -74,23 +74,18 @@ class MaskLogits:
 
     def count(self, plan: Plan, pairs: Sequence[int], labels: np.ndarray, counts: Counts, above: np.ndarray) -> None:
         """Count pairs, one temperature after another; see `Logits`."""
-        layouts, (height, width) = row_layouts(plan, ROWS), labels.shape
+        height, width = labels.shape
         for planes in all_planes(plan, pairs, self.blocks, (height, width)):
-            if planes.fused:
-                slots = planes.slots(plan, planes.fused)
-                sink = counted(slots, layouts, counts, plan.threshold_ranks, above, width)
-                planes.score(plan, labels[planes.band.rows], sink)
-            count_ranks(plan, planes.other_ranks(plan, labels), labels, counts, above)
+            planes.count(plan, labels, counts, above)
 
     def rank_maps(self, plan: Plan, pairs: Sequence[int], size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
         """See `Logits`."""
         for part in self._parts(plan, pairs, size):
             maps: dict[int, np.ndarray] = {}
             for planes in all_planes(plan, part, self.blocks, size):
-                for i in (*planes.fused, *planes.summed, *planes.maps):
+                for i in planes.places:
                     maps.setdefault(i, np.empty(size, np.float32))
-                write_ranks(planes.fused_ranks(plan), maps)
-                write_ranks(planes.other_ranks(plan), maps)
+                write_ranks(planes.ranks(), maps)
             yield from maps.items()
 
     def rank_bands(
@@ -101,21 +96,41 @@ class MaskLogits:
         for i, ranks in self.rank_maps(plan, pairs, (height, width)):
             yield i, ranks.reshape(-1), labels.reshape(-1)
 
-    def whole_map(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
+    def whole_maps(self, plan: Plan, pairs: Sequence[int], size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
         """See `Logits`."""
-        chosen, how = plan.pairs[pair], computed(plan, pair)
-        if isinstance(how, OfImage):
-            image = WholeImage(
-                plan,
-                chosen,
-                self.rank_maps,
-                size,
-                lambda: self._largest(plan, chosen, size, of_queries=False),
-                lambda: self._largest(plan, chosen, size, of_queries=True),
-            )
-            return plan.rank(chosen, how.scores(image, **plan.parameters(chosen)))
-        assert isinstance(how, Own)
-        return self._at_masks(plan, pair, size) if how.at_masks else self._own_map(plan, pair, size)
+        # Two maps for each pair: what it is made of, and which query claims a pixel.
+        most, of_image = max(1, MAPS_BYTES // (8 * size[0] * size[1])), dict[float | None, list[int]]()
+        for i in pairs:
+            how = computed(plan, i)
+            if isinstance(how, OfImage):
+                of_image.setdefault(plan.pairs[i].mask_temperature, []).append(i)
+            else:
+                assert isinstance(how, Own)
+                yield i, self._at_masks(plan, i, size) if how.at_masks else self._own_map(plan, i, size)
+        for same in of_image.values():
+            for start in range(0, len(same), most):
+                yield from self._of_image(plan, same[start : start + most], size)
+
+    def _of_image(self, plan: Plan, pairs: Sequence[int], size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the ranks of pairs that need the whole image, at one T_m."""
+        # Where a protocol computes some methods as scripts do, methods that are made of them take them as they are.
+        plain = replace(plan, protocol=replace(plan.protocol, sum_epsilon=0.0, drop_last_class=False))
+        known: dict[Pair, np.ndarray] = {}
+
+        def ranks_of(pair: Pair) -> np.ndarray:
+            """Return the ranks of a pair of another method, computed at the temperatures of all pairs at once."""
+            if pair not in known:
+                every = tuple(dict.fromkeys(beside(plain, plan.pairs[i], pair.method) for i in pairs))
+                of_pairs = self.rank_maps(replace(plain, pairs=every), range(len(every)), size)
+                known.update((every[k], ranks) for k, ranks in of_pairs)
+            return known[pair]
+
+        claiming = cache(lambda: self._claiming(plan, [plan.pairs[i] for i in pairs], size))
+        for place, i in enumerate(pairs):
+            how, pair = computed(plan, i), plan.pairs[i]
+            assert isinstance(how, OfImage)
+            image = WholeImage(plain, pair, ranks_of, partial(_nth, claiming, place))
+            yield i, how.ranks(image, **plan.parameters(pair))
 
     def _own_map(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
         """Return the scores of a function; queries of several windows stand side by side, M being 0 elsewhere."""
@@ -125,7 +140,8 @@ class MaskLogits:
         for block in self.blocks(size, chosen.mask_temperature or 1.0):
             P = [known_shares(plan, chosen, each) for each in block.queries]
             given = _given(chosen, np.concatenate(P), np.concatenate([each.class_logits for each in block.queries]))
-            for band in block.bands(_side_by_side(block.queries, P, epsilon)):
+            S = [_class_map(each, of_class, epsilon) for each, of_class in zip(block.queries, P, strict=True)]
+            for band in block.bands([np.concatenate(both) for both in zip(S, _apart(block.queries), strict=True)]):
                 for rows in own_rows(band.rows):
                     values = sampled(band, range(len(band.values)), rows)
                     maps = {"S": values[:K], "M": values[K:]}
@@ -146,15 +162,14 @@ class MaskLogits:
             scores[band.rows] = sampled(band, [0], band.rows)[0]
         return scores
 
-    def _largest(self, plan: Plan, pair: Pair, size: tuple[int, int], of_queries: bool) -> np.ndarray:
-        """Return where S_k is largest, or M_q max_k P_qk over the queries of all windows: int64 (H, W)."""
-        K, found = len(plan.in_distribution), np.empty(size, np.int64)
-        for block in self.blocks(size, pair.mask_temperature or 1.0):
-            P = [known_shares(plan, pair, each) for each in block.queries]
-            best = np.concatenate([each[:, :-1].max(axis=1) for each in P]).astype(np.float32)
-            for band in block.bands(_side_by_side(block.queries, P, None)):
-                chosen = range(K, len(band.values)) if of_queries else range(K)
-                found[band.rows] = largest(band, chosen, best if of_queries else np.ones(K, np.float32))
+    def _claiming(self, plan: Plan, pairs: Sequence[Pair], size: tuple[int, int]) -> np.ndarray:
+        """Return argmax_q M_q max_k P_qk over the queries of all windows, of pairs at one T_m: int32 (n, H, W)."""
+        found = np.empty((len(pairs), *size), np.int32)
+        for block in self.blocks(size, pairs[0].mask_temperature or 1.0):
+            P = [np.concatenate([known_shares(plan, pair, each) for each in block.queries]) for pair in pairs]
+            best = np.array([each[:, :-1].max(axis=1) for each in P], np.float32)
+            for band in block.bands(_apart(block.queries)):
+                largest_in_band(band.values, best, band.axes, band.rows.start, found)
         return found
 
     def _parts(self, plan: Plan, pairs: Sequence[int], size: tuple[int, int]) -> Iterator[list[int]]:
@@ -175,21 +190,28 @@ class MaskLogits:
             yield part
 
 
+def _nth(maps: Callable[[], np.ndarray], place: int) -> np.ndarray:
+    return maps()[place]
+
+
 def _given(pair: Pair, P: np.ndarray, z: np.ndarray) -> dict[str, Any]:
     """Return what functions of the user's may ask for beside maps."""
     return {"P": P, "z": z, **dict(zip(("T", "T_S", "T_m"), pair.temperatures, strict=True))}
 
 
-def _side_by_side(queries: Sequence[Queries], P: Sequence[np.ndarray], epsilon: float | None) -> list[np.ndarray]:
-    """Return the planes of each window: S of each class, then M of all windows' queries, 0 for those of others.
+def _class_map(queries: Queries, P: np.ndarray, epsilon: float | None) -> np.ndarray:
+    """Return S, float32 (K, n); with an `epsilon` divided by its sum and that, see `scripted.divided`."""
+    S = P[:, :-1].T.astype(np.float32) @ queries.M
+    return S if epsilon is None else divided(S, epsilon)
 
-    With an `epsilon` S is divided by its sum and that, see `scripted.divided`.
-    """
-    starts = np.cumsum([0, *(len(each.M) for each in queries)])
-    found = []
-    for each, of_class, start in zip(queries, P, starts, strict=False):
+
+def _apart(queries: Sequence[Queries]) -> list[np.ndarray]:
+    """Return for each window M of all windows' queries, side by side, 0 for those of others: float32 (Q, n)."""
+    if len(queries) == 1:
+        return [queries[0].M]
+    starts, found = np.cumsum([0, *(len(each.M) for each in queries)]), []
+    for each, start in zip(queries, starts, strict=False):
         M = np.zeros((starts[-1], each.M.shape[1]), np.float32)
         M[start : start + len(each.M)] = each.M
-        S = of_class[:, :-1].T.astype(np.float32) @ each.M
-        found.append(np.concatenate([S if epsilon is None else divided(S, epsilon), M]))
+        found.append(M)
     return found

@@ -66,11 +66,9 @@ class Block:
         for each, queries in zip(planes, self.queries, strict=True):
             each[chosen] = quotient(each[chosen], queries.claimed)
 
-    def mixed_bands(self, planes: WindowPlanes, beside: WindowPlanes | None = None) -> Iterator[Band]:
-        """Yield the bands of planes of `mix` and, after them, of others that were computed where M is."""
-        if beside is None:
-            return self.bands(planes)
-        return self.bands([np.concatenate(both) for both in zip(planes, beside, strict=True)])
+    def mixed_bands(self, planes: WindowPlanes) -> Iterator[Band]:
+        """Yield the bands of planes of `mix`."""
+        return self.bands(planes)
 
 
 @dataclass(frozen=True)
@@ -123,13 +121,9 @@ class JoinedBlock:
         quotients = [quotient(each, queries.claimed) for each, queries in zip(found, self.queries, strict=True)]
         self._join(quotients, planes[0].reshape(-1, self._rows, self.canvas.size[1])[chosen])
 
-    def mixed_bands(self, planes: WindowPlanes, beside: WindowPlanes | None = None) -> Iterator[Band]:
+    def mixed_bands(self, planes: WindowPlanes) -> Iterator[Band]:
         """See `Block`."""
-        values = planes[0].reshape(-1, self._rows, self.canvas.size[1])
-        if beside is not None:
-            (band,) = self.bands(beside)
-            values = np.concatenate([values, band.values])
-        yield self._band(values)
+        yield self._band(planes[0].reshape(-1, self._rows, self.canvas.size[1]))
 
     @property
     def _shrinks(self) -> bool:

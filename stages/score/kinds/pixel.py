@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import ClassVar, Self
 
@@ -14,7 +15,8 @@ from logitpipe.stages.score.kernels.counting.counts import Counts
 from logitpipe.stages.score.kernels.fused.pixel import score_pixels
 from logitpipe.stages.score.kernels.fused.pixel_ranks import ROWS
 from logitpipe.stages.score.kernels.fused.sinks import Sink, counted, kept, whole_rows
-from logitpipe.stages.score.kinds.bands import Band, largest, not_finite, sampled
+from logitpipe.stages.score.kernels.resampling import largest_in_band
+from logitpipe.stages.score.kinds.bands import Band, not_finite, sampled
 from logitpipe.stages.score.kinds.blocks import class_ranks, count_ranks, own_rows, write_ranks
 from logitpipe.stages.score.kinds.canvas import bands_of
 from logitpipe.stages.score.kinds.pairs import computed, divided_pairs, row_layouts, row_of
@@ -94,7 +96,7 @@ class PixelLogits:
             self._refuse_damage(group.channels.tolist())
         for band in self.bands((height, width)):
             for group in groups(plan, summed):
-                found = class_ranks(plan, group.pairs, band, group.known, _of_logits, labels, group.void)
+                found = class_ranks(plan, group.pairs, band, group.known, labels, group.void)
                 count_ranks(plan, found, labels, counts, above)
             for group in groups(plan, fused):
                 slots = _slots(plan, group, temperatures, group.pairs)
@@ -109,7 +111,7 @@ class PixelLogits:
             for i in group.pairs:  # one map at a time: those of a sweep would fill the memory
                 scores = np.empty(size, np.float32)
                 for band in self.bands(size):
-                    found = class_ranks(plan, [i], band, group.known, _of_logits, void=group.void)
+                    found = class_ranks(plan, [i], band, group.known, void=group.void)
                     write_ranks(found, {i: scores})
                 yield i, scores
         for group in groups(plan, fused):
@@ -138,14 +140,17 @@ class PixelLogits:
                 if n:
                     yield from ((pair, sink.kept[i, :n], sink.labels[:n]) for i, pair in enumerate(group.pairs))
 
-    def whole_map(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
+    def whole_maps(self, plan: Plan, pairs: Sequence[int], size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
         """See `Logits`."""
         # Damage is refused before: a function of one's own might hide a NaN.
         self._refuse_damage(plan.in_distribution)
+        yield from ((i, self._whole_map(plan, i, size)) for i in pairs)
+
+    def _whole_map(self, plan: Plan, pair: int, size: tuple[int, int]) -> np.ndarray:
         chosen, how = plan.pairs[pair], computed(plan, pair)
         if isinstance(how, OfImage):
-            image = WholeImage(plan, chosen, self.rank_maps, size, lambda: self._winner(plan, size))
-            return plan.rank(chosen, how.scores(image, **plan.parameters(chosen)))
+            image = WholeImage(plan, chosen, partial(self._map_of, plan, size), lambda: self._winner(plan, size))
+            return how.ranks(image, **plan.parameters(chosen))
         scores, method, T = np.empty(size, np.float32), plan.methods[chosen.method], chosen.temperature
         for band in self.bands(size):
             for rows in own_rows(band.rows):
@@ -157,12 +162,18 @@ class PixelLogits:
                 scores[rows] = score_band(method, given, scores[rows].shape)
         return scores
 
+    def _map_of(self, plan: Plan, size: tuple[int, int], pair: Pair) -> np.ndarray:
+        """Return the ranks of one pair: float32 (H, W)."""
+        (_, ranks), *_ = self.rank_maps(replace(plan, pairs=(pair,)), [0], size)
+        return ranks
+
     def _winner(self, plan: Plan, size: tuple[int, int]) -> np.ndarray:
-        """Return the index of the class with the largest logit: int64 (H, W)."""
-        found, equally = np.empty(size, np.int64), np.ones(len(plan.in_distribution), np.float32)
+        """Return the class with the largest logit: int32 (H, W)."""
+        known = plan.in_distribution
+        found, equally = np.empty((1, *size), np.int32), np.ones((1, len(known)), np.float32)
         for band in self.bands(size):
-            found[band.rows] = largest(band, plan.in_distribution, equally)
-        return found
+            largest_in_band(band.values[known], equally, band.axes, band.rows.start, found)
+        return found[0]
 
     def _refuse_damage(self, channels: Sequence[int]) -> None:
         """Look for damage where no fused kernel does: also in pixels that no figure counts."""
@@ -221,10 +232,6 @@ def _kept(
     for start in range(0, len(labels), rows):
         part = slice(start, min(start + rows, len(labels)))
         yield part, sink, _score(band, group, temperatures, start, labels[part], sink)
-
-
-def _of_logits(pair: Pair) -> float | None:
-    return pair.temperature
 
 
 def _temperature(plan: Plan, pair: Pair) -> float:

@@ -1,24 +1,33 @@
 """The planes that pairs of a mask network are computed from: S and single maps, mixed of M block by block."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.fused.mask import score_masks
-from logitpipe.stages.score.kernels.fused.mask_ranks import ROWS, SINGLE_MAPS
-from logitpipe.stages.score.kernels.fused.sinks import Sink, kept, whole_rows
+from logitpipe.stages.score.kernels.counting.counts import Counts
+from logitpipe.stages.score.kernels.fused import mask_more, mask_ranks
+from logitpipe.stages.score.kernels.fused.mask import Row, score_masks
+from logitpipe.stages.score.kernels.fused.mask_more import CLASS_ROWS
+from logitpipe.stages.score.kernels.fused.mask_ranks import SINGLE_MAPS
+from logitpipe.stages.score.kernels.fused.sinks import Sink, counted, kept, whole_rows
+from logitpipe.stages.score.kernels.sums import weighted_max
 from logitpipe.stages.score.kinds.bands import Band, Size
-from logitpipe.stages.score.kinds.blocks import Ranks, class_ranks, map_ranks
+from logitpipe.stages.score.kinds.blocks import Ranks
 from logitpipe.stages.score.kinds.mask_blocks import Block, JoinedBlock
-from logitpipe.stages.score.kinds.pairs import computed, row_of
-from logitpipe.stages.score.kinds.queries import Queries
-from logitpipe.stages.score.methods.accumulators import QuerySums, not_best
-from logitpipe.stages.score.methods.method import Fused, OfClasses, OfQueries
+from logitpipe.stages.score.kinds.pairs import computed
+from logitpipe.stages.score.kinds.queries import Queries, mixed
+from logitpipe.stages.score.methods.accumulators import Shares, not_best
+from logitpipe.stages.score.methods.method import Fused, FusedMore, OfQueries
+from logitpipe.stages.score.methods.scales import sharp_energy
 from logitpipe.stages.score.plan import Pair, Plan
 
-Blocks = Callable[[Size, float], Iterator[Block | JoinedBlock]]
+AnyBlock = Block | JoinedBlock
+Blocks = Callable[[Size, float], Iterator[AnyBlock]]
 """`mask.MaskLogits.blocks` of an image."""
+
+Pairs = Mapping[float, Sequence[int]]
+"""Indices of the plan's pairs by T."""
 
 PLANES_BYTES = 32 << 20
 """Memory for the planes that are mixed in one pass over M, those of one temperature at least, in bytes."""
@@ -26,132 +35,175 @@ PLANES_BYTES = 32 << 20
 
 @dataclass(frozen=True)
 class Planes:
-    """What pairs at one temperature are computed from, of some rows.
+    """What some pairs at one temperature are computed from by a fused kernel, of some rows.
 
     Parameters
     ----------
-    band : planes as `mask_ranks.finish` wants them, then one for each of `maps`; and the rows that they serve
-    fused : indices of the plan's pairs that the fused kernels compute
-    summed : of pairs that finish sums over the classes
-    maps : of pairs whose ranks are a plane each
+    band : planes, and the rows that they serve
+    places : for each pair, an index into the plan's, its row of the kernel's ranks and the index of its T_S
+    classes : the first planes, which are classes
+    maps : those behind them that are taken as well
+    divisors : T_S; none where the pairs are those of the core
     """
 
     band: Band
-    fused: list[int] = field(default_factory=list)
-    summed: list[int] = field(default_factory=list)
-    maps: list[int] = field(default_factory=list)
+    places: Mapping[int, tuple[int, int]]
+    classes: int
+    maps: int
+    divisors: tuple[float, ...] = ()
+
+    def count(self, plan: Plan, labels: np.ndarray, counts: Counts, above: np.ndarray) -> None:
+        """Count the pairs in the rows of the band; see `kinds.Logits`."""
+        slots, layouts = self._slots(list(self.places)), np.zeros((self._rows, 5), np.int32)
+        for i, (row, _) in self.places.items():
+            layouts[row] = plan.bins(plan.pairs[i]).layout
+        sink = counted(slots, layouts, counts, plan.threshold_ranks, above, labels.shape[1])
+        self._score(labels[self.band.rows], sink)
+
+    def ranks(self) -> Ranks:
+        """Yield the ranks of the pairs in the rows of the band, see `blocks.class_ranks`."""
+        rows, width = self.band.rows, self.band.axes[1][0].size
+        sink = kept(self._slots(range(len(self.places))), rows.stop - rows.start, width)
+        self._score(np.zeros((rows.stop - rows.start, width), np.uint8), sink)
+        yield from ((i, rows, ranks) for i, ranks in zip(self.places, whole_rows(sink, width), strict=True))
 
     @property
-    def of_kernel(self) -> np.ndarray:
-        """The planes that `mask_ranks.finish` wants."""
-        return self.band.values[: len(self.band.values) - len(self.maps)]
+    def _rows(self) -> int:
+        return CLASS_ROWS + self.maps if self.divisors else mask_ranks.ROWS
 
-    def slots(self, plan: Plan, places: Iterable[int]) -> np.ndarray:
-        """Return where the kernel puts each rank, given the places of the fused pairs: int64 (ROWS, 1), else -1."""
-        slots = np.full((ROWS, 1), -1)
-        for i, place in zip(self.fused, places, strict=True):
-            slots[row_of(plan, i)] = place
+    def _slots(self, found: Sequence[int]) -> np.ndarray:
+        """Return where the kernel puts each rank: int64 (rows, T_S), -1 where nobody asks."""
+        slots = np.full((self._rows, max(1, len(self.divisors))), -1)
+        for place, slot in zip(self.places.values(), found, strict=True):
+            slots[place] = slot
         return slots
 
-    def score(self, plan: Plan, labels: np.ndarray, sink: Sink) -> None:
-        """Score the fused pairs in the rows of the band."""
-        score_masks(self.of_kernel, len(plan.in_distribution), self.band.axes, labels, sink)
-
-    def fused_ranks(self, plan: Plan) -> Ranks:
-        """Yield the ranks of the fused pairs, see `blocks.class_ranks`."""
-        if self.fused:
-            rows, width = self.band.rows, self.band.axes[1][0].size
-            height = rows.stop - rows.start
-            sink = kept(self.slots(plan, range(len(self.fused))), height, width)
-            self.score(plan, np.zeros((height, width), np.uint8), sink)
-            yield from ((i, rows, ranks) for i, ranks in zip(self.fused, whole_rows(sink, width), strict=True))
-
-    def other_ranks(self, plan: Plan, labels: np.ndarray | None = None) -> Ranks:
-        """Yield the ranks of all but the fused pairs, see `blocks.class_ranks`."""
-        if self.summed:
-            yield from class_ranks(plan, self.summed, self.band, range(len(plan.in_distribution)), _of_map, labels)
-        if self.maps:
-            yield from map_ranks(self.maps, self.band, len(self.of_kernel), labels)
+    def _score(self, labels: np.ndarray, sink: Sink) -> None:
+        width, chosen = labels.shape[1], np.arange(self.classes + self.maps)
+        room: Row = mask_ranks.make_row(width)
+        if self.divisors:
+            sharp = [sharp_energy(T_S, self.classes) for T_S in self.divisors] if self.classes else [0.0]
+            divisors = np.array(self.divisors, np.float32)
+            room = mask_more.make_row(width, divisors, np.array(sharp, np.float32), self.maps)
+        score_masks(self.band.values, chosen, self.classes, self.band.axes, labels, room, sink)
 
 
 def all_planes(plan: Plan, pairs: Sequence[int], blocks: Blocks, size: Size) -> Iterator[Planes]:
     """Yield the planes of each block: those of each temperature, then those of raw class logits, which have none."""
     for T_m in dict.fromkeys(plan.pairs[i].mask_temperature for i in pairs):
         of_masks = [i for i in pairs if plan.pairs[i].mask_temperature == T_m]
-        raw = [i for i in of_masks if _is_raw(plan, i)]
-        by_temperature: dict[float, list[int]] = {}
+        by_temperature: dict[float | None, list[int]] = {}
         for i in of_masks:
-            if i not in raw:
-                by_temperature.setdefault(plan.pairs[i].temperature or 1.0, []).append(i)
+            by_temperature.setdefault(plan.pairs[i].temperature, []).append(i)
+        raw = by_temperature.pop(None, [])
         for block in blocks(size, T_m or 1.0):
             most = max(1, PLANES_BYTES // (4 * (len(plan.in_distribution) + SINGLE_MAPS) * block.pixels))
             for start in range(0, len(by_temperature), most):
                 some = list(by_temperature.items())[start : start + most]
-                yield from _tempered(plan, dict(some), block)
+                yield from _tempered(plan, {T or 1.0: wanted for T, wanted in some}, block)
             if raw:
-                known, fused = plan.in_distribution, [i for i in raw if isinstance(computed(plan, i), Fused)]
-                planes = block.mix([_matrix(each.class_logits[:, known].T) for each in block.queries])
+                planes = block.mix([_matrix(each.class_logits[:, plan.in_distribution].T) for each in block.queries])
                 for band in block.mixed_bands(planes):
-                    yield Planes(band, fused, [i for i in raw if i not in fused])
+                    yield from _of_band(plan, raw, band, maps=0)
 
 
-def _tempered(
-    plan: Plan, by_temperature: Mapping[float, Sequence[int]], block: Block | JoinedBlock
-) -> Iterator[Planes]:
+def _of_band(plan: Plan, pairs: Sequence[int], band: Band, maps: int) -> Iterator[Planes]:
+    """Yield the planes of the core's pairs, and those of others that are functions of the class planes."""
+    K = len(plan.in_distribution)
+    ways = {i: computed(plan, i) for i in pairs}
+    core = {i: how.row for i, how in ways.items() if isinstance(how, Fused)}
+    more = {i: how.row for i, how in ways.items() if isinstance(how, FusedMore)}
+    if core:
+        yield Planes(band, {i: (row, 0) for i, row in core.items()}, K, maps)
+    if more:
+        divisors = tuple(dict.fromkeys(plan.pairs[i].map_temperature or 1.0 for i in more))
+        places = {i: (row, divisors.index(plan.pairs[i].map_temperature or 1.0)) for i, row in more.items()}
+        yield Planes(band, places, K, 0, divisors)
+
+
+def _tempered(plan: Plan, by_temperature: Pairs, block: AnyBlock) -> Iterator[Planes]:
     """Yield the planes of one block at some temperatures, which are mixed in one pass over M."""
-    known = plan.in_distribution
-    shares = {T: [softmax(each.class_logits / T) for each in block.queries] for T in by_temperature}
-    P = {T: [_known_first(each, known) for each in found] for T, found in shares.items()}
-    matrices = {T: [mixing(each) for each in found] for T, found in P.items()}
-    rows = len(known) + SINGLE_MAPS
+    shares = {T: [_shares(plan, each, T) for each in block.queries] for T in by_temperature}
+    of_classes, of_queries = dict[float, list[int]](), dict[float, list[int]]()
+    for T, wanted in by_temperature.items():
+        for i in wanted:
+            which = of_queries if isinstance(computed(plan, i), OfQueries) else of_classes
+            which.setdefault(T, []).append(i)
+    if of_classes:
+        yield from _class_planes(plan, of_classes, shares, block)
+    if of_queries:
+        yield from _query_maps(plan, of_queries, shares, block)
+
+
+def _class_planes(
+    plan: Plan,
+    by_temperature: Pairs,
+    shares: Mapping[float, Sequence[Shares]],
+    block: AnyBlock,
+) -> Iterator[Planes]:
+    """Yield S, and the single maps of the core, at each temperature."""
+    K = len(plan.in_distribution)
+    rows = K + SINGLE_MAPS
+    matrices = {T: [mixing(each.P) for each in shares[T]] for T in by_temperature}
     stacked = [np.concatenate(of_window) for of_window in zip(*matrices.values(), strict=True)]
-    mixed = block.mix(stacked)
-    block.divide(mixed, stacked, slice(rows - 1, None, rows))
+    mixed_planes = block.mix(stacked)
+    block.divide(mixed_planes, stacked, slice(rows - 1, None, rows))
     for t, (T, wanted) in enumerate(by_temperature.items()):
-        planes = [each[t * rows : (t + 1) * rows] for each in mixed]
-        fused, summed, maps = (
-            [i for i in wanted if isinstance(computed(plan, i), kind)] for kind in (Fused, OfClasses, OfQueries)
-        )
-        early = [i for i in fused if normalised_first(plan, i)]
-        late = [i for i in fused if i not in early]
-        beside = None
-        if maps:
-            sums = [
-                QuerySums(of_class, each.M, each.claimed, _outlier(plan, share))
-                for of_class, share, each in zip(P[T], shares[T], block.queries, strict=True)
-            ]
-            beside = [np.stack([_of_queries(plan, i, of_window) for i in maps]) for of_window in sums]
+        planes = [each[t * rows : (t + 1) * rows] for each in mixed_planes]
+        early = [i for i in wanted if normalised_first(plan, i)]
         # One product with M serves both forms: `normalised` returns a copy and leaves `planes` as it is.
-        if late or summed or maps:
-            yield from (Planes(band, late, summed, maps) for band in block.mixed_bands(planes, beside))
+        if late := [i for i in wanted if i not in early]:
+            for band in block.mixed_bands(planes):
+                yield from _of_band(plan, late, band, SINGLE_MAPS)
         if early:
-            of_windows = block.unjoined(planes, matrices[T])
-            yield from (
-                Planes(band, early) for band in block.bands([normalised(each, len(known)) for each in of_windows])
-            )
+            of_windows = [normalised(each, K) for each in block.unjoined(planes, matrices[T])]
+            for band in block.bands(of_windows):
+                yield from _of_band(plan, early, band, SINGLE_MAPS)
 
 
-def _is_raw(plan: Plan, pair: int) -> bool:
-    """Return whether a pair is computed from raw class logits, mixed by the masks."""
-    how = computed(plan, pair)
-    return plan.pairs[pair].temperature is None if isinstance(how, Fused) else getattr(how, "planes", "") == "Z"
+def _query_maps(
+    plan: Plan,
+    by_temperature: Pairs,
+    shares: Mapping[float, Sequence[Shares]],
+    block: AnyBlock,
+) -> Iterator[Planes]:
+    """Yield the maps that are sums or maxima over queries, made of all temperatures in one pass over M."""
+    found = []
+    for w, queries in enumerate(block.queries):
+        each = {i: shares[T][w] for T, wanted in by_temperature.items() for i in wanted}
+        found.append(_maps_of_window(plan, each, queries))
+    start = 0
+    for wanted in by_temperature.values():
+        places = {i: (CLASS_ROWS + p, 0) for p, i in enumerate(wanted)}
+        for band in block.bands([maps[start : start + len(wanted)] for maps in found]):
+            yield Planes(band, places, 0, len(wanted), (1.0,))
+        start += len(wanted)
 
 
-def _of_queries(plan: Plan, pair: int, sums: QuerySums) -> np.ndarray:
-    how = computed(plan, pair)
-    assert isinstance(how, OfQueries)
-    return how.ranks(sums, plan.parameters(plan.pairs[pair]))
+def _maps_of_window(plan: Plan, shares: Mapping[int, Shares], queries: Queries) -> np.ndarray:
+    """Return the maps of some pairs, given the shares of queries that each is made of: float32 (pairs, n)."""
+    how = {i: way for i in shares if isinstance(way := computed(plan, i), OfQueries)}
+    weights = {i: how[i].weights(each, **plan.parameters(plan.pairs[i])) for i, each in shares.items()}
+    maps = np.empty((len(shares), queries.claimed.size), np.float32)
+    for over in ("sum", "max"):
+        chosen = [p for p, i in enumerate(shares) if how[i].over == over]
+        if chosen:
+            matrix = _matrix([each for i, each in weights.items() if how[i].over == over])
+            maps[chosen] = mixed([matrix], [queries])[0] if over == "sum" else weighted_max(queries.M, matrix)
+    for p, i in enumerate(shares):
+        maps[p] = how[i].finish(maps[p], queries.claimed)
+    return maps
 
 
-def _outlier(plan: Plan, shares: np.ndarray) -> np.ndarray | None:
-    """Return the share of a trained outlier class, (Q,), where the network has one."""
-    index = getattr(plan.schema, "outlier_class", None)
-    return None if index is None else shares[:, index]
+def _shares(plan: Plan, queries: Queries, T: float) -> Shares:
+    """Return how queries are distributed over the classes."""
+    P, outlier = softmax(queries.class_logits / T), getattr(plan.schema, "outlier_class", None)
+    return Shares(_known_first(P, plan.in_distribution), None if outlier is None else P[:, outlier])
 
 
 def known_shares(plan: Plan, pair: Pair, queries: Queries) -> np.ndarray:
     """Return P, float64 (Q, K + 1), of the known classes and, last, the rest."""
-    return _known_first(softmax(queries.class_logits / (pair.temperature or 1.0)), plan.in_distribution)
+    return _shares(plan, queries, pair.temperature or 1.0).P
 
 
 def _known_first(P: np.ndarray, known: Sequence[int]) -> np.ndarray:
@@ -195,10 +247,6 @@ def softmax(z: np.ndarray) -> np.ndarray:
     return e / e.sum(axis=-1, keepdims=True)
 
 
-def _matrix(weights: np.ndarray) -> np.ndarray:
+def _matrix(weights: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
     """Return weights (P, Q) as the kernels take them."""
     return np.ascontiguousarray(weights, np.float32)
-
-
-def _of_map(pair: Pair) -> float | None:
-    return pair.map_temperature

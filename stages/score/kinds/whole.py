@@ -1,14 +1,21 @@
 """One image as methods see it that need all of it at once (see `methods.method.OfImage`)."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
+from logitpipe.stages.score.methods.method import TEMPERATURES
 from logitpipe.stages.score.plan import Pair, Plan
 
-RankMaps = Callable[[Plan, Sequence[int], tuple[int, int]], Iterator[tuple[int, np.ndarray]]]
-"""`kinds.Logits.rank_maps` of an image."""
+
+def beside(plan: Plan, pair: Pair, method: str) -> Pair:
+    """Return the pair of another method at those temperatures of a pair that it has."""
+    has = plan.methods[method].temperatures
+    T, T_S, T_m = (
+        (value or 1.0) if name in has else None for name, value in zip(TEMPERATURES, pair.temperatures, strict=True)
+    )
+    return Pair(method, T, "", T_S, T_m)
 
 
 @dataclass(frozen=True)
@@ -18,27 +25,20 @@ class WholeImage:
     Parameters
     ----------
     plan, pair : what is computed
-    rank_maps : of the image
-    size : (H, W)
-    winner : returns the index of the class with the largest logit, or the largest S: int64 (H, W)
-    segments : of mask networks, returns the query that claims each pixel, argmax_q M_q max_k P_qk: int64 (H, W)
+    ranks_of : returns the ranks of a pair: float32 (H, W)
+    largest : returns the class with the largest logit, or of mask networks the query that claims a pixel,
+        argmax_q M_q max_k P_qk: int32 (H, W)
     """
 
     plan: Plan
     pair: Pair
-    rank_maps: RankMaps
-    size: tuple[int, int]
-    winner: Callable[[], np.ndarray]
-    segments: Callable[[], np.ndarray] | None = None
+    ranks_of: Callable[[Pair], np.ndarray]
+    largest: Callable[[], np.ndarray]
+
+    def ranks(self, method: str) -> np.ndarray:
+        """Return the ranks of another method, at those temperatures of the pair that it has: float32 (H, W)."""
+        return self.ranks_of(beside(self.plan, self.pair, method))
 
     def scores(self, method: str) -> np.ndarray:
-        """Return the scores of another method, at those temperatures of the pair that it has: float64 (H, W)."""
-        temperatures = dict(zip(("T", "T_S", "T_m"), self.pair.temperatures, strict=True))
-        T, T_S, T_m = (
-            (value or 1.0) if name in self.plan.methods[method].temperatures else None
-            for name, value in temperatures.items()
-        )
-        pair = Pair(method, T, "", T_S, T_m)
-        plan = replace(self.plan, pairs=(pair,))
-        (_, ranks), *_ = self.rank_maps(plan, [0], self.size)
-        return plan.formula(pair, ranks)
+        """Return the same as scores: float64 (H, W)."""
+        return self.plan.formula(beside(self.plan, self.pair, method), self.ranks(method))

@@ -1,16 +1,17 @@
-"""Accumulators: sums over the classes of some pixels, and sums over queries.
+"""Accumulators: sums over the classes of some pixels of a pixel network, and shares of a mask network's queries.
 
 A method (pixel.py, mask.py) is a finisher: a few elementwise steps from such sums to a rank. A sum is computed once
 for all methods that ask for it; what none asks for is neither computed nor compiled. The loops are in
 `kernels/sums.py`.
 """
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from logitpipe.stages.score.kernels import sums as kernels
-from logitpipe.stages.score.kernels.arithmetic import LN2, LOG2E
+from logitpipe.stages.score.kernels.arithmetic import LOG2E
 
 ONE = np.float32(1.0)
 
@@ -28,7 +29,7 @@ class Pixels:
 
     Parameters
     ----------
-    z : float32 (K, n), class logits, or planes of S or Z of a mask network
+    z : float32 (K, n), class logits
     void : float32 (n,), logits of the void channel, for methods that ask for it
     """
 
@@ -94,11 +95,6 @@ class ClassSums:
         return self._powers[power]
 
     @cached_property
-    def moment(self) -> np.ndarray:
-        """Sum over k != argmax of d_k exp2(d_k), d_k = (z_k - m2) / T log2 e."""
-        return kernels.sum_moments(self.pixels.z, self._second, self._bits)
-
-    @cached_property
     def shrink(self) -> np.ndarray:
         """exp((m2 - m1) / T): the second largest probability over the largest."""
         return kernels.exp2_all(-self.gap)
@@ -117,11 +113,6 @@ class ClassSums:
     def log1p_rest(self) -> np.ndarray:
         """ln(1 + r) = logsumexp(z / T) - m1 / T."""
         return kernels.log1p_all(self.rest)
-
-    @cached_property
-    def spread(self) -> np.ndarray:
-        """Sum over k != argmax of (m1 - z_k) / T exp((z_k - m2) / T)."""
-        return (self.gap * self.others() - self.moment) * LN2
 
     @cached_property
     def distances(self) -> np.ndarray:
@@ -166,13 +157,6 @@ class ClassSums:
         return kernels.sum_unevenness(self.pixels.z, self.top, self._bits)
 
     @cached_property
-    def lack_of_entropy(self) -> np.ndarray:
-        """What the entropy lacks to ln K, W / (K + V) - ln(1 + V / K): it does not cancel where classes are alike."""
-        V, W = kernels.sum_deviations(self.pixels.z, ONE / self.T)
-        K = np.float32(self.K)
-        return W / (K + V) - kernels.log1p_all(V / K)
-
-    @cached_property
     def posteriors(self) -> np.ndarray:
         """softmax(z / T): float32 (K, n)."""
         return kernels.posteriors(self.pixels.z, self.top, self._bits)
@@ -181,16 +165,6 @@ class ClassSums:
         """log2 of the `count` largest probabilities, the largest first: float32 (count, n)."""
         relative = (self.pixels.descending[:count] - self.top) * self._bits
         return relative - self.log1p_rest * LOG2E
-
-    @cached_property
-    def none_of(self) -> tuple[np.ndarray, np.ndarray]:
-        """prod_k (1 - z_k) and 1 - prod_k (1 - z_k), z clipped to [0, 1]; neither cancels."""
-        return kernels.none_of(self.pixels.z)
-
-    @cached_property
-    def saturated_squares(self) -> np.ndarray:
-        """Sum over k of z_k^2 / (1 + z_k^2)."""
-        return kernels.sum_saturated_squares(self.pixels.z)
 
 
 def not_best(P: np.ndarray) -> np.ndarray:
@@ -201,41 +175,30 @@ def not_best(P: np.ndarray) -> np.ndarray:
     return P[:, -1] + classes.sum(axis=1, where=others)
 
 
-class QuerySums:
-    """Sums and maxima over queries at the masks' size, at one temperature of the classes and one of the masks.
-
-    Arrays are float32 (n,), n pixels of the masks.
+@dataclass(frozen=True)
+class Shares:
+    """How the queries of a window are distributed over the classes, at one temperature.
 
     Parameters
     ----------
     P : float64 (Q, K + 1), softmax of the class logits: the known classes and, last, the rest
-    M : float32 (Q, n), how much each query claims each pixel
-    claimed : the sum over queries of M
     outlier : float64 (Q,), the share of a trained outlier class; None where there is none
     """
 
-    def __init__(self, P: np.ndarray, M: np.ndarray, claimed: np.ndarray, outlier: np.ndarray | None) -> None:
-        self.P, self.M, self.claimed, self.outlier = P, M, claimed, outlier
+    P: np.ndarray
+    outlier: np.ndarray | None
 
     @property
     def none(self) -> np.ndarray:
         """P_q0, the share of no known class: float64 (Q,)."""
         return self.P[:, -1]
 
-    @cached_property
+    @property
     def best(self) -> np.ndarray:
         """max_k P_qk over the known classes: float64 (Q,)."""
         return self.P[:, :-1].max(axis=1)
 
     @property
-    def sum_not_best(self) -> np.ndarray:
-        """Sum over q of M_q (1 - max_k P_qk)."""
-        return self.sum_of(not_best(self.P))
-
-    def sum_of(self, weights: np.ndarray) -> np.ndarray:
-        """Sum over q of M_q and weights (Q,)."""
-        return weights.astype(np.float32) @ self.M
-
-    def max_of(self, weights: np.ndarray) -> np.ndarray:
-        """Maximum over q of M_q times weights (Q,), which are not negative."""
-        return kernels.weighted_max(self.M, weights.astype(np.float32))
+    def not_best(self) -> np.ndarray:
+        """1 - max_k P_qk: float64 (Q,)."""
+        return not_best(self.P)

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.fused import mask_ranks
-from logitpipe.stages.score.methods.accumulators import ClassSums, QuerySums
-from logitpipe.stages.score.methods.method import Fused, Method, OfClasses, OfImage, OfQueries, Parameter
-from logitpipe.stages.score.methods.pixel import finish_entropy, finish_msp, log2_of, offset
+from logitpipe.stages.score.kernels import segments
+from logitpipe.stages.score.kernels.fused import mask_more, mask_ranks
+from logitpipe.stages.score.methods.accumulators import Shares
+from logitpipe.stages.score.methods.method import Fused, FusedMore, Method, OfImage, OfQueries, Parameter
 from logitpipe.stages.score.methods.plain import (
     entropy,
     log_sum_exp,
@@ -26,7 +26,6 @@ from logitpipe.stages.score.methods.scales import (
     PROBABILITY_LEFT,
     SHIFTED_BINS,
     SOFT_ENERGY,
-    sharp_energy,
     shifted,
 )
 from logitpipe.stages.score.methods.smoothing import half_of_segments
@@ -41,20 +40,14 @@ COURSE = "pixel-versus-mask course projects"
 FROM_ZERO = shifted(lambda _K: 0, SHIFTED_BINS)
 
 
-def finish_softmax_energy(c: ClassSums) -> np.ndarray:
-    """Return -T logsumexp(S/T) relative to that of a perfectly confident pixel."""
-    return np.float32(-sharp_energy(float(c.T), c.K)) - c.top - c.T * c.log1p_rest
-
-
-def finish_product(c: ClassSums) -> np.ndarray:
-    """Return log2 of the odds of prod_k (1 - S_k)."""
-    left, joined = c.none_of
-    return offset(log2_of(left) - log2_of(joined))
-
-
-def trusted(q: QuerySums, above: float) -> np.ndarray:
+def trusted(shares: Shares, above: float) -> np.ndarray:
     """Return max_k P_qk of the queries that stand for a class with more than that, 0 for the others: (Q,)."""
-    return np.where(q.best > np.maximum(q.none, above), q.best, 0)
+    return np.where(shares.best > np.maximum(shares.none, above), shares.best, 0)
+
+
+def left(found: np.ndarray, _claimed: np.ndarray) -> np.ndarray:
+    """Return what is left of 1."""
+    return ONE - found
 
 
 def uno(P: np.ndarray, M: np.ndarray, outlier: np.ndarray | None = None) -> np.ndarray:
@@ -71,9 +64,11 @@ def rejection(P: np.ndarray, M: np.ndarray, above: float) -> np.ndarray:
 
 
 def query_smoothed(image: "WholeImage") -> np.ndarray:
-    """Return half msp and half its mean within each segment: float64 (H, W)."""
-    assert image.segments is not None
-    return half_of_segments(image.scores("msp"), image.segments())
+    """Return the ranks of half msp and half its mean within each segment: float32 (H, W)."""
+    ranks, claiming, K = image.ranks("msp"), image.largest(), image.plan.classes("msp")
+    count, log2_others = int(claiming.max()) + 1, np.float32(np.log2(K - 1))
+    found = segments.half_of_segments(ranks.reshape(-1), claiming.reshape(-1), count, log2_others)
+    return found.reshape(ranks.shape)
 
 
 MASK_METHODS: dict[str, Method] = {
@@ -169,7 +164,7 @@ MASK_METHODS: dict[str, Method] = {
         f"{COURSE}, there called MSP; S itself is taken as logits",
         (*ALL, "T_S"),
         PROBABILITY_LEFT,
-        OfClasses(finish_msp, "S"),
+        FusedMore(mask_more.SOFT_MSP),
         lambda S, T_S: not_largest(softmax(S / T_S)),
     ),
     "softmax-entropy": Method(
@@ -177,7 +172,7 @@ MASK_METHODS: dict[str, Method] = {
         f"{COURSE}, there called MaxEntropy",
         (*ALL, "T_S"),
         ENTROPY,
-        OfClasses(finish_entropy, "S"),
+        FusedMore(mask_more.SOFT_ENTROPY),
         lambda S, T_S: entropy(softmax(S / T_S)),
     ),
     "softmax-energy": Method(
@@ -185,7 +180,7 @@ MASK_METHODS: dict[str, Method] = {
         COURSE,
         (*ALL, "T_S"),
         SOFT_ENERGY,
-        OfClasses(finish_softmax_energy, "S"),
+        FusedMore(mask_more.SOFT_ENERGY),
         lambda S, T_S: -T_S * log_sum_exp(S / T_S),
     ),
     "raw-msp": Method(
@@ -193,7 +188,7 @@ MASK_METHODS: dict[str, Method] = {
         COURSE,
         ("T_m",),
         PROBABILITY_LEFT,
-        OfClasses(finish_msp, "Z"),
+        FusedMore(mask_more.SOFT_MSP),
         lambda Z: not_largest(softmax(Z)),
     ),
     "rba-product": Method(
@@ -201,7 +196,7 @@ MASK_METHODS: dict[str, Method] = {
         "OutlierDrive, there called RbA",
         ALL,
         EVEN_PROBABILITY,
-        OfClasses(finish_product, "S"),
+        FusedMore(mask_more.PRODUCT),
         lambda S: (1 - S.clip(0, 1)).prod(axis=0),
     ),
     "rba-tanh-log": Method(
@@ -209,8 +204,7 @@ MASK_METHODS: dict[str, Method] = {
         COURSE,
         ALL,
         shifted(lambda K: K - 1, SHIFTED_BINS),
-        # tanh(log S) = (S^2 - 1) / (S^2 + 1), so that the score is K - 2 sum S^2 / (1 + S^2).
-        OfClasses(lambda c: ONE - 2 * c.saturated_squares, "S"),
+        FusedMore(mask_more.TANH_LOG),
         lambda S: ((1 - S**2) / (1 + S**2)).sum(axis=0),
     ),
     "rba-plus1": Method(
@@ -218,7 +212,7 @@ MASK_METHODS: dict[str, Method] = {
         "the IoU script of the pixel-versus-mask comparison, there called RbA",
         ALL,
         FROM_ZERO,
-        OfQueries(lambda q: q.sum_not_best / (ONE + q.claimed)),
+        OfQueries(lambda s: s.not_best, "sum", lambda found, claimed: found / (ONE + claimed)),
         lambda P, M: mix(not_best(P), M) / (1 + M.sum(axis=0)),
     ),
     "rba-hard": Method(
@@ -226,7 +220,7 @@ MASK_METHODS: dict[str, Method] = {
         COURSE,
         ALL,
         FROM_ZERO,
-        OfQueries(lambda q: ONE - q.max_of(q.best)),
+        OfQueries(lambda s: s.best, "max", left),
         lambda P, M: 1 - most(P[:, :-1].max(axis=1), M),
     ),
     "no-object-max": Method(
@@ -234,7 +228,7 @@ MASK_METHODS: dict[str, Method] = {
         COURSE,
         ALL,
         FROM_ZERO,
-        OfQueries(lambda q: q.max_of(q.none)),
+        OfQueries(lambda s: s.none, "max", lambda found, _claimed: found),
         lambda P, M: most(P[:, -1], M),
     ),
     "rejection": Method(
@@ -242,7 +236,7 @@ MASK_METHODS: dict[str, Method] = {
         "Maskomaly: Ackermann et al., BMVC 2023, without its removal of borders and of named masks",
         ALL,
         FROM_ZERO,
-        OfQueries(lambda q, above: ONE - q.max_of(trusted(q, above))),
+        OfQueries(trusted, "max", left),
         lambda P, M, above=0.7: rejection(P, M, above),
         aliases=("Maskomaly",),
         parameters={"above": Parameter(0.7, 0.0, 1.0)},
@@ -253,7 +247,7 @@ MASK_METHODS: dict[str, Method] = {
         ALL,
         shifted(lambda _K: -1, SHIFTED_BINS),
         # One sum of differences and not the difference of two sums, whose rounding would be left.
-        OfQueries(lambda q: ONE - q.sum_of(q.best - (q.none if q.outlier is None else q.outlier))),
+        OfQueries(lambda s: s.best - (s.none if s.outlier is None else s.outlier), "sum", left),
         uno,
     ),
     "query-smoothed": Method(

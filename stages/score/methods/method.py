@@ -9,7 +9,7 @@ import numpy as np
 from logitpipe.stages.score.methods.scales import Scale
 
 if TYPE_CHECKING:
-    from logitpipe.stages.score.methods.accumulators import ClassSums, QuerySums
+    from logitpipe.stages.score.methods.accumulators import ClassSums
     from logitpipe.stages.score.plan import Pair
     from logitpipe.stages.score.protocols import Protocol as ScoringProtocol
 
@@ -25,17 +25,22 @@ class Fused:
 
 
 @dataclass(frozen=True)
+class FusedMore:
+    """A row of the second fused kernel of mask networks (`mask_more`), compiled when one is first asked for."""
+
+    row: int
+
+
+@dataclass(frozen=True)
 class OfClasses:
-    """A finisher of sums over the classes of each pixel, at the evaluation size.
+    """A finisher of sums over the classes of each pixel of a pixel network, at the evaluation size.
 
     Parameters
     ----------
     finish : (sums, **parameters) -> ranks, float32 (n,)
-    planes : the planes that are summed: of mask networks S, or Z_k = sum_q z_qk M_q; of pixel networks the logits
     """
 
     finish: "Callable[..., np.ndarray]"
-    planes: Literal["z", "S", "Z"] = "z"
 
     def ranks(self, sums: "ClassSums", parameters: Mapping[str, Any]) -> np.ndarray:
         """Return the ranks of a block of pixels: float32 (n,)."""
@@ -44,19 +49,21 @@ class OfClasses:
 
 @dataclass(frozen=True)
 class OfQueries:
-    """A map that is made of sums or maxima over the queries at the masks' size, and then resampled.
+    """A map that is made of a sum or a maximum over the queries at the masks' size, and then resampled.
+
+    Those of all temperatures are made in one pass over M.
 
     Parameters
     ----------
-    finish : (sums, **parameters) -> ranks, float32 (n,); they are affine in the scores, so that resampling the one
-        resamples the other
+    weights : (shares, **parameters) -> (Q,), what each M_q is multiplied by; for a maximum not negative
+    over : what is taken of the products
+    finish : (that, sum over queries of M), float32 (n,) each -> ranks, float32 (n,); they are affine in the scores,
+        so that resampling the one resamples the other
     """
 
-    finish: "Callable[..., np.ndarray]"
-
-    def ranks(self, sums: "QuerySums", parameters: Mapping[str, Any]) -> np.ndarray:
-        """Return the ranks of all pixels of the masks: float32 (n,)."""
-        return self.finish(sums, **parameters)
+    weights: "Callable[..., np.ndarray]"
+    over: Literal["sum", "max"]
+    finish: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -65,10 +72,10 @@ class OfImage:
 
     Parameters
     ----------
-    scores : (`kinds.whole.WholeImage`, **parameters) -> scores, float32 (H, W)
+    ranks : (`kinds.whole.WholeImage`, **parameters) -> ranks, float32 (H, W)
     """
 
-    scores: Callable[..., np.ndarray]
+    ranks: Callable[..., np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ class InDistribution(Protocol):
         """Raise a PipeError where scores have other formulas under a protocol."""
 
 
-Computed = Fused | OfClasses | OfQueries | OfImage | Own | OfMethods
+Computed = Fused | FusedMore | OfClasses | OfQueries | OfImage | Own | OfMethods
 
 
 @dataclass(frozen=True)

@@ -43,33 +43,6 @@ def log2_of(x: np.ndarray) -> np.ndarray:
     return log2_all(np.maximum(x, TINY))
 
 
-def finish_msp(c: ClassSums) -> np.ndarray:
-    """Return the rank of 1 - max p: log2 of its odds r over those of equal classes."""
-    return log2_all(c.others()) - c.gap - np.float32(np.log2(c.K - 1))
-
-
-def finish_entropy(c: ClassSums) -> np.ndarray:
-    """Return the rank of the entropy H: log2 of H / (ln K - H).
-
-    H (1 + r) = (1 + r) ln(1 + r) + g spread, g = exp((m2 - m1) / T): no term is negative, nothing cancels. Where r is
-    small, H = g (others + spread), of which only the logarithm is sure to be representable. Where classes are nearly
-    equal, as all S are that no query claims, ln K - H is a sum of its own.
-    """
-    ln_K, is_even = np.float32(np.log(c.K)), c.is_even
-    even = np.zeros_like(c.rest)
-    # Only blocks that have such pixels pay for a pass of its own over the classes.
-    if is_even.any():
-        lack = np.maximum(c.lack_of_entropy, LEAST_LACK)
-        even = (ln_K - lack) / lack
-    if is_even.all():
-        return offset(log2_of(even))
-    # Multiplied by 1 + r throughout, so that no division is needed before the last one.
-    total, is_small = ONE + c.rest, c.rest < SMALL
-    H = c.log1p_rest * total + c.shrink * c.spread
-    odds = np.where(is_small, c.others() + c.spread, H) / np.maximum(ln_K * total - H, SMALL * total)
-    return offset(log2_of(np.where(is_even, even, odds)) - np.where(is_small, c.gap, np.float32(0)))
-
-
 def finish_margin(c: ClassSums) -> np.ndarray:
     """Return the rank of p2 - p1: log2 of the odds of u = 1 + p2 - p1 = (r + g) / (1 + r), g = p2 / p1."""
     log_odds = log2_all(c.others() + ONE) - c.gap - log2_of(-np.expm1(-c.gap * LN2))

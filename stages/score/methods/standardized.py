@@ -34,8 +34,8 @@ def finish_kl(c: ClassSums, statistics: InDistribution) -> np.ndarray:
 
 
 def sml_plus(image: "WholeImage", statistics: InDistribution) -> np.ndarray:  # noqa: ARG001 - `sml` has them
-    """Return sml with the boundaries of classes suppressed, under a wide Gaussian: float64 (H, W)."""
-    return smoothed(suppressed(image.scores("sml"), image.winner()))
+    """Return the ranks of sml with the boundaries of classes suppressed, under a wide Gaussian: float32 (H, W)."""
+    return image.plan.rank(image.pair, smoothed(suppressed(image.scores("sml"), image.largest())))
 
 
 def sml(z: np.ndarray, statistics: InDistribution) -> np.ndarray:

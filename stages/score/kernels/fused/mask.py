@@ -1,9 +1,9 @@
 """One image of a mask network at one temperature, row by row: no map of K classes ever exists at its size."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
+from numba import types
 from numba.extending import overload
 
 from logitpipe.stages.score.kernels.compiled import OPTIONS, Array, entry
@@ -79,8 +79,6 @@ def _finish(*_arguments: object) -> Array:
     raise NotImplementedError
 
 
-@overload(_finish, jit_options=OPTIONS)
-def _finish_of(
-    stretched: Any, first_row: Any, weight: Any, classes: Any, starts: Any, wanted: Any, t: Any, room: Any  # noqa: ANN401, ARG001
-) -> Callable[..., Array]:
-    return mask_ranks.finish if room.instance_class is mask_ranks.Row else mask_more.finish_more
+@overload(_finish, jit_options=OPTIONS, strict=False)
+def _finish_of(*kinds: types.Type) -> Callable[..., Array]:
+    return mask_ranks.finish if kinds[-1].instance_class is mask_ranks.Row else mask_more.finish_more

@@ -82,9 +82,7 @@ def make_row(width: int, divisors: Array, sharp: Array, maps: int) -> Row:
 
 
 @kernel
-def add_up(
-    above: Array, below: Array, weight: np.float32, classes: int, start: int
-) -> tuple[Floats, Floats, Floats]:
+def add_up(above: Array, below: Array, weight: np.float32, classes: int, start: int) -> tuple[Floats, Floats, Floats]:
     """Return the largest and the second largest of the classes, and the sum of all."""
     first, second, total = splat(np.float32(-np.inf)), splat(np.float32(-np.inf)), splat(np.float32(0.0))
     for k in range(classes):
@@ -183,7 +181,7 @@ def rank_soft_energy(top: Array, log1r: Array, T_S: np.float32, sharp: np.float3
 
 @kernel
 def weigh_even(V: Array, W: Array, rest: Array, K: np.float32, odds: Array) -> None:
-    """Replace `odds` of `pixel_ranks.weigh_entropy` where classes are nearly equal, as all S are that no query claims.
+    """Replace `odds` of `pixel_ranks.weigh_entropy` where classes are nearly equal, as where no query claims a pixel.
 
     ln K - H = W / (K + V) - ln(1 + V / K) is a sum of its own there, which does not cancel.
     """
@@ -255,7 +253,7 @@ def finish_more(
     t: int,
     room: Row,
 ) -> Array:
-    """Return the wanted ranks of some blocks of a row between two rows of planes: float32 (rows of ranks, at least n).
+    """Return the wanted ranks of some blocks of a row between two rows of planes: float32 (rows, at least n).
 
     Parameters
     ----------
