@@ -94,6 +94,9 @@ def test_query_smoothed(tmp_path):
     S = upsample(np.einsum("qk,qhw->khw", P[:, :K], M), SIZE)
     expected = METHODS["mask"]["query-smoothed"].reference(S, claims)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+    # A protocol that computes `msp` as scripts do does not change what other methods are made of.
+    scripted = replace(plan, protocol=replace(STANDARD, sum_epsilon=0.1))
+    assert np.array_equal(scores_of(store, scripted)[plan.pairs[0]], found)
     msp = 1 - S.max(axis=0) / S.sum(axis=0)
     for query in np.unique(claims):
         part = msp[claims == query]

@@ -11,9 +11,11 @@ from scipy.special import expit, softmax
 from scoring import EVERY, TEMPERATURES, all_ranks, describe, plan_for, random_values
 
 from logitpipe.cache import PipeError
+from logitpipe.stages.score.kernels.fused import mask_more
+from logitpipe.stages.score.kernels.resampling import axis_weights
+from logitpipe.stages.score.kinds.bands import Band
+from logitpipe.stages.score.kinds.planes import Planes
 from logitpipe.stages.score.methods import METHODS
-from logitpipe.stages.score.methods.accumulators import ClassSums, Pixels
-from logitpipe.stages.score.methods.pixel import finish_entropy
 from logitpipe.stages.score.methods.plain import mix
 from logitpipe.stages.score.plan import Pair, make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS
@@ -215,7 +217,10 @@ def test_confident_pixels_are_kept_apart(method, T):
 def test_the_entropy_of_nearly_equal_classes_keeps_its_order(spread):
     """Where no query claims a pixel ln K - H is far below what float32 resolves beside ln K."""
     z = np.random.default_rng(5).normal(0, spread, (6, 500)).astype(np.float32)
-    ranks = finish_entropy(ClassSums(Pixels(z), 0.7))
+    places = {0: (mask_more.SOFT_ENTROPY, 0)}
+    as_they_are = axis_weights(1, 1), axis_weights(500, 500)
+    ((_, _, ranks),) = Planes(Band(z[:, None], slice(0, 1), as_they_are), places, 6, 0, (0.7,)).ranks()
+    ranks = ranks[0]
     u = z.astype(np.float64) / np.float32(0.7)
     e = np.expm1(u - u.mean(axis=0))
     x = (e - e.mean(axis=0)) / (1 + e.mean(axis=0))

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from reference import upsample
 from scoring import compiled
 
-from logitpipe.stages.score.kernels.resampling import make_rows, sample_row
-from logitpipe.stages.score.kinds.bands import Band, axes, largest, sampled
+from logitpipe.stages.score.kernels.resampling import largest_in_band, make_rows, sample_row
+from logitpipe.stages.score.kinds.bands import Band, axes, sampled
 
 compiled_row = compiled(sample_row)
 
@@ -64,8 +64,10 @@ def test_planes_may_be_chosen():
 def test_the_largest_plane_is_that_of_the_weighted_samples(source, target, seed):
     """Few values and weights, so that many are equal: of these the first counts."""
     random = np.random.default_rng(seed)
-    planes, weights = random.integers(-2, 3, (6, *source)).astype(np.float32), random.integers(1, 3, 4)
-    chosen, rows = [1, 5, 2, 3], slice(0, target[0])
-    band = Band(planes, rows, axes(source, target))
-    weighted = weights.astype(np.float32)[:, None, None] * sampled(band, chosen, rows)
-    assert np.array_equal(largest(band, chosen, weights.astype(np.float32)), weighted.argmax(axis=0))
+    planes, weights = random.integers(-2, 3, (4, *source)).astype(np.float32), random.integers(1, 3, (3, 4))
+    band, found = Band(planes, slice(0, target[0]), axes(source, target)), np.full((3, target[0] + 1, target[1]), -1)
+    found = found.astype(np.int32)
+    largest_in_band(planes, weights.astype(np.float32), band.axes, 1, found)
+    values = sampled(band, range(4), band.rows)
+    expected = [(of_plane.astype(np.float32)[:, None, None] * values).argmax(axis=0) for of_plane in weights]
+    assert (found[:, 0] == -1).all() and np.array_equal(found[:, 1:], expected)

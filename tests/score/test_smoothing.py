@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from logitpipe.stages.score.kernels.segments import half_of_segments as segments_kernel
+from logitpipe.stages.score.methods.scales import EVEN_PROBABILITY, PROBABILITY_LEFT
 from logitpipe.stages.score.methods.smoothing import boundaries, half_of_segments, smoothed, suppressed, widened
 
 CROSS = ndimage.generate_binary_structure(2, 1)
@@ -65,3 +67,14 @@ def test_the_dilated_gaussian(size):
 def test_segments_share_half_of_their_score():
     scores, segments = np.array([[1.0, 3.0], [5.0, 0.0]]), np.array([[2, 2], [2, 7]])
     assert half_of_segments(scores, segments).tolist() == [[2.0, 3.0], [4.0, 0.0]]
+
+
+@pytest.mark.parametrize("least", [1e-30, 1e-6, 0.1])
+def test_the_kernel_of_segments_returns_the_ranks_of_the_plain_sums(least):
+    noise, K = np.random.default_rng(2), 7
+    scores = np.exp(noise.uniform(np.log(least), np.log(1 - 1 / K), 400))
+    segments = noise.integers(0, 9, 400).astype(np.int32)
+    ranks = PROBABILITY_LEFT.rank(scores, 1.0, K).astype(np.float32)
+    found = segments_kernel(ranks, segments, 9, np.float32(np.log2(K - 1)))
+    expected = half_of_segments(scores, segments)
+    np.testing.assert_allclose(EVEN_PROBABILITY.formula(found, 1.0, K), expected, rtol=4e-6)

@@ -20,6 +20,7 @@ from logitpipe.stages.score.kernels.vectors import (
     splat,
     store,
     to_float,
+    where_greater,
 )
 
 NOISE = np.random.default_rng(0)
@@ -33,6 +34,7 @@ CASES = {
     "with numbers": (lambda a, b: TWO * a - HALF + b / TWO, lambda a, b: 2 * a - 0.5 + b / 2),
     "greater": (lambda a, b: greater(a, b), np.maximum),
     "lesser": (lambda a, b: lesser(a, b), np.minimum),
+    "where greater": (lambda a, b: where_greater(a, b, b, TWO), lambda a, b: np.where(a > b, b, 2)),
     "within": (lambda a, b: a + lesser(greater(b, -TWO), TWO), lambda a, b: a + np.clip(b, -2, 2)),
     "fused": (lambda a, b: fused(a, b, a), lambda a, b: a * b + a),
     "fused with numbers": (lambda a, b: a + fused(TWO, b, HALF), lambda a, b: a + 2 * b + 0.5),
