@@ -29,7 +29,7 @@ from logitpipe.cache.writing.bytelock import TakenError, lock_bytes
 Array = np.ndarray
 Function = Callable[..., Any]
 
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 """Kernels run without the interpreter lock; multiply and add may fuse."""
 
 kernel: Callable[[Function], Function] = numba.extending.register_jitable(**OPTIONS)

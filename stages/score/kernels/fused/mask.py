@@ -47,7 +47,8 @@ def score_masks(
     sink : of slots for all rows of the ranks, (ROWS, 1) or (CLASS_ROWS + maps, t)
     """
     width = labels.shape[1]
-    room = Room(*make_rows(chosen.size, width), row, make_picked(width))
+    held, stretched = make_rows(chosen.size, width)
+    room = Room(held, stretched, row, make_picked(width))
     return int(_score_rows(planes, chosen, classes, axes, labels, room, sink))
 
 
@@ -80,5 +81,5 @@ def _finish(*_arguments: object) -> Array:
 
 
 @overload(_finish, jit_options=OPTIONS, strict=False)
-def _finish_of(*kinds: types.Type) -> Callable[..., Array]:
+def _finish_of(*kinds: types.NamedTuple) -> Callable[..., Array]:
     return mask_ranks.finish if kinds[-1].instance_class is mask_ranks.Row else mask_more.finish_more

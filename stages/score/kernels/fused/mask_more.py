@@ -73,9 +73,9 @@ class Row(NamedTuple):
 def make_row(width: int, divisors: Array, sharp: Array, maps: int) -> Row:
     """Return room for a row of an image."""
     n = apart(width)
-    sums = np.empty((7, n), np.float32)
+    top, gap, total, beyond, deviation, left, joined = np.empty((7, n), np.float32)
     work, ranks = np.empty((WORK_ROWS, n), np.float32), np.empty((CLASS_ROWS + maps, n), np.float32)
-    return Row(divisors, sharp, *sums[:3], work, *sums[3:], ranks)
+    return Row(divisors, sharp, top, gap, total, work, beyond, deviation, left, joined, ranks)
 
 
 # The following work on LANES pixels of a row between two stretched ones, see `mask_ranks`.
