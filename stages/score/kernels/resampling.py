@@ -39,18 +39,28 @@ def axis_weights(source: int, target: int) -> Axis:
 @kernel
 def stretch_row(planes: Array, chosen: Array, y: int, columns: Axis, out: Array) -> None:
     """Resample row `y` of the chosen planes along x: (C, h, w) as `widen` has it to float32 (P, n), n >= width."""
-    first, weight = columns
-    width, last = first.size, planes.shape[2] - 1
-    row = np.empty(planes.shape[2], np.float32)
+    (first, weight), width, n = columns, columns[0].size, planes.shape[2]
+    if is_identity(columns, n):
+        for p in range(chosen.size):
+            widen(planes[chosen[p], y], out[p, :width])
+        return
+    # Indices without a sign are not tested for one at each pixel; behind the last position lies the last again.
+    before, row = np.empty(width, np.uint32), np.empty(n + 1, np.float32)
+    for x in range(width):
+        before[x] = first[x]
     for p in range(chosen.size):
-        target = out[p]
-        if is_identity(columns, row.size):
-            widen(planes[chosen[p], y], target[:width])
-        else:
-            widen(planes[chosen[p], y], row)
-            for x in range(width):
-                a, b = row[first[x]], row[min(first[x] + 1, last)]
-                target[x] = a + weight[x] * (b - a)
+        widen(planes[chosen[p], y], row[:n])
+        row[n] = row[n - 1]
+        _stretch(row, before, weight, out[p, :width])
+
+
+@kernel
+def _stretch(row: Array, before: Array, weight: Array, out: Array) -> None:
+    """Resample a row: float32 (w + 1,) to (n,); `before`, uint32 (n,), and `weight` are those of an axis."""
+    for x in range(out.size):
+        at = np.uint64(before[x])
+        a, b = row[at], row[at + np.uint64(1)]
+        out[x] = a + weight[x] * (b - a)
 
 
 @kernel
@@ -187,13 +197,22 @@ def _largest_in_rows(
 @kernel
 def _find_largest(strip: Array, weights: Array, found: Array) -> None:
     """Write which row of a strip, (P, STRIP), times its weight is the largest, the first of equals: (STRIP,)."""
-    for start in range(0, STRIP, LANES):
-        largest, names = splat(np.float32(-np.inf)), splat(np.int32(0))
-        for p in range(strip.shape[0]):
-            value = load(strip, p * STRIP + start) * weights[p]
-            names = where_greater(value, largest, np.int32(p), names)
-            largest = greater(largest, value)
-        store(found, start, names)
+    least, none = splat(np.float32(-np.inf)), splat(np.int32(0))
+    # Four vectors at once, each of which waits for its own last comparison alone.
+    a, b, c, d = least, least, least, least
+    of_a, of_b, of_c, of_d = none, none, none, none
+    for p in range(strip.shape[0]):
+        at, weight, name = p * STRIP, weights[p], np.int32(p)
+        x, y = load(strip, at) * weight, load(strip, at + LANES) * weight
+        of_a, of_b = where_greater(x, a, name, of_a), where_greater(y, b, name, of_b)
+        a, b = greater(x, a), greater(y, b)
+        x, y = load(strip, at + 2 * LANES) * weight, load(strip, at + 3 * LANES) * weight
+        of_c, of_d = where_greater(x, c, name, of_c), where_greater(y, d, name, of_d)
+        c, d = greater(x, c), greater(y, d)
+    store(found, 0, of_a)
+    store(found, LANES, of_b)
+    store(found, 2 * LANES, of_c)
+    store(found, 3 * LANES, of_d)
 
 
 @kernel

@@ -3,9 +3,11 @@
 import numpy as np
 
 from logitpipe.stages.score.kernels.arithmetic import exp2, log2
-from logitpipe.stages.score.kernels.compiled import Array, entry
+from logitpipe.stages.score.kernels.compiled import Array, entry, kernel
 from logitpipe.stages.score.kernels.fused.pixel_ranks import ENTROPY_OFFSET, offset
 
+PIECE = 1024
+"""Pixels that the inner loops run over."""
 ONE, HALF = np.float32(1.0), np.float32(0.5)
 
 
@@ -28,14 +30,32 @@ def half_of_segments(ranks: Array, segments: Array, count: int, log2_others: np.
         odds = exp2(ranks[i] + log2_others)
         scores[i] = odds / (ONE + odds)
     total, pixels = np.zeros(count), np.zeros(count)
+    start, part = 0, 0.0
     for i in range(ranks.size):
-        total[segments[i]] += np.float64(scores[i])
-        pixels[segments[i]] += 1.0
+        # Neighbours mostly are of one segment: its sum is kept at hand until another one begins.
+        if segments[i] != segments[start]:
+            total[segments[start]] += part
+            pixels[segments[start]] += i - start
+            start, part = i, 0.0
+        part += scores[i]
+    total[segments[start]] += part
+    pixels[segments[start]] += ranks.size - start
     means = np.empty(count, np.float32)
     for segment in range(count):
         means[segment] = total[segment] / max(pixels[segment], 1.0)
-    for i in range(ranks.size):
-        # Neither is above 1 - 1/K, so that 1 - half does not cancel.
-        half = HALF * (scores[i] + means[segments[i]])
-        scores[i] = offset(log2(half / (ONE - half)), ENTROPY_OFFSET)
+    of_pixel = np.empty(PIECE, np.float32)
+    for start in range(0, ranks.size, PIECE):
+        stop = min(start + PIECE, ranks.size)
+        for i in range(start, stop):
+            of_pixel[i - start] = means[segments[i]]
+        _take_half(scores[start:stop], of_pixel)
     return scores
+
+
+@kernel
+def _take_half(scores: Array, means: Array) -> None:
+    """Replace scores by the ranks of their halves and those of means: float32 (n,) and at least n."""
+    for i in range(scores.size):
+        # Neither is above 1 - 1/K, so that 1 - half does not cancel.
+        half = HALF * (scores[i] + means[i])
+        scores[i] = offset(log2(half / (ONE - half)), ENTROPY_OFFSET)

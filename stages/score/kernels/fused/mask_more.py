@@ -222,20 +222,22 @@ def soften(
         pixel_ranks.weigh_others(others, gap, inverse_T, shrink, rest)
         pixel_ranks.log1p_all(rest, log1r)
     if wanted[SOFT_ENTROPY]:
-        pixel_ranks.weigh_entropy(work, gap, inverse_T, log2(K) * LN2, odds)
-        most, is_even = EVEN * (K - np.float32(1.0)), False
+        most, some, every = EVEN * (K - np.float32(1.0)), False, True
         for block in range(starts.size):
             # Only blocks that have such pixels pay for one more loop over the classes.
-            largest = np.float32(0.0)
+            least, largest = rest[block * LANES], np.float32(0.0)
             for i in range(block * LANES, (block + 1) * LANES):
-                largest = max(largest, rest[i])
+                least, largest = min(least, rest[i]), max(largest, rest[i])
+            every &= least > most
             if largest > most:
-                is_even = True
+                some = True
                 mean = load(row.total, block * LANES) * (np.float32(1.0) / K)
                 V, W = sum_deviations(above, below, weight, classes, starts[block], mean, inverse_T)
                 store(row.beyond, block * LANES, V)
                 store(row.deviation, block * LANES, W)
-        if is_even:
+        if not every:
+            pixel_ranks.weigh_entropy(work, gap, inverse_T, log2(K) * LN2, odds)
+        if some:
             weigh_even(row.beyond, row.deviation, rest, K, odds)
         pixel_ranks.rank_entropy(odds, rest, gap, inverse_T, row.ranks[SOFT_ENTROPY])
     if wanted[SOFT_ENERGY]:
