@@ -23,6 +23,13 @@ ADVICE: Mapping[str, str] = {
     "--masked-attention on or off",
     "weights-key": "say which with --weights-key",
     "choose-output": "name the part that is meant with --declare output=NAME, or output=INDEX",
+    "declare-mean": "give --declare mean=R,G,B and --declare std=R,G,B",
+    "importable": "install what is missing, or call `pipe` in the folder in which its authors start their scripts",
+    "network-options": "give what it is called with as --network-options KEY=VALUE, or name a function of your own "
+    "that makes the network",
+    "check-network-options": "check --network, --network-options and --weights",
+    "logits": "leave its softmax out, by an option of its own or in a function or class around it",
+    "two-channels": "write a class around it that returns a channel for each class; one logit z is the pair 0, z",
     "trust-model": "give --trust-model if you trust who made it",
     "file-name": "name the method with --name, or choose images with --images",
     "some-images": "choose images with --images, and export the others into another folder",

@@ -38,7 +38,7 @@ def describe(model: Model, dataset: DataSet, precision: Precision) -> version2.S
             outlier_class=named.outlier,
             sigmoid_at=model.network.sigmoid_at if model.kind == "mask" else None,
             preprocessing={
-                "colour": "RGB",
+                "colour": normal.colour,
                 "resize": str(model.resize),
                 "filter": "bilinear",
                 "range": normal.range,

@@ -72,8 +72,7 @@ class Model:
     @property
     def padding_colour(self) -> tuple[float, float, float]:
         """What pictures are padded with, in 0..1: the mean colour, or black in squares, as EoMT's authors have it."""
-        r, g, b = (mean / self.network.preprocessing.range for mean in self.network.preprocessing.mean)
-        return (0.0, 0.0, 0.0) if self.resize.base == "pad" else (r, g, b)
+        return (0.0, 0.0, 0.0) if self.resize.base == "pad" else self.network.preprocessing.padding
 
     def logits(self, images: Tensor) -> dict[str, Tensor]:
         """Run the network on images [B, 3, H, W]; its outputs by the names of the store's arrays.
@@ -124,6 +123,8 @@ def load_model(source: Source, device: torch.device, amp: Amp = "none") -> Model
         # Autocast raises on CUDA in the midst of the first pass, and on MPS only warns and computes in float32.
         raise PipeError(f"{device} does not compute in bfloat16 here", "amp-none")
     network = find_load(source.name)(source)
+    if network.kind == "pixel" and len(network.channels.names) < 2:
+        raise PipeError(f"scores compare the logits of classes, and {network.name} gives one channel", "two-channels")
     resize = source.rule(network.resize, network.multiple)
     # Convolutions are faster with the channels innermost, which is also how pictures arrive.
     with device_errors(device):

@@ -158,6 +158,20 @@ def test_objects_beside_the_weights_are_skipped_and_named(tmp_path, name, zipped
     assert read_checkpoint(saved(tmp_path, {"state_dict": STATE})).notes == ()
 
 
+def test_names_that_only_one_training_has(tmp_path):
+    optimizer = {"state": {0: {"momentum_buffer": torch.ones(2)}}, "param_groups": [{"params": [0]}]}
+    ours = {"epoch": 3, "loss": torch.tensor(0.5), "the_weights": STATE, "optim": optimizer, "ema": {}}
+    assert_same(load_state_dict(saved(tmp_path, ours)), STATE)
+    two = saved(tmp_path, {"encoder": STATE, "decoder": STATE})
+    with pytest.raises(UsageError, match="holds several state dicts, under encoder, decoder"):
+        load_state_dict(two)
+    assert_same(read_checkpoint(two, "decoder").tensors, STATE)
+    # A list of the codes of classes among the weights, as a well-known U-Net has it.
+    among = read_checkpoint(saved(tmp_path, STATE | {"mask_values": [0, 1]}))
+    assert_same(among.tensors, STATE)
+    assert among.notes == ("weights.pth: beside the weights lie objects that were not read: mask_values",)
+
+
 def test_views_transposed_and_shared_numbers(tmp_path):
     whole = torch.arange(24.0)
     state = {"view": whole[3:9].view(2, 3), "transposed": whole.view(4, 6).t(), "scalar": whole[5], "whole": whole}
@@ -284,7 +298,8 @@ def test_the_trap_works(tmp_path):
         ({}, "must hold weights; the one in .* is empty"),
         ({"state_dict": {}}, "must hold weights; the one in .* is empty"),
         ({"epoch": 7}, "must map names to tensors; in .*, 'epoch' is a int"),
-        ({"best": {"conv": torch.ones(1)}}, "must map names to tensors; in .*, 'best' is a dict"),
+        ({"best": {"conv": 1.0}}, "must map names to tensors; in .*, 'best' is a dict"),
+        ({"loss": torch.tensor(1.0), "epoch": 7}, "must map names to tensors; in .*, 'loss' is a Tensor"),
         ({3: torch.ones(1)}, "must map names to tensors; in .*, 3 is a Tensor"),
     ],
 )
@@ -327,7 +342,19 @@ def weights():
     return STATE | norm | {"bn.running_mean": torch.zeros(2), "bn.running_var": torch.ones(2)}
 
 
-@pytest.mark.parametrize("extra", [{}, {"bn.num_batches_tracked": torch.tensor(8)}, {"criterion.w": torch.ones(2)}])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {},
+        {"bn.num_batches_tracked": torch.tensor(8)},
+        {
+            "criterion.w": torch.ones(2),
+            "sem_loss.criterion.weight": torch.ones(2),
+            "BCELoss.pos_weight": torch.ones(1),
+        },
+        {"conv.total_ops": torch.zeros(1), "total_params": torch.zeros(1)},
+    ],
+)
 def test_keys_of_the_training_may_be_there_or_not(extra):
     module = fit(network(), weights() | extra)
     assert not module.training

@@ -11,6 +11,7 @@ from torch.nn import functional
 from logitpipe.cache import open_store
 from logitpipe.cache.errors import PipeError
 from logitpipe.stages.infer.networks import NETWORKS
+from logitpipe.stages.infer.networks.huggingface import _declared, _filled
 from logitpipe.stages.infer.networks.seam import Source
 
 SIZE = (64, 64)
@@ -228,6 +229,57 @@ def test_pipe_infer_takes_classes_and_preprocessing_from_the_folder(run, tmp_pat
     (tmp_path / "saved" / "config.json").write_text(json.dumps(config | {"num_labels": 5}))
     result = run(*flags, network="hf", weights=False, out="unnamed")
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("said", "resize", "mean", "colour"),
+    [
+        ({"feature_extractor_type": "SegformerFeatureExtractor", "size": 512}, "512x512", 0.485, "RGB"),
+        (
+            {"feature_extractor_type": "MaskFormerFeatureExtractor", "size": 640, "max_size": 2560},
+            "short:640:2560",
+            0.485,
+            "RGB",
+        ),
+        (
+            {"feature_extractor_type": "MobileViTFeatureExtractor", "size": 544, "do_center_crop": True},
+            "short:544",
+            0.0,
+            "BGR",
+        ),
+        ({"image_processor_type": "SegformerImageProcessorFast", "do_normalize": False}, "512x512", 0.0, "RGB"),
+        ({"size": {"height": 64, "width": 96}, "image_mean": 0.25, "image_std": 0.5}, "64x96", 0.25, "RGB"),
+    ],
+)
+def test_files_of_older_versions_leave_out_what_the_library_knows(said, resize, mean, colour):
+    transformers = pytest.importorskip("transformers")
+    declared = _declared(SimpleNamespace(), _filled(transformers, said))
+    assert (declared.resize, declared.mean[0], declared.colour) == (resize, mean, colour)
+
+
+@pytest.mark.slow
+def test_what_a_folder_does_not_say_must_be_declared(tmp_path):
+    _, oracle = random_network("Mask2Former")
+    oracle.save_pretrained(tmp_path)
+    state = oracle.state_dict()
+    # Older versions saved what the library computes today.
+    tables = [key for key in state if key.endswith("relative_position_bias_table")]
+    state |= {key.replace("bias_table", "index"): torch.zeros(16, 16, dtype=torch.int64) for key in tables}
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    processing = {"image_processor_type": "UnknownProcessor", "size": [64, 64]}
+    (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": processing}))
+    with pytest.raises(PipeError, match="do not say by which mean"):
+        NETWORKS["hf"](Source("hf", tmp_path, SIZE))
+    means = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
+    with pytest.raises(PipeError, match=r"give the size \[64, 64\], which is none of the rules"):
+        NETWORKS["hf"](Source("hf", tmp_path, own={"declare": means}))
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["id2label"] = {str(index + 1): name for index, name in NAMES.items()}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(PipeError, match="nothing says which classes"):
+        NETWORKS["hf"](Source("hf", tmp_path, SIZE, own={"declare": means}))
 
 
 @pytest.mark.parametrize(

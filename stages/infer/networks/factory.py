@@ -7,7 +7,8 @@ it takes are declared by flags, or by a mapping called `logitpipe` on the module
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ from logitpipe.cache.errors import PipeError, UsageError
 from logitpipe.stages.infer.data.geometry import Resize
 from logitpipe.stages.infer.networks.channels import name_channels
 from logitpipe.stages.infer.networks.foreign import Declaration, Foreign, state_sha256, told
+from logitpipe.stages.infer.networks.outputs import notes_on_scale
 from logitpipe.stages.infer.networks.seam import Network, Source
 from logitpipe.stages.infer.weights.checkpoints import passed_over, read_raw, without_prefixes
 from logitpipe.stages.infer.weights.fitting import fit
@@ -89,6 +91,7 @@ def as_network(
     # The network is run once at that size: an error of its own shall come now, and not after the store is made.
     rule = Resize.of(wanted, declaration.multiple)
     network = Foreign(module, name, declaration.preprocessing, declaration.output, facts)
+    notes += notes_on_scale(network.probe(rule.probe_size), name)
     shapes = network.output_shapes(rule.probe_size)
     count = shapes[0][0] if len(shapes) == 1 else shapes[1][1] - 1
     return Network(
@@ -112,14 +115,26 @@ def as_network(
 
 def _import(place: str, name: str) -> Any:  # noqa: ANN401 (whatever has that name)
     try:
-        module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
+        with _no_arguments(place):
+            module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
     except PipeError:
         raise
     except (Exception, SystemExit) as error:  # foreign code can raise anything
-        raise PipeError(f"{place} cannot be imported: {told(error)}") from error
+        remedy = "importable" if isinstance(error, ImportError) else None
+        raise PipeError(f"{place} cannot be imported: {told(error)}", remedy) from error
     if not hasattr(module, name):
         raise UsageError(f"{place} has nothing called {name!r}")
     return getattr(module, name)
+
+
+@contextmanager
+def _no_arguments(place: str) -> Iterator[None]:
+    """Let foreign code see a command line without arguments: those of `pipe` are not for the parser in its file."""
+    arguments, sys.argv = sys.argv, [place]
+    try:
+        yield
+    finally:
+        sys.argv = arguments
 
 
 def _import_module(name: str) -> ModuleType:
@@ -138,9 +153,32 @@ def _import_file(path: Path) -> ModuleType:
         folder = folder.parent
     _make_importable(Path.cwd())
     _make_importable(folder)
-    if len(names) > 1:
-        return importlib.import_module(".".join(names))
-    # Under a name of its own, as `model.py` and the like may be imported already.
+    while True:
+        try:
+            return importlib.import_module(".".join(names)) if len(names) > 1 else _execute(path)
+        except ModuleNotFoundError as error:
+            # Its authors start their scripts elsewhere, mostly in the root of the repository: wherever above the
+            # file the missing name is.
+            above = [] if error.name is None else [place for place in folder.parents if _holds(place, error.name)]
+            if not above or str(above[0]) in sys.path:
+                raise
+            _make_importable(above[0])
+        except ImportError as error:
+            # `from .blocks import ...` in a folder without an `__init__.py`, which is a package all the same.
+            if len(names) > 1 or "no known parent package" not in str(error):
+                raise
+            names.insert(0, folder.name)
+            _make_importable(folder.parent)
+
+
+def _holds(folder: Path, name: str) -> bool:
+    """Whether a module or a package of that name lies in a folder."""
+    top = folder / name.partition(".")[0]
+    return top.is_dir() or top.with_suffix(".py").is_file()
+
+
+def _execute(path: Path) -> ModuleType:
+    """Import a file under a name of its own, as `model.py` and the like may be imported already."""
     specification = importlib.util.spec_from_file_location(f"logitpipe_network_{path.stem}", path)
     assert specification
     assert specification.loader
@@ -163,17 +201,23 @@ def _make(maker: Any, options: Mapping[str, Any], name: str) -> nn.Module:  # no
     if not callable(maker):
         raise UsageError(f"{name} is a {type(maker).__name__}, and neither a torch module nor what makes one")
     try:
-        module = maker(**options)
+        with _no_arguments(name):
+            module = maker(**options)
     except (Exception, SystemExit) as error:
-        raise PipeError(f"{name} cannot be made: {told(error)}") from error
+        remedy = "network-options" if isinstance(error, TypeError) else None
+        raise PipeError(f"{name} cannot be made: {told(error)}", remedy) from error
     if not isinstance(module, nn.Module):
         raise PipeError(f"{name} gives a {type(module).__name__}, and a torch module is expected")
-    return module
+    # What trains on several GPUs, or compiles: the network is within, and its keys are without a prefix.
+    while isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        module = module.module
+    return getattr(module, "_orig_mod", module)
 
 
 def _fill(module: nn.Module, path: Path, key: str | None) -> tuple[str, ...]:
     """Load a checkpoint into a module, less those prefixes of wrappers without which it fits best; return notes."""
     raw, objects = read_raw(path, key)
     expected = module.state_dict().keys()
-    fit(module, max(without_prefixes(raw), key=lambda state: len(expected & state.keys())))
+    state = max(without_prefixes(raw), key=lambda state: len(expected & state.keys()))
+    fit(module, state, remedy="check-network-options")
     return passed_over(path, objects)

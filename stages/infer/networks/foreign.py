@@ -16,6 +16,9 @@ from logitpipe.stages.infer.networks.base import SegmentationNetwork
 from logitpipe.stages.infer.networks.outputs import logits_of
 from logitpipe.stages.infer.networks.seam import Preprocessing
 
+COLOURS = ("RGB", "BGR")
+"""Orders of a picture's channels that networks take."""
+
 MOST_WORDS = 300
 """Of what a foreign network says when it fails, in characters."""
 
@@ -26,7 +29,7 @@ class Declaration:
 
     Parameters
     ----------
-    mean, std, range : as in `Preprocessing`
+    mean, std, range, colour : as in `Preprocessing`
     multiple : in pixels, which both sides of its input must be multiples of
     resize : as in `Network`; None where a user must say it
     output : which part of what it returns are its logits, keys or indices with dots between them
@@ -36,6 +39,7 @@ class Declaration:
     mean: tuple[float, float, float] = Preprocessing.mean
     std: tuple[float, float, float] = Preprocessing.std
     range: float = Preprocessing.range
+    colour: str = Preprocessing.colour
     multiple: int = 1
     resize: str | None = None
     output: str | int | None = None
@@ -50,6 +54,8 @@ class Declaration:
                 raise UsageError(f"the {name} of a network is three numbers, for red, green and blue, not {value!r}")
         if not (isinstance(self.range, (int, float)) and self.range > 0 and min(self.std) > 0):
             raise UsageError(f"range and std of a network are positive, and {self.range!r} and {self.std!r} are not")
+        if self.colour not in COLOURS:
+            raise UsageError(f"a network takes pictures as {' or '.join(COLOURS)}, not as {self.colour!r}")
         if not (isinstance(self.multiple, int) and self.multiple > 0):
             raise UsageError(f"sides of a network's input are multiples of some pixels, not of {self.multiple!r}")
         if self.resize is not None:
@@ -58,7 +64,7 @@ class Declaration:
     @property
     def preprocessing(self) -> Preprocessing:
         """What the network wants done to a picture's values."""
-        return Preprocessing(self.mean, self.std, self.range)
+        return Preprocessing(self.mean, self.std, self.range, self.colour)
 
     def with_values(self, values: Mapping[str, Any], who: str) -> "Declaration":
         """Return the declaration with what somebody else declares; UsageError for keys that mean nothing.
@@ -100,14 +106,16 @@ class Foreign(SegmentationNetwork):
     ) -> None:
         super().__init__()
         self.module, self.name, self.preprocessing, self.output = module, name, preprocessing, output
-        self.facts = facts | asdict(preprocessing)
+        # RGB goes without saying: stores that were begun before networks could declare it are still finished.
+        self.facts = facts | {k: v for k, v in asdict(preprocessing).items() if (k, v) != ("colour", "RGB")}
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1))
         self.shapes: dict[tuple[int, int], tuple[tuple[int, ...], ...]] = {}
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Images [B, 3, H, W], RGB in 0..1 -> logits as `Network` has them; PipeError for whatever goes wrong."""
-        pictures = (images * self.preprocessing.range - self.mean) / self.std
+        ordered = images.flip(1) if self.preprocessing.colour == "BGR" else images
+        pictures = (ordered * self.preprocessing.range - self.mean) / self.std
         try:
             outputs = self.module(pictures)
         except Exception as error:
@@ -122,11 +130,15 @@ class Foreign(SegmentationNetwork):
     def output_shapes(self, input_size: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
         """Shapes of what `forward` gives for one image of (H, W) pixels; it is run once to see."""
         if input_size not in self.shapes:
-            if input_size[0] * input_size[1] > MOST_PIXELS:
-                raise UsageError(f"the network's input may have at most {MOST_PIXELS} pixels")
-            with torch.inference_mode():
-                self(torch.zeros(1, 3, *input_size, device=self.mean.device))
+            self.probe(input_size)
         return self.shapes[input_size]
+
+    def probe(self, input_size: tuple[int, int]) -> Tensor | tuple[Tensor, Tensor]:
+        """Return what `forward` gives for one black image of (H, W) pixels."""
+        if input_size[0] * input_size[1] > MOST_PIXELS:
+            raise UsageError(f"the network's input may have at most {MOST_PIXELS} pixels")
+        with torch.inference_mode():
+            return self(torch.zeros(1, 3, *input_size, device=self.mean.device))  # type: ignore[no-any-return]
 
 
 def _shapes(outputs: Tensor | tuple[Tensor, Tensor]) -> tuple[tuple[int, ...], ...]:

@@ -36,6 +36,15 @@ MASK2FORMER_MASKS = (384, 384)
 """Size to which the library resamples the mask logits of a Mask2Former before the sigmoid."""
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+FILLED = (
+    *("do_resize", "size", "default_to_square", "resample", "do_center_crop", "do_pad", "do_split_image"),
+    *("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std", "do_flip_channel_order"),
+)
+"""Settings of preprocessing that a file may leave out."""
+
+COMPUTED = ("relative_position_index", "position_ids")
+"""Ends of keys that older versions wrote, of buffers that the library computes from the network's sizes."""
+
 MOST_JSON = 16 << 20
 HUB_NAME = r"[\w.-]+/[\w.-]+"
 BILINEAR = 2
@@ -53,7 +62,7 @@ def load(source: Source) -> Network:
     """
     source.refuse_all_but("declare")
     folder = _folder(source.checkpoint())
-    config, processing = _json(folder / "config.json"), _json(folder / "preprocessor_config.json", optional=True)
+    config, processing = _json(folder / "config.json"), _processing(folder)
     architecture = _architecture(config, folder)
     if processing.get("keep_aspect_ratio") and source.resize is None:
         raise UsageError(
@@ -65,15 +74,23 @@ def load(source: Source) -> Network:
     # Files first: a folder without weights is told without loading the library, which takes seconds.
     files, transformers = _weight_files(folder), _library()
     model = _model(transformers, architecture, folder, files, source.weights_key)
-    module = _Logits(model, kind, _task_tokens(transformers, model.config, folder))
-    declaration = _declared(module.network.config, processing).with_values(source.own.get("declare", {}), "a flag")
+    module = _Outputs(model, _task_tokens(transformers, model.config, folder))
+    processing, by_flag = _filled(transformers, processing), source.own.get("declare", {})
+    declaration = _declared(model.config, processing).with_values(by_flag, "a flag")
+    if processing.get("do_normalize") and not {"image_mean", "image_std"} <= processing.keys() | _names(by_flag):
+        raise UsageError(f"{folder}: its files do not say by which mean pictures are normalised", "declare-mean")
+    if processing and declaration.resize is None and source.resize is None:
+        raise UsageError(
+            f"{folder}: its files give the size {processing.get('size')!r}, which is none of the rules here",
+            "give-input-size",
+        )
     rule = source.rule(declaration.resize or "native", declaration.multiple)
     model_type = str(config.get("model_type", ""))
     digest = hashlib.sha256((folder / "config.json").read_bytes()).hexdigest()
     facts = {"architecture": architecture, "config_sha256": digest}
     return Network(
         name=architecture.removesuffix(next(end for end in HEADS if architecture.endswith(end))).lower(),
-        module=Foreign(module, architecture, declaration.preprocessing, None, facts),
+        module=Foreign(module, architecture, declaration.preprocessing, declaration.output, facts),
         kind="pixel" if kind == "pixel" else "mask",
         channels=_channels(source, module.network.config),
         weights_sha256=joint_sha256(files),
@@ -127,6 +144,31 @@ def _json(path: Path, optional: bool = False) -> dict[str, Any]:
     return content
 
 
+def _processing(folder: Path) -> dict[str, Any]:
+    """Read what a folder says of preprocessing; a processor of pictures and text keeps it in a file of its own."""
+    if processing := _json(folder / "preprocessor_config.json", optional=True):
+        return processing
+    part = _json(folder / "processor_config.json", optional=True).get("image_processor")
+    return part if isinstance(part, dict) else {}
+
+
+def _filled(transformers: Any, processing: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401 (a module)
+    """Add what a file leaves out, above all one of an older version: it is as the library's class has it."""
+    if not processing:
+        return {}
+    name = str(processing.get("image_processor_type") or processing.get("feature_extractor_type"))
+    family = re.sub("(ImageProcessor|FeatureExtractor)(Fast|Pil)?$", "", name)
+    # By this name even without torchvision; of a few classes there is none.
+    made = getattr(transformers, f"{family}ImageProcessorPil", None)
+    defaults = {key: getattr(made, key, None) for key in FILLED} if made else {"do_normalize": True}
+    return {key: value for key, value in defaults.items() if value is not None} | dict(processing)
+
+
+def _names(declared: Mapping[str, Any]) -> set[str]:
+    """Return the names that a folder's files have for what a user declares."""
+    return {f"image_{key}" for key in declared}
+
+
 def _architecture(config: Mapping[str, Any], folder: Path) -> str:
     names = config.get("architectures")
     name = names[0] if isinstance(names, list) and names else None
@@ -166,7 +208,7 @@ def _model(transformers: Any, architecture: str, folder: Path, files: list[Path]
         raise PipeError(f"{folder}: transformers cannot load {architecture}: {told(error)}") from error
     # The library fills what is missing with random numbers, and only warns.
     for fault in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if keys := [str(each) for each in found[fault]]:
+        if keys := [str(each) for each in found[fault] if not str(each).endswith(COMPUTED)]:
             raise PipeError(
                 f"The weights must fit the network key by key; {folder} has {fault.replace('_', ' ')}: {some(keys)}"
             )
@@ -186,38 +228,43 @@ def _task_tokens(transformers: Any, config: Any, folder: Path) -> Tensor | None:
     return tokens["input_ids"] * tokens["attention_mask"]
 
 
-class _Logits(nn.Module):
-    """A model of the library that returns nothing but its logits."""
+class _Outputs(nn.Module):
+    """A model of the library, which takes its pictures by name."""
 
     task: Tensor | None
 
-    def __init__(self, network: Any, kind: str, task: Tensor | None) -> None:  # noqa: ANN401 (a PreTrainedModel)
+    def __init__(self, network: Any, task: Tensor | None) -> None:  # noqa: ANN401 (a PreTrainedModel)
         super().__init__()
-        self.network, self.kind = network, kind
+        self.network = network
         self.register_buffer("task", task)
 
-    def forward(self, pictures: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Normalised pictures -> logits, or mask logits and class logits."""
+    def forward(self, pictures: Tensor) -> Any:  # noqa: ANN401 (a mapping with the logits among others)
+        """Normalised pictures -> all that the model returns."""
         task = {} if self.task is None else {"task_inputs": self.task.expand(len(pictures), -1)}
-        outputs = self.network(pixel_values=pictures, **task)
-        if self.kind == "pixel":
-            return outputs.logits
-        return outputs.masks_queries_logits, outputs.class_queries_logits
+        return self.network(pixel_values=pictures, **task)
 
 
 def _declared(config: Any, processing: Mapping[str, Any]) -> Declaration:  # noqa: ANN401 (a PreTrainedConfig)
     """Read what the folder's files say of preprocessing and sizes."""
-    plain: dict[str, Any] = {"range": 255 * processing.get("rescale_factor", 1 / 255)}
-    if not processing.get("do_rescale", True):
-        plain["range"] = 255.0
-    if processing.get("do_normalize", bool(processing)):
-        plain |= {"mean": processing.get("image_mean", [0.5] * 3), "std": processing.get("image_std", [0.5] * 3)}
+    factor = processing.get("rescale_factor", 1 / 255) if processing.get("do_rescale", True) else 1
+    plain: dict[str, Any] = {"range": 255.0 * factor if isinstance(factor, (int, float)) else factor}
+    if processing.get("do_normalize"):
+        plain |= {
+            name: _three(processing[f"image_{name}"]) for name in ("mean", "std") if f"image_{name}" in processing
+        }
+    if processing.get("do_flip_channel_order"):
+        plain["colour"] = "BGR"
     # Without a word about it, what holds for most: the patch of a transformer, or five halvings.
     patch = getattr(config, "patch_size", None)
     multiple = processing.get("size_divisor") or processing.get("ensure_multiple_of", 1)
     if multiple == 1:
         multiple = patch if isinstance(patch, int) else 32
     return Declaration().with_values(plain | {"multiple": multiple, "resize": _resize(processing)}, "its folder")
+
+
+def _three(value: object) -> object:
+    """Return a number for each colour; some files have one for all."""
+    return [value] * 3 if isinstance(value, (int, float)) else value
 
 
 def _sigmoid_at(model_type: str, rule: Resize) -> SigmoidAt:
@@ -233,7 +280,10 @@ def _resize(processing: Mapping[str, Any]) -> str | None:
     if not processing.get("do_resize", True):
         return "native"
     if isinstance(size, int):
-        return f"{size}x{size}"
+        # Older versions wrote one number; it depends on the processor what that means.
+        is_square = processing.get("default_to_square", True)
+        longest = processing.get("max_size")
+        size = {"height": size, "width": size} if is_square else {"shortest_edge": size, "longest_edge": longest}
     if not isinstance(size, dict):
         return None
     if {"height", "width"} <= size.keys():
@@ -250,16 +300,25 @@ def _resize(processing: Mapping[str, Any]) -> str | None:
 
 def _channels(source: Source, config: Any) -> Channels:  # noqa: ANN401 (a PreTrainedConfig)
     """Name the channels as the user declares them, else as config.json does, unless its names are mere numbers."""
-    names = [str(config.id2label[index]) for index in range(config.num_labels)]
+    count = config.num_labels
+    # Names that count from 1, or leave some out, do not tell which channel is which.
+    names = (
+        [str(config.id2label.get(index)) for index in range(count)]
+        if set(config.id2label) == set(range(count))
+        else []
+    )
     if source.classes or all(re.fullmatch(r"LABEL_\d+", name) for name in names):
-        return name_channels(len(names), source.classes, source.void_class, source.outlier_class, "as declared")
+        return name_channels(count, source.classes, source.void_class, source.outlier_class, "as declared")
     unique = [f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names)]
-    return name_channels(len(names), unique, source.void_class, source.outlier_class, "by its config.json")
+    return name_channels(count, unique, source.void_class, source.outlier_class, "by its config.json")
 
 
 def _notes(processing: Mapping[str, Any]) -> tuple[str, ...]:
     if not processing:
         return ("no preprocessor_config.json: pictures go in as they are, in 0..1",)
+    notes = []
     if processing.get("resample", BILINEAR) != BILINEAR:
-        return ("its authors do not resample pictures bilinearly, as is done here",)
-    return ()
+        notes.append("its authors do not resample pictures bilinearly, as is done here")
+    if processing.get("do_center_crop"):
+        notes.append("its authors cut out the middle of a picture; here all of it goes in")
+    return tuple(notes)

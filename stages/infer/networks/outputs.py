@@ -6,8 +6,11 @@ from torch import Tensor
 
 from logitpipe.cache.errors import PipeError, UsageError
 
-PIXEL_NAMES = ("logits", "out")
+PIXEL_NAMES = ("logits", "out", "segmentation_logits")
 """Under which networks return the logits of pixels: transformers', torchvision's."""
+
+SUM_TOLERANCE = 1e-3
+"""By how much probabilities in half precision may miss the sum of one."""
 
 MASK_NAMES = (
     ("masks_queries_logits", "class_queries_logits"),
@@ -40,7 +43,7 @@ def logits_of(outputs: object, output: str | int | None, name: str) -> Tensor | 
                 chosen = (chosen[masks], chosen[classes])
                 break
         else:
-            single = [key for key in PIXEL_NAMES if key in chosen]
+            single = [key for key in PIXEL_NAMES if key in chosen] if len(chosen) > 1 else [*chosen]
             chosen = chosen[single[0]] if len(single) == 1 else chosen
     if isinstance(chosen, (tuple, list)) and len(chosen) == 1:
         chosen = chosen[0]
@@ -58,13 +61,48 @@ def logits_of(outputs: object, output: str | int | None, name: str) -> Tensor | 
     )
 
 
+def notes_on_scale(logits: Tensor | tuple[Tensor, Tensor], name: str) -> tuple[str, ...]:
+    """Return a line about outputs that are logarithms of probabilities.
+
+    Parameters
+    ----------
+    logits : of one picture, as `logits_of` returns them
+    name : of the network
+
+    Raises
+    ------
+    PipeError
+        They are probabilities, which no temperature can be applied to.
+    """
+    # Channels of pixels are the second dimension, classes of queries the third.
+    values = logits.flatten(2).transpose(1, 2) if isinstance(logits, Tensor) else logits[1]
+    if values.shape[2] < 2:
+        return ()
+    values = values.float()
+    if values.min() >= 0 and _sums_to_one(values):
+        raise PipeError(f"{name} gives probabilities, and scores are computed from the logits before", "logits")
+    if values.max() <= 0 and _sums_to_one(values.exp()):
+        return (
+            f"{name}: it gives logarithms of probabilities (log-softmax). Scores that do not change when all logits "
+            "grow alike (msp, entropy) are those of its logits; others (maxlogit, energy) are not",
+        )
+    return ()
+
+
+def _sums_to_one(values: Tensor) -> bool:
+    return bool(((values.sum(2) - 1).abs() < SUM_TOLERANCE).all())
+
+
 def _part(outputs: object, step: str, name: str) -> object:
     try:
         if isinstance(outputs, Mapping):
             return outputs[step]
-        if isinstance(outputs, (tuple, list)):
+        if step.isdigit() and isinstance(outputs, (tuple, list)):
             return outputs[int(step)]
-    except (KeyError, IndexError, ValueError):
+        # A named tuple, or a class of the network's own.
+        if not isinstance(outputs, Tensor):
+            return getattr(outputs, step)
+    except (KeyError, IndexError, AttributeError):
         pass
     raise UsageError(f"{name} returns {_described(outputs)}, which has no part {step!r}", "choose-output")
 

@@ -65,11 +65,24 @@ class Preprocessing:
     """What becomes of a pixel's values, RGB, 8 bits: divided by 255, times `range`, minus `mean`, divided by `std`.
 
     The network itself does all but the division by 255; this is the record of it, and `mean` the colour to pad with.
+
+    Parameters
+    ----------
+    mean, std : of the three colours, in the order in which the network takes them
+    range : the greatest value of a pixel
+    colour : that order, "RGB", or "BGR" as OpenCV reads pictures
     """
 
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     range: float = 1.0
+    colour: str = "RGB"
+
+    @property
+    def padding(self) -> tuple[float, float, float]:
+        """Red, green and blue in 0..1 that become 0 as the network sees them."""
+        first, second, third = (mean / self.range for mean in self.mean)
+        return (third, second, first) if self.colour == "BGR" else (first, second, third)
 
 
 @dataclass(frozen=True)

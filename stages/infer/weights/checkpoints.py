@@ -82,7 +82,8 @@ def read_raw(path: Path, key: str | None = None) -> tuple[dict[str, Tensor], Seq
     """Tensors of a weight file under the very keys that it has, and names of the objects that lie beside them."""
     file = read_weight_file(path)
     content = _chosen(file.content, key, path) if key else _unwrap(file.content, path)
-    state = file.load(_entries(content, path))
+    entries, others = _entries(content, path)
+    state = file.load(entries)
     # Who names a state dict with a key has chosen between siblings.
     if key is None:
         _refuse_siblings(state, path)
@@ -90,7 +91,7 @@ def read_raw(path: Path, key: str | None = None) -> tuple[dict[str, Tensor], Seq
     # After the check of sizes: the conversion would make room for a tensor that is mostly a claim.
     weights = {name: _float32(value) for name, value in state.items()}
     _require_finite(weights, path)
-    return weights, file.objects
+    return weights, [*file.objects, *others]
 
 
 def strip_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -144,6 +145,10 @@ def _unwrap(content: object, path: Path) -> object:
             inner = {name: content[name] for name in CONTAINERS if isinstance(content.get(name), dict)}
         # A checkpoint may have an empty `ema` beside its weights: only dicts with tensors count.
         full = [name for name, value in inner.items() if _holds_tensors(value)]
+        if not full and isinstance(content, dict) and not any(map(_has_sides, content.values())):
+            # No name that is known, and nothing that is a weight beside it: a training's own name for a state dict.
+            inner |= {str(name): value for name, value in content.items() if _is_state(value)}
+            full = [name for name, value in inner.items() if _is_state(value)]
         if len(full) > 1:
             raise UsageError(f"{path} holds several state dicts, under {', '.join(full)}", "weights-key")
         content = inner[full[0]] if full else next(iter(inner.values()), content)
@@ -157,6 +162,20 @@ def _holds_tensors(content: object, depth: int = NESTED) -> bool:
     if any(isinstance(value, (Tensor, StoredTensor)) for value in content.values()):
         return True
     return any(_holds_tensors(content.get(name), depth - 1) for name in CONTAINERS)
+
+
+def _has_sides(value: object) -> bool:
+    """Whether a value is a tensor of at least one dimension; a loss is often kept as one of none."""
+    return isinstance(value, (Tensor, StoredTensor)) and len(value.shape) > 0
+
+
+def _is_state(content: object) -> bool:
+    """Whether a dict maps names to nothing but tensors; an optimizer's has numbers for names."""
+    return (
+        isinstance(content, dict)
+        and any(map(_has_sides, content.values()))
+        and all(isinstance(key, str) and isinstance(value, (Tensor, StoredTensor)) for key, value in content.items())
+    )
 
 
 def _chosen(content: object, key: str, path: Path) -> object:
@@ -181,7 +200,8 @@ def _refuse_siblings(state: Mapping[str, Tensor], path: Path) -> None:
         raise UsageError(f"{path} holds the weights of several networks, {' and '.join(there)}", "weights-key")
 
 
-def _entries(state: object, path: Path) -> dict[str, Tensor | StoredTensor]:
+def _entries(state: object, path: Path) -> tuple[dict[str, Tensor | StoredTensor], list[str]]:
+    """Return the tensors of a state dict, and names of what else lies among them."""
     remedy = "Save model.state_dict()."
     if not isinstance(state, dict):
         raise PipeError(f"A weight file must hold a state dict; {path} holds a {_kind(state)}. {remedy}")
@@ -189,12 +209,21 @@ def _entries(state: object, path: Path) -> dict[str, Tensor | StoredTensor]:
         found = f"has {len(state)} entries, and {MOST_ENTRIES} are the most" if state else "is empty"
         raise PipeError(f"A state dict must hold weights; the one in {path} {found}. {remedy}")
     _refuse_adapters(state, path)
+    tensors, others = dict[str, Tensor | StoredTensor](), list[str]()
     for key, value in state.items():
-        if not (isinstance(key, str) and isinstance(value, (Tensor, StoredTensor))):
+        if isinstance(key, str) and isinstance(value, (Tensor, StoredTensor)):
+            tensors[key] = value
+        elif isinstance(key, str) and type(value) in (int, float, bool, str, list, tuple, type(None)):
+            # Such as the codes of the classes. What is a weight in another form is refused below.
+            others.append(key)
+        else:
             raise PipeError(
                 f"A state dict must map names to tensors; in {path}, {key!r} is a {_kind(value)}. {remedy}"
             )
-    return state
+    if not any(map(_has_sides, tensors.values())):
+        key, value = next(iter(state.items()))
+        raise PipeError(f"A state dict must map names to tensors; in {path}, {key!r} is a {_kind(value)}. {remedy}")
+    return tensors, others
 
 
 ADAPTERS = (

@@ -27,12 +27,24 @@ def shape(state: Mapping[str, Tensor], key: str, rank: int) -> tuple[int, ...]:
     return tuple(state[key].shape)
 
 
-def fit(module: Module, state: Mapping[str, Tensor], unused: Collection[str] = ()) -> Module:
+def fit(
+    module: Module,
+    state: Mapping[str, Tensor],
+    unused: Collection[str] = (),
+    remedy: str = "check-network-weights-config",
+) -> Module:
     """Put the weights into a module, all of them, and freeze it for inference.
 
-    Every key of the module must be there in its shape, and nothing else may be. Exempt are the keys that only
-    training uses, ``criterion.*`` and ``num_batches_tracked``, and the keys that the caller lists as `unused`.
-    The module may be on the meta device: its tensors are replaced, not filled.
+    Every key of the module must be there in its shape, and nothing else may be. Exempt are keys that only training
+    uses (those of losses, ``num_batches_tracked``) or that measuring leaves (``total_ops``, of thop), and the keys
+    that the caller lists as `unused`. The module may be on the meta device: its tensors are replaced, not filled.
+
+    Parameters
+    ----------
+    module : the network
+    state : its weights
+    unused : keys of `state` that it has no place for
+    remedy : for the error, what may be wrong
 
     Raises
     ------
@@ -47,9 +59,11 @@ def fit(module: Module, state: Mapping[str, Tensor], unused: Collection[str] = (
         raise PipeError(
             f"The weights must fit the network key by key: {'; '.join(faults)}; nothing runs on weights "
             "that do not fit",
-            "check-network-weights-config",
+            remedy,
         )
-    loaded = {key: _counter() if _training_only(key) else state[key].to(like.dtype) for key, like in expected.items()}
+    loaded = {
+        key: _counter() if _is_counter(key) else state.get(key, like).to(like.dtype) for key, like in expected.items()
+    }
     # `assign`: a module on the meta device has no memory to copy into.
     module.load_state_dict(loaded, assign=True)
     return module.eval().requires_grad_(False)
@@ -59,18 +73,30 @@ def _faults(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list
     misfits = [
         f"{key} {_describe(state[key])} instead of {_describe(like)}"
         for key, like in expected.items()
-        if key in state and not _training_only(key) and _describe(state[key]) != _describe(like)
+        if key in state and not _is_counter(key) and _describe(state[key]) != _describe(like)
     ]
     groups = {
-        "missing": [key for key in expected if key not in state and not _training_only(key)],
-        "left over": [key for key in state if key not in expected and not _training_only(key)],
+        "missing": [key for key in expected if key not in state and not (_is_counter(key) or _is_criterion(key))],
+        "left over": [key for key in state if key not in expected and not _is_idle(key)],
         "of another shape": misfits,
     }
     return [f"{len(keys)} {name} ({some(keys)})" for name, keys in groups.items() if keys]
 
 
-def _training_only(key: str) -> bool:
-    return key.startswith("criterion.") or key.endswith("num_batches_tracked")
+def _is_counter(key: str) -> bool:
+    return key.endswith("num_batches_tracked")
+
+
+def _is_criterion(key: str) -> bool:
+    return key.startswith("criterion.")
+
+
+def _is_idle(key: str) -> bool:
+    """Whether a key is of training or of measuring alone, wherever a network has no such key."""
+    *owners, last = key.lower().split(".")
+    if last in ("num_batches_tracked", "total_ops", "total_params"):
+        return True
+    return any(owner == "criterion" or owner.endswith("loss") for owner in owners)
 
 
 def _counter() -> Tensor:
