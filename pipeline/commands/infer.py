@@ -119,7 +119,7 @@ def parse_values(_context: click.Context, _option: click.Parameter, texts: tuple
     multiple=True,
     callback=parse_values,
     metavar="KEY=VALUE",
-    help="For networks of your own: mean, std, range, multiple, resize or output; repeatable.",
+    help="For networks of your own: mean, std, range, colour, multiple, resize or output; repeatable.",
 )
 @click.option("--trust-model", is_flag=True, help="Read MODEL.pt2 although such a file can run code.")
 @click.option(

@@ -166,10 +166,15 @@ def test_names_that_only_one_training_has(tmp_path):
     with pytest.raises(UsageError, match="holds several state dicts, under encoder, decoder"):
         load_state_dict(two)
     assert_same(read_checkpoint(two, "decoder").tensors, STATE)
+    with pytest.raises(UsageError, match=r"there are no weights under 'teacher': .* under encoder, decoder"):
+        read_checkpoint(two, "teacher")
+    assert_same(load_state_dict(saved(tmp_path, {"round": {"state_dict": STATE}, "optim": optimizer})), STATE)
     # A list of the codes of classes among the weights, as a well-known U-Net has it.
-    among = read_checkpoint(saved(tmp_path, STATE | {"mask_values": [0, 1]}))
+    among = read_checkpoint(saved(tmp_path, STATE | {"mask_values": [0, 1], "_extra_state": {"a": 1}}))
     assert_same(among.tensors, STATE)
-    assert among.notes == ("weights.pth: beside the weights lie objects that were not read: mask_values",)
+    assert among.notes == (
+        "weights.pth: beside the weights lie objects that were not read: mask_values, _extra_state",
+    )
 
 
 def test_views_transposed_and_shared_numbers(tmp_path):
@@ -299,6 +304,7 @@ def test_the_trap_works(tmp_path):
         ({"state_dict": {}}, "must hold weights; the one in .* is empty"),
         ({"epoch": 7}, "must map names to tensors; in .*, 'epoch' is a int"),
         ({"best": {"conv": 1.0}}, "must map names to tensors; in .*, 'best' is a dict"),
+        ({"best": {3: torch.ones(1)}}, "must map names to tensors; in .*, 'best' is a dict"),
         ({"loss": torch.tensor(1.0), "epoch": 7}, "must map names to tensors; in .*, 'loss' is a Tensor"),
         ({3: torch.ones(1)}, "must map names to tensors; in .*, 3 is a Tensor"),
     ],
@@ -350,7 +356,7 @@ def weights():
         {
             "criterion.w": torch.ones(2),
             "sem_loss.criterion.weight": torch.ones(2),
-            "BCELoss.pos_weight": torch.ones(1),
+            "loss_fn.weight": torch.ones(1),
         },
         {"conv.total_ops": torch.zeros(1), "total_params": torch.zeros(1)},
     ],

@@ -122,7 +122,8 @@ def test_weights_options_and_declarations(own, tmp_path):
     assert (before.schema.void_class, before.schema.input_size) == (1, (16, 32))
     module = sys.modules["logitpipe_network_net"].Declared()
     # Under the module's own prefix `model.`, which is also one that wrappers leave, and wrapped once more.
-    state = {f"module.{key}": value for key, value in module.state_dict().items()}
+    # A training's own name for its network is a prefix as well.
+    state = {f"module.segmenter.{key}": value for key, value in module.state_dict().items()}
     torch.save({"state_dict": state, "best": np.float64(0.5)}, tmp_path / "weights.pth")
     flags = ("--network-options", "channels=3", "--network-options", "double=True", "--declare", "output=1")
     result = own("Declared", *flags, "--out", str(tmp_path / "two"), weights=True, size=None)

@@ -240,7 +240,15 @@ def test_numbers_of_other_kinds_are_refused(tmp_path, dtype):
         load_state_dict(path)
 
 
-@pytest.mark.parametrize("value", [None, 3, "text", b"bytes", [1.0], {"a": 1}, {1, 2}])
+@pytest.mark.parametrize("value", [None, 3, "text", [1.0], {"a": 1}])
+def test_plain_values_among_the_weights_are_named(path, value):
+    torch.save(STATE | {"epoch": value}, path)
+    checkpoint = read_checkpoint(path)
+    assert checkpoint.tensors.keys() == STATE.keys()
+    assert checkpoint.notes == (f"{path.name}: beside the weights lie objects that were not read: epoch",)
+
+
+@pytest.mark.parametrize("value", [b"bytes", {1, 2}])
 def test_what_is_no_tensor_is_refused(path, value):
     torch.save(STATE | {"epoch": value}, path)
     with refused(

@@ -51,6 +51,11 @@ def beit(t, names):
     )
 
 
+def data2vec(t, names):
+    blocks = {"out_indices": [0, 1, 2, 3], "use_relative_position_bias": True}
+    return t.Data2VecVisionForSemanticSegmentation(t.Data2VecVisionConfig(**VIT, **blocks, **names))
+
+
 def swin(t):
     stages = [f"stage{i}" for i in range(1, 5)]
     return t.SwinConfig(
@@ -133,6 +138,7 @@ MAKERS = {
     "UperNet": upernet,
     "DPT": dpt,
     "Beit": beit,
+    "Data2VecVision": data2vec,
     "Mask2Former": mask2former,
     "MaskFormer": maskformer,
     "OneFormer": oneformer,
@@ -141,7 +147,7 @@ MAKERS = {
 }
 """Family -> a small network of it with random weights; its image processor is called FAMILYImageProcessorPil."""
 
-PROCESSORS = {"UperNet": "Segformer", "EomtDinov3": "Eomt"}
+PROCESSORS = {"UperNet": "Segformer", "Data2VecVision": "Beit", "EomtDinov3": "Eomt"}
 """Family -> that whose image processor it uses."""
 
 

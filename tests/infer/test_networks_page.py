@@ -41,19 +41,23 @@ def page(tmp_path, monkeypatch):
         return result
 
     yield run
-    for name in [name for name in sys.modules if name in ("bright", "declared") or name.startswith("logitpipe_net")]:
+    for name in [
+        name for name in sys.modules if name in ("bright", "declared", "around") or name.startswith("logitpipe_net")
+    ]:
         del sys.modules[name]
 
 
 def test_every_example_is_run():
     shown = [name for kind, name in BLOCKS if kind in ("run", "python")]
-    assert shown == ["hf", "own", "declared", "export", "program", "seam", "seam", "logits", "score"]
+    assert shown == ["hf", "own", "declared", "around", "export", "program", "seam", "seam", "logits", "score"]
 
 
 def test_a_network_of_your_own(page):
     page("run", "own")
     page("run", "declared")
-    own, declared = (open_store(Path(name)).schema for name in ("bright.zarr", "declared.zarr"))
+    page("run", "around")
+    own, declared, around = (open_store(Path(f"{name}.zarr")).schema for name in ("bright", "declared", "around"))
+    assert (own.logits_shape, around.logits_shape) == ((4, 32, 32), (4, 64, 64))
     assert own.classes == declared.classes == ("road", "sky", "car", "void")
     assert own.void_class == declared.void_class == 3
     assert own.facts["mean"] == declared.facts["mean"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from logitpipe.cache.errors import PipeError, UsageError
 from logitpipe.stages.infer.data.geometry import Resize
@@ -215,9 +215,15 @@ def _make(maker: Any, options: Mapping[str, Any], name: str) -> nn.Module:  # no
 
 
 def _fill(module: nn.Module, path: Path, key: str | None) -> tuple[str, ...]:
-    """Load a checkpoint into a module, less those prefixes of wrappers without which it fits best; return notes."""
+    """Load a checkpoint into a module, less those prefixes without which it fits best; return notes."""
     raw, objects = read_raw(path, key)
     expected = module.state_dict().keys()
-    state = max(without_prefixes(raw), key=lambda state: len(expected & state.keys()))
-    fit(module, state, remedy="check-network-options")
+    found = [*without_prefixes(raw), *_without_own_prefix(raw, next(iter(expected), ""))]
+    fit(module, max(found, key=lambda state: len(expected & state.keys())), remedy="check-network-options")
     return passed_over(path, objects)
+
+
+def _without_own_prefix(raw: Mapping[str, Tensor], key: str) -> Iterator[dict[str, Tensor]]:
+    """Yield the weights without a prefix that one training alone has, `segmenter.`: any under which a key lies."""
+    for prefix in sorted(name.removesuffix(key) for name in raw if name.endswith(f".{key}")):
+        yield {name.removeprefix(prefix): value for name, value in raw.items()}

@@ -138,7 +138,7 @@ class Foreign(SegmentationNetwork):
         if input_size[0] * input_size[1] > MOST_PIXELS:
             raise UsageError(f"the network's input may have at most {MOST_PIXELS} pixels")
         with torch.inference_mode():
-            return self(torch.zeros(1, 3, *input_size, device=self.mean.device))  # type: ignore[no-any-return]
+            return self(torch.zeros(1, 3, *input_size, device=self.mean.device))
 
 
 def _shapes(outputs: Tensor | tuple[Tensor, Tensor]) -> tuple[tuple[int, ...], ...]:

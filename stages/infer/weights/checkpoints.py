@@ -170,10 +170,11 @@ def _has_sides(value: object) -> bool:
 
 
 def _is_state(content: object) -> bool:
-    """Whether a dict maps names to nothing but tensors; an optimizer's has numbers for names."""
-    return (
-        isinstance(content, dict)
-        and any(map(_has_sides, content.values()))
+    """Whether a dict maps names to nothing but tensors, or has such a dict; an optimizer's has numbers for names."""
+    if not isinstance(content, dict):
+        return False
+    return any(_holds_tensors(content.get(name)) for name in CONTAINERS) or (
+        any(map(_has_sides, content.values()))
         and all(isinstance(key, str) and isinstance(value, (Tensor, StoredTensor)) for key, value in content.items())
     )
 
@@ -185,7 +186,10 @@ def _chosen(content: object, key: str, path: Path) -> object:
         found = found.get(name) if isinstance(found, dict) else None
     if isinstance(found, dict):
         return _unwrap(found, path)
-    state = _unwrap(content, path)
+    try:
+        state = _unwrap(content, path)
+    except UsageError as error:
+        raise UsageError(f"there are no weights under {key!r}: {error}", error.remedy) from error
     prefix = f"{key}."
     if isinstance(state, dict):
         state = {k.removeprefix(prefix): v for k, v in state.items() if isinstance(k, str) and k.startswith(prefix)}
@@ -213,7 +217,7 @@ def _entries(state: object, path: Path) -> tuple[dict[str, Tensor | StoredTensor
     for key, value in state.items():
         if isinstance(key, str) and isinstance(value, (Tensor, StoredTensor)):
             tensors[key] = value
-        elif isinstance(key, str) and type(value) in (int, float, bool, str, list, tuple, type(None)):
+        elif isinstance(key, str) and _is_plain(value):
             # Such as the codes of the classes. What is a weight in another form is refused below.
             others.append(key)
         else:
@@ -224,6 +228,13 @@ def _entries(state: object, path: Path) -> tuple[dict[str, Tensor | StoredTensor
         key, value = next(iter(state.items()))
         raise PipeError(f"A state dict must map names to tensors; in {path}, {key!r} is a {_kind(value)}. {remedy}")
     return tensors, others
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is no weight in any form: a number, a text, or a list or dict without tensors."""
+    if isinstance(value, dict):
+        return not any(isinstance(each, (Tensor, StoredTensor, Foreign)) for each in value.values())
+    return type(value) in (int, float, bool, str, list, tuple, type(None))
 
 
 ADAPTERS = (
