@@ -6,6 +6,7 @@ of a total in the end (areas, rates, tables) is `finish`.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
@@ -25,6 +26,35 @@ class Total(Protocol):
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the total as a few small arrays; `Statistic.from_arrays` reads them back."""
+
+
+@dataclass
+class ArrayTotal:
+    """Total of a statistic that counts into one array (see `Total`).
+
+    Parameters
+    ----------
+    counts : int64, of any shape
+    images : how many images have been added
+    """
+
+    counts: np.ndarray
+    images: int = 0
+
+    def add(self, other: Self) -> None:
+        """Add those of other images."""
+        self.counts += other.counts
+        self.images += other.images
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return both as they are."""
+        return {"counts": self.counts, "images": np.array(self.images)}
+
+    def like(self, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Return what `to_arrays` wrote down; ValueError where it has another shape than this total."""
+        if arrays["counts"].shape != self.counts.shape:
+            raise ValueError(f"counts of {self.counts.shape} were expected, {arrays['counts'].shape} were found")
+        return type(self)(arrays["counts"].astype(np.int64), int(arrays["images"]))
 
 
 Sum = TypeVar("Sum", bound=Total)

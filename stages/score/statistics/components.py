@@ -17,6 +17,7 @@ from logitpipe.stages.score.kernels.counting.bins import ANOMALY, IGNORED
 from logitpipe.stages.score.kernels.counting.components import components_above, number_components
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Plan, split
+from logitpipe.stages.score.statistics import ArrayTotal
 from logitpipe.stages.streams import in_parallel
 
 UNIT = 2.0**-32
@@ -25,29 +26,6 @@ UNIT = 2.0**-32
 TRUTH, PREDICTED, SIOU_SUM, PPV_SUM = range(4)
 _COUNTS = 4 + 2 * len(SIOU)
 """Numbers of one total: the four, TP at each t, FP at each t."""
-
-
-@dataclass
-class ComponentCounts:
-    """Counts of components (see `statistics.Total`).
-
-    Parameters
-    ----------
-    counts : int64 (pairs, limits, sizes, 4 + 22), see `_COUNTS`
-    images : how many images have been added
-    """
-
-    counts: np.ndarray
-    images: int = 0
-
-    def add(self, other: "ComponentCounts") -> None:
-        """Add those of other images."""
-        self.counts += other.counts
-        self.images += other.images
-
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """Return both as they are."""
-        return {"counts": self.counts, "images": np.array(self.images)}
 
 
 @dataclass(frozen=True)
@@ -70,11 +48,11 @@ class Components:
         """See `Statistic`: beside the counts, an image and its maps while they are measured."""
         return 8 * self.limits.size * len(self.sizes) * _COUNTS + (64 << 20)
 
-    def zero(self) -> ComponentCounts:
-        """See `Statistic`."""
-        return ComponentCounts(np.zeros((*self.limits.shape, len(self.sizes), _COUNTS), np.int64))
+    def zero(self) -> ArrayTotal:
+        """Return counts of (pairs, limits, sizes, `_COUNTS`)."""
+        return ArrayTotal(np.zeros((*self.limits.shape, len(self.sizes), _COUNTS), np.int64))
 
-    def of_image(self, picture: Picture, total: ComponentCounts, threads: int = 1) -> None:
+    def of_image(self, picture: Picture, total: ArrayTotal, threads: int = 1) -> None:
         """Measure all pairs; threads share an image by its temperatures."""
         truth, truth_sizes = number_components(picture.labels, ANOMALY, IGNORED)
         # The smallest limit of all: components are measured once, and `match` applies each limit to them.
@@ -91,14 +69,11 @@ class Components:
         in_parallel(measure, split(self.plan, threads), threads)
         total.images += 1
 
-    def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> ComponentCounts:
+    def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> ArrayTotal:
         """See `Statistic`."""
-        expected = self.zero().counts.shape
-        if arrays["counts"].shape != expected:
-            raise ValueError(f"counts of {expected} were expected, {arrays['counts'].shape} were found")
-        return ComponentCounts(arrays["counts"].astype(np.int64), int(arrays["images"]))
+        return self.zero().like(arrays)
 
-    def finish(self, total: ComponentCounts) -> list[list[list[ComponentFigures]]]:
+    def finish(self, total: ArrayTotal) -> list[list[list[ComponentFigures]]]:
         """Return figures for each pair, limit and `Sizes`, in their order."""
         return [[[_figures(row) for row in of_limit] for of_limit in of_pair] for of_pair in total.counts]
 

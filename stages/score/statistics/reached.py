@@ -8,30 +8,8 @@ import numpy as np
 from logitpipe.stages.score.kernels.counting.bins import count_above
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Plan, split
+from logitpipe.stages.score.statistics import ArrayTotal
 from logitpipe.stages.streams import in_parallel
-
-
-@dataclass
-class ReachedCounts:
-    """Pixels that reach thresholds (see `statistics.Total`).
-
-    Parameters
-    ----------
-    counts : int64 (pairs, thresholds, 2), normal and anomalous pixels
-    images : how many images have been added
-    """
-
-    counts: np.ndarray
-    images: int = 0
-
-    def add(self, other: "ReachedCounts") -> None:
-        """Add those of other images."""
-        self.counts += other.counts
-        self.images += other.images
-
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """Return both as they are."""
-        return {"counts": self.counts, "images": np.array(self.images)}
 
 
 @dataclass(frozen=True)
@@ -52,11 +30,11 @@ class Reached:
         """See `Statistic`."""
         return 16 * self.thresholds.size
 
-    def zero(self) -> ReachedCounts:
-        """See `Statistic`."""
-        return ReachedCounts(np.zeros((*self.thresholds.shape, 2), np.int64))
+    def zero(self) -> ArrayTotal:
+        """Return counts of (pairs, thresholds, 2), normal and anomalous pixels."""
+        return ArrayTotal(np.zeros((*self.thresholds.shape, 2), np.int64))
 
-    def of_image(self, picture: Picture, total: ReachedCounts, threads: int = 1) -> None:
+    def of_image(self, picture: Picture, total: ArrayTotal, threads: int = 1) -> None:
         """Count all pairs; threads share an image by its temperatures."""
 
         def count(pairs: Sequence[int]) -> None:
@@ -67,13 +45,10 @@ class Reached:
         in_parallel(count, split(self.plan, threads), threads)
         total.images += 1
 
-    def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> ReachedCounts:
+    def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> ArrayTotal:
         """See `Statistic`."""
-        expected = self.zero().counts.shape
-        if arrays["counts"].shape != expected:
-            raise ValueError(f"counts of {expected} were expected, {arrays['counts'].shape} were found")
-        return ReachedCounts(arrays["counts"].astype(np.int64), int(arrays["images"]))
+        return self.zero().like(arrays)
 
-    def finish(self, total: ReachedCounts) -> np.ndarray:
+    def finish(self, total: ArrayTotal) -> np.ndarray:
         """Return the counts: int64 (pairs, n, 2)."""
         return total.counts
