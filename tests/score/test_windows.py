@@ -36,6 +36,8 @@ def geometry(picture: Size, resized: Size, padded: Size, logits: Size, windows: 
 WIDE = geometry((18, 40), (24, 53), (24, 24), (6, 6), [(0, 0, 24, 24), (0, 14, 24, 38), (0, 29, 24, 53)])
 UPRIGHT = geometry((45, 20), (54, 24), (24, 24), (6, 6), [(0, 0, 24, 24), (15, 0, 39, 24), (30, 0, 54, 24)])
 TILES = geometry((30, 34), (30, 34), (16, 24), (8, 8), [(t, x, t + 16, x + 24) for t in (0, 14) for x in (0, 10)])
+# Windows in any order, of which those that begin in one row do not reach across the picture in all of their rows.
+UNEVEN = geometry((20, 34), (24, 48), (24, 28), (6, 7), [(0, 24, 12, 48), (0, 0, 24, 24), (12, 20, 24, 48)])
 SQUARE = geometry((20, 20), (24, 24), (24, 24), (6, 6))
 PADDED = geometry((23, 31), (23, 31), (32, 32), (8, 8))
 SHRUNK = geometry((33, 41), (20, 25), (24, 32), (6, 8))
@@ -43,7 +45,15 @@ LARGE = {
     # More rows than fit a band, so that bands have to meet.
     "large": geometry((180, 320), (256, 455), (256, 256), (64, 64), [(0, 0, 256, 256), (0, 199, 256, 455)]),
 }
-IMAGES = {"wide": WIDE, "upright": UPRIGHT, "tiles": TILES, "square": SQUARE, "padded": PADDED, "shrunk": SHRUNK}
+IMAGES = {
+    "wide": WIDE,
+    "upright": UPRIGHT,
+    "tiles": TILES,
+    "uneven": UNEVEN,
+    "square": SQUARE,
+    "padded": PADDED,
+    "shrunk": SHRUNK,
+}
 
 
 def noise(image: Geometry, seed: int = 0) -> list[Values]:

@@ -35,7 +35,7 @@ def claim(planes: Array, axes: tuple[Axis, Axis], T_m: np.float32, M: Array, cla
         above, below = stretched[first[y] % 2], stretched[(first[y] + 1) % 2]
         claimed[y, :] = 0
         for q in range(queries):
-            # At the last source row there is none below, and `stretched` holds an older one in its place.
+            # Without a share the row below is not fetched, and `stretched` holds another one in its place.
             beside = above[q, :width] if weight[y] == 0 else below[q, :width]
             blend(above[q, :width], beside, weight[y], M[q, y])
             damaged += _finish(M[q, y], T_m, claimed[y])

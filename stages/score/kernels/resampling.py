@@ -82,7 +82,7 @@ def make_rows(planes: int, width: int) -> tuple[Array, Array]:
 
 @kernel
 def hold_rows(planes: Array, chosen: Array, y: int, axes: tuple[Axis, Axis], held: Array, stretched: Array) -> None:
-    """Stretch the two source rows around row `y` of the target grid, unless they are held already.
+    """Stretch the source rows that row `y` of the target grid lies between, unless they are held already.
 
     They are `stretched[first % 2]` and `stretched[(first + 1) % 2]` with first = `axes[0][0][y]`.
 
@@ -95,10 +95,11 @@ def hold_rows(planes: Array, chosen: Array, y: int, axes: tuple[Axis, Axis], hel
     held : int64 (2,), the source rows that `stretched` holds (-1: none), kept from call to call
     stretched : float32 (2, P, n) of `make_rows`, kept from call to call: each source row is stretched once
     """
-    rows, columns = axes
-    first = rows[0][y]
-    # Neighbouring source rows differ in parity, so that each has a place of its own in `stretched`.
-    for source in (first, min(first + 1, planes.shape[1] - 1)):
+    (at, weight), columns = axes
+    first = at[y]
+    # Neighbouring source rows differ in parity, so that each has a place of its own in `stretched`. One that has no
+    # share is not fetched: where it should be there is another row.
+    for source in range(first, first + 2 if weight[y] > 0 else first + 1):
         if held[source % 2] != source:
             stretch_row(planes, chosen, source, columns, stretched[source % 2])
             held[source % 2] = source
@@ -121,7 +122,7 @@ def sample_row(
         hold_rows(planes, chosen, y, axes, held, stretched)
         above, below, weight = stretched[rows[0][y] % 2], stretched[(rows[0][y] + 1) % 2], rows[1][y]
         for p in range(chosen.size):
-            # At the last source row there is none below, and `stretched` holds an older one in its place.
+            # Without a share the row below is not fetched, and `stretched` holds another one in its place.
             if weight == 0:
                 widen(above[p], out[p])
             else:
@@ -147,7 +148,7 @@ def _sample_rows(
         hold_rows(planes, chosen, start + y, axes, held, stretched)
         above, below = stretched[at % 2], stretched[(at + 1) % 2]
         for p in range(chosen.size):
-            # At the last source row there is none below, and `stretched` holds an older one in its place.
+            # Without a share the row below is not fetched, and `stretched` holds another one in its place.
             blend(above[p, :width], above[p, :width] if share == 0 else below[p, :width], share, out[p, y])
 
 

@@ -14,7 +14,7 @@ from logitpipe.stages.score.kernels.counting.counts import Counts
 from logitpipe.stages.score.kernels.resampling import largest_in_band
 from logitpipe.stages.score.kinds.bands import not_finite, sampled
 from logitpipe.stages.score.kinds.blocks import own_rows, write_ranks
-from logitpipe.stages.score.kinds.canvas import bands_of
+from logitpipe.stages.score.kinds.canvas import bands_of, bands_to
 from logitpipe.stages.score.kinds.mask_blocks import Block, JoinedBlock, blocks
 from logitpipe.stages.score.kinds.pairs import computed
 from logitpipe.stages.score.kinds.planes import all_planes, known_shares, normalised_first
@@ -68,7 +68,7 @@ class MaskLogits:
         """Yield the image in blocks, for an evaluation size, at T_m; raises as `mask_blocks.blocks`."""
         if self.whole or self.geometry is None:
             claimed = self.whole if T_m == 1 else whole(self.windows, self.sigmoid_at, T_m)
-            yield Block(claimed, lambda planes: bands_of(planes, self.geometry, size))
+            yield Block(claimed, bands_to(self.geometry, size))
         else:
             yield from blocks(self.windows, self.geometry, self.sigmoid_at, size, T_m)
 
