@@ -120,7 +120,7 @@ def run_kills(runs: int, seed: int, folder: Path, sync: bool) -> Tally:
 
 
 def _begun(folder: Path, place: Path, flags: Sequence[str], watch: Watch) -> ForkServerProcess:
-    """Start the command and wait for its first step: what it takes until then depends on what else the machine does."""
+    """Start the command and wait for its first step: how long that takes depends on what else the machine does."""
     watch.trace.unlink(missing_ok=True)
     process = start(pipe_infer, folder, place, *flags, watch=watch)
     while process.exitcode is None and not (watch.trace.exists() and taken(watch.trace)):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +13,15 @@ from scipy.special import expit, softmax
 from scoring import EVERY, Values, plan_for
 from stores import make_schema
 
-from logitpipe.cache import StoreWriter
+from logitpipe.cache import StoreWriter, open_store
 from logitpipe.cache.format.geometry import Box, Geometry, Size
 from logitpipe.cache.format.version2 import SigmoidAt
 from logitpipe.stages.score.kinds import KINDS
 from logitpipe.stages.score.methods import METHODS
 from logitpipe.stages.score.methods.method import OfQueries
+from logitpipe.stages.score.passes.sweep import tally_store
+from logitpipe.stages.score.plan import make_plan
+from logitpipe.stages.score.protocols import PROTOCOLS
 
 QUERIES, CLASSES = 5, 4
 MAPS = [
@@ -135,6 +139,38 @@ def test_rows_of_a_large_image_meet() -> None:
         ours = scores(image, windows, at, 1.0)
         for method in ("mask2anomaly", "rba-normalized"):
             assert np.abs(ours[method] - expected(image, windows, method, 1.0, at)).max() < 1e-5
+
+
+@pytest.mark.parametrize("at", ["masks", "window"])
+def test_any_number_of_workers_counts_the_same(tmp_path: Path, at: SigmoidAt) -> None:
+    """Workers share images and, where there are more of them than images, the temperatures of one."""
+    images = {"a.png": WIDE, "b.png": UPRIGHT, "c.png": SQUARE}
+    schema = replace(
+        make_schema("mask", version=2, images=list(images), windows=3),
+        logits_shape=(QUERIES, 6, 6),
+        input_size=(24, 24),
+        label_shape=(45, 40),
+        preview_size=(1, 1),
+    )
+    writer = StoreWriter(tmp_path / "store", schema)
+    for index, image in enumerate(images.values()):
+        windows = noise(image, seed=index)
+        values = {name: np.stack([each[name] for each in windows]) for name in windows[0]}
+        if len(windows) == 1:
+            values = windows[0]
+        labels = (np.arange(image.labels[0] * image.labels[1]) % 3 == 0).astype(np.uint8).reshape(image.labels)
+        writer.commit(index, values | {"labels": labels, "preview": np.zeros((1, 1, 3), np.uint8)}, {}, image)
+    store = open_store(tmp_path / "store")
+    protocol = replace(PROTOCOLS["standard"], sigmoid_at="masks" if at == "masks" else "network")
+    plan = make_plan(store.schema, protocol, ["msp", "void", "rba-normalized"], [0.3, 0.7, 1.0, 2.0, 3.0])
+    tallies = [tally_store(store, plan, store.completed(), workers, lambda: None) for workers in (1, 2, 4)]
+    tallies.append(tally_store(store, plan, [0], 1, lambda: None))
+    tallies.append(tally_store(store, plan, [0], 4, lambda: None))
+    for one, other in ((0, 1), (0, 2), (3, 4)):
+        for pair in range(len(plan.pairs)):
+            a, b = tallies[one].curve(pair), tallies[other].curve(pair)
+            assert all(map(np.array_equal, (a.bins, a.p, a.n), (b.bins, b.p, b.n)))
+    assert tallies[0].pixels.sum() == sum(image.labels[0] * image.labels[1] for image in images.values())
 
 
 MEASURED = """

@@ -201,8 +201,8 @@ def compile_kernels(plan: Plan) -> None:
     part = replace(plan, temperatures=(T,), pairs=tuple(p for p in plan.pairs if p.temperature in (None, T)))
     windows = [{name: np.ascontiguousarray(array) for name, array in cut.items()}]
     at, is_masks = sigmoid_at(plan.schema, plan.protocol), plan.schema.kind == "mask"
-    # Two windows, of which one exceeds the picture, go the long way round.
-    size, beside = (2, 2), Geometry((2, 3), (2, 3), (2, 2), (2, 2), (2, 2), (2, 2), ((0, 0, 2, 2), (0, 2, 2, 4)))
+    # Two windows that overlap go the long way round, and a row of the evaluation is mixed of rows of both.
+    size, beside = (2, 2), Geometry((3, 2), (3, 2), (2, 2), (2, 2), (2, 2), (2, 2), ((0, 0, 2, 2), (1, 0, 3, 2)))
     two = at == "window" or (is_masks and not isinstance(plan.schema, version1.Schema) and plan.schema.windows > 1)
     for logits in [kind.prepare(windows), *([kind.prepare(windows * 2, beside, at)] if two else [])]:
         picture, tally = Picture("", 0, "", logits, np.zeros(size, np.uint8)), Tally.zero(part)
