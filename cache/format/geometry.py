@@ -12,6 +12,11 @@ Box = tuple[int, int, int, int]
 """Top, left, bottom and right on the resized picture; the bottom row and the right column are the first outside."""
 
 
+def by(size: Size) -> str:
+    """Return a size in words: `HxW`."""
+    return f"{size[0]}x{size[1]}"
+
+
 @dataclass(frozen=True)
 class Geometry:
     """Sizes of one image, and its windows.

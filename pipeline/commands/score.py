@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from logitpipe.cache.reading.store import Store
     from logitpipe.stages.score.passes.sweep import Resolve
     from logitpipe.stages.score.plan import Plan
-    from logitpipe.stages.score.protocols import Protocol
-    from logitpipe.tables.metrics import Metric
 
 
 def parse_choices(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
@@ -172,13 +170,15 @@ def score(
     _refuse_what_is_no_number(thresholds)
     if exact and dask:
         raise click.UsageError("--exact sorts every score on the disk of one machine; leave --dask or --exact out")
-    shown = _metrics(metrics)
     with word_if_slow("loading numba"):
-        import numba  # noqa: F401
-    protocol = _protocol(protocol_name, choices)
+        from logitpipe.stages.score.methods.names import split_list
+        from logitpipe.stages.score.protocols import PROTOCOLS, with_choices
+        from logitpipe.tables.metrics import metrics_named
+    shown = metrics_named(metrics)
+    protocol = with_choices(PROTOCOLS[protocol_name], choices)
     plans = plan_stores(
         stores,
-        _methods(methods),
+        split_list(methods),
         temperatures,
         protocol,
         label_codes,
@@ -228,29 +228,11 @@ def _write(out: Path, found: ScoredRun, settings: dict[str, Any]) -> None:
         write_results(out, found.rows, found.sketches, settings, found.images, found.also.records())
 
 
-def _methods(text: str) -> list[str]:
-    from logitpipe.stages.score.methods.names import split_list
-
-    return split_list(text)
-
-
-def _metrics(names: Sequence[str]) -> "tuple[Metric, ...]":
-    from logitpipe.tables.metrics import metrics_named
-
-    return metrics_named(names)
-
-
 def _refuse_what_is_no_number(thresholds: Sequence[float]) -> None:
     for threshold in thresholds:
         # click reads `nan` as a float like any other.
         if math.isnan(threshold):
             raise click.BadParameter("NaN is no threshold", param_hint="'--threshold'")
-
-
-def _protocol(name: str, choices: dict[str, str]) -> "Protocol":
-    from logitpipe.stages.score.protocols import PROTOCOLS, with_choices
-
-    return with_choices(PROTOCOLS[name], choices)
 
 
 def _settings(context: click.Context, exact: bool, plans: "Sequence[tuple[Store, Plan]]") -> dict[str, Any]:

@@ -264,9 +264,9 @@ def _curves(
 def _score_panel(axis: Axes, series: Series, index: int) -> None:
     """Draw the shares of both classes by score; the bins are even on an axis of their own (see `curves`)."""
     row, sketch = series.rows[index], series.sketches[index]
-    places = np.arange(BINS + 1)
-    axis.stairs(100 * sketch.normal, places, fill=True, color=NORMAL, label="normal pixels")
-    axis.stairs(100 * sketch.anomaly, places, color=ANOMALOUS, linewidth=1.0, label="anomalous pixels")
+    positions = np.arange(BINS + 1)
+    axis.stairs(100 * sketch.normal, positions, fill=True, color=NORMAL, label="normal pixels")
+    axis.stairs(100 * sketch.anomaly, positions, color=ANOMALOUS, linewidth=1.0, label="anomalous pixels")
     ticks = dict(score_ticks(sketch.edges, (0.1, 0.5, 0.9)))
     axis.set_xticks(list(ticks), [text.replace("-", "\N{MINUS SIGN}") for text in ticks.values()])
     axis.set_xlabel("score")

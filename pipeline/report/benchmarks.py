@@ -136,7 +136,9 @@ def _reliability_plot(rows: Sequence[ClosedSetRow]) -> Html:
     first, parts = rows[0], list[str]()
     for i, (row, colour) in enumerate(zip(rows, COLOURS, strict=False)):
         bins = [each for each in row.figures.reliability if each.pixels]
-        points = [(x.place(100 * (b.confidence or 0)), y.place(100 * (b.accuracy or 0)), b.pixels) for b in bins]
+        points = [
+            (x.position(100 * (b.confidence or 0)), y.position(100 * (b.accuracy or 0)), b.pixels) for b in bins
+        ]
         line = "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b, _ in points)
         most = max((pixels for *_, pixels in points), default=1)
         parts.append(tag("path", d=line, class_=f"line {colour}") if points else "")

@@ -143,13 +143,9 @@ def fit_network(fits: "Sequence[Fit]", workers: int, walker: "Walk") -> "Fitted"
 
 
 def _opened(places: "Sequence[Place]", allow_incomplete: bool) -> "list[Store]":
-    from logitpipe.cache.reading.pinned import PinnedStore
-    from logitpipe.cache.reading.store import Store, open_store
+    from logitpipe.cache.reading.pinned import open_pinned
 
-    # A store that is named twice would count twice.
-    opened = [open_store(place) for place in dict.fromkeys(places)]
-    # Pinned: a store that is rewritten during the run must end in an error, not in statistics of old and new images.
-    stores: list[Store] = [PinnedStore(store.files, store.schema) for store in opened]
+    stores = open_pinned(places)
     for store in stores:
         if not allow_incomplete:
             store.require_complete()

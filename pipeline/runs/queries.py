@@ -1,5 +1,6 @@
 """Diagnosis of queries: an image and a region in, a picture and a table of the queries that claim it out."""
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from logitpipe.cache.errors import UsageError
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from logitpipe.cache.reading.store import Store
+    from logitpipe.stages.score.claims import Claim
     from logitpipe.stages.score.labels.ground_truth import GroundTruth
 
 Region = tuple[int, int, int, int]
@@ -40,7 +42,6 @@ def diagnosed(
     from logitpipe.stages.score.claims import (
         anomalous_region,
         box_region,
-        claim_lines,
         claims,
         image_size,
     )
@@ -53,6 +54,15 @@ def diagnosed(
     title, caption = schema.images[image], f"{schema.network} on {schema.dataset}, {where}, T = {T:g}"
     columns = [region_column(title, caption, store.read("preview", image), region, (width, height))]
     columns += [query_column(claim, (width, height)) for claim in found]
-    lines = aligned(list(claim_lines(found, len(store.image(image).windows))), right=range(1, 5))
+    lines = aligned(list(_lines(found, len(store.image(image).windows))), right=range(1, 5))
     heading = f"{title}: queries that claim {where} ({int(region.sum()):,} pixels), per cent"
     return draw_queries(columns), "\n".join([heading, *lines])
+
+
+def _lines(found: "Sequence[Claim]", windows: int) -> Iterator[list[str]]:
+    """Yield the cells of a table: a header, then a line for each query."""
+    yield ["query", "claims", "wins", "area", "no object", "classes"]
+    for each in found:
+        name = str(each.query) if windows == 1 else f"{each.query} of window {each.window}"
+        shares = (f"{100 * value:.1f}" for value in (each.claim, each.won, each.area, each.none))
+        yield [name, *shares, ", ".join(f"{label} {100 * share:.1f}" for label, share in each.classes)]

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from logitpipe.tables.metrics import Metric
     from logitpipe.tables.table import Table
 
+FORMATS = ("table", "markdown", "latex", "csv", "json")
+"""Of `pipe score`."""
+
 SUMMARY = "summary: T = 1 and, chosen by these labels, the temperature of the best AuPRC of each method"
 
 
@@ -49,6 +52,8 @@ def formatted(
     if name == "json":
         return as_json(rows, also.records() if also else {})
     if name == "csv":
+        from logitpipe.results.plain_rows import as_csv
+
         return "\n".join([as_csv(rows), *_more_csv(also)])
     from logitpipe.tables.thresholds import threshold_tables
 
@@ -56,43 +61,24 @@ def formatted(
     # Of a store without anomalies there is nothing to say here, and the other tables do.
     shown = [row for row in rows if row.auprc is not None] if more else rows
     tables = [*(_tables(shown, summary, metrics) if shown else []), *threshold_tables(shown), *more]
-    return "\n\n".join(map(TABLE_FORMATS[name], tables)) + "\n"
-
-
-def as_table(table: "Table") -> str:
-    """Return an aligned table, as bold and as wide as stdout can show it."""
-    from logitpipe.tables.render import plain
-
-    return plain(table, can_bold(sys.stdout), columns(sys.stdout))
-
-
-def as_markdown(table: "Table") -> str:
-    """Return a Markdown table."""
-    from logitpipe.tables.render import markdown
-
-    return markdown(table)
-
-
-def as_latex(table: "Table") -> str:
-    """Return a LaTeX table."""
-    from logitpipe.tables.render import latex
-
-    return latex(table)
+    return "\n\n".join(map(writer(name), tables)) + "\n"
 
 
 def writer(name: str) -> Callable[["Table"], str]:
-    """Return what writes a table of text in a format, without a line break at its end."""
+    """Return what writes a table of text in a format, without a line break at its end.
+
+    `table` is aligned, as bold and as wide as stdout can show it.
+    """
     from logitpipe.tables import render
 
-    others = {"csv": lambda table: render.as_csv(table).rstrip("\n"), "html": render.html}
-    return {**TABLE_FORMATS, **others}[name]
-
-
-def as_csv(rows: "Sequence[Row]") -> str:
-    """Return the text of results.csv."""
-    from logitpipe.results import plain_rows
-
-    return plain_rows.as_csv(rows)
+    writers: dict[str, Callable[[Table], str]] = {
+        "table": lambda table: render.plain(table, can_bold(sys.stdout), columns(sys.stdout)),
+        "markdown": render.markdown,
+        "latex": render.latex,
+        "html": render.html,
+        "csv": lambda table: render.as_csv(table).rstrip("\n"),
+    }
+    return writers[name]
 
 
 def _more_csv(also: "Also | None") -> list[str]:
@@ -107,10 +93,6 @@ def as_json(rows: "Sequence[Row]", benchmarks: "Records") -> str:
 
     # NaN is no JSON; a figure that does not exist is null.
     return json.dumps(as_document(rows) | dict(benchmarks), allow_nan=False) + "\n"
-
-
-TABLE_FORMATS: dict[str, Callable[["Table"], str]] = {"table": as_table, "markdown": as_markdown, "latex": as_latex}
-FORMATS = (*TABLE_FORMATS, "csv", "json")
 
 
 def _tables(rows: "Sequence[Row]", summary: bool, metrics: "Sequence[Metric]") -> "list[Table]":

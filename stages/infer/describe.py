@@ -12,7 +12,7 @@ import torch
 
 from logitpipe.cache.errors import PipeError, UsageError
 from logitpipe.cache.format import version1, version2
-from logitpipe.cache.format.geometry import Size
+from logitpipe.cache.format.geometry import Size, by
 from logitpipe.cache.format.schema import Precision
 from logitpipe.stages.infer.data.datasets import DataSet
 from logitpipe.stages.infer.data.geometry import Frame, check_input_size
@@ -81,15 +81,11 @@ def _frames(model: Model, dataset: DataSet) -> list[Frame]:
         check_input_size(frame.padded, model.network.multiple)
         if (only := model.network.input_size) and frame.padded != only:
             raise UsageError(
-                f"{model.name} takes pictures of {_by(only)} (HxW) alone, and the rule {model.resize} makes one of "
-                f"{dataset.name} {_by(frame.padded)}",
+                f"{model.name} takes pictures of {by(only)} (HxW) alone, and the rule {model.resize} makes one of "
+                f"{dataset.name} {by(frame.padded)}",
                 "fixed-size",
             )
     return frames
-
-
-def _by(size: Size) -> str:
-    return f"{size[0]}x{size[1]}"
 
 
 def _is_padded(frame: Frame) -> bool:

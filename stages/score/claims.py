@@ -1,6 +1,5 @@
 """Which queries of a mask network claim a region of an image: why it is scored as it is."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from logitpipe.cache import PipeError, Store
 from logitpipe.cache.format.geometry import Box, Geometry, Size
 from logitpipe.stages.score.kernels.counting.bins import ANOMALY
+from logitpipe.stages.score.kinds.planes import softmax
 from logitpipe.stages.score.labels.ground_truth import GroundTruth
 
 MOST_POINTS = 4096
@@ -94,7 +94,7 @@ def claims(store: Store, image: int, region: np.ndarray, T: float, grid: Size, m
     found: list[Claim] = []
     for w, box in enumerate(geometry.windows):
         M = _sigmoid(store.read("mask_logits", image, record, w).astype(np.float32))
-        P = _softmax(store.read("class_logits", image, record, w).astype(np.float64) / T)
+        P = softmax(store.read("class_logits", image, record, w).astype(np.float64) / T)
         (rows, inside_y), (columns, inside_x) = (
             _positions(points, axis, geometry, box) for axis, points in enumerate(centres)
         )
@@ -168,17 +168,3 @@ def _neighbours(positions: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarra
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, e) / (1 + e)
-
-
-def _softmax(z: np.ndarray) -> np.ndarray:
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
-
-
-def claim_lines(found: Sequence[Claim], windows: int) -> Iterator[list[str]]:
-    """Yield the cells of a table: a header, then a line for each query."""
-    yield ["query", "claims", "wins", "area", "no object", "classes"]
-    for each in found:
-        name = str(each.query) if windows == 1 else f"{each.query} of window {each.window}"
-        shares = (f"{100 * value:.1f}" for value in (each.claim, each.won, each.area, each.none))
-        yield [name, *shares, ", ".join(f"{label} {100 * share:.1f}" for label, share in each.classes)]

@@ -20,7 +20,7 @@ def test_ticks_are_round_few_and_enclose_what_is_drawn(low, width):
     assert axis.low <= low + slack and axis.high >= low + width - slack
     assert 2 <= len(values) <= 8
     assert all(text == f"{value:.10g}" for value, text in axis.ticks)
-    assert [axis.place(axis.low), axis.place(axis.high)] == pytest.approx([0, 100])
+    assert [axis.position(axis.low), axis.position(axis.high)] == pytest.approx([0, 100])
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_temperatures_over_decades_have_a_logarithmic_axis(temperatures, ticks, 
     axis = axes.temperature_axis(temperatures, 0, 100)
     assert ([text for _, text in axis.ticks], axis.logarithmic) == (ticks, logarithmic)
     middle = (temperatures[0] * temperatures[-1]) ** 0.5 if logarithmic else sum(temperatures[::2]) / 2
-    assert axis.place(middle) == pytest.approx(50)
+    assert axis.position(middle) == pytest.approx(50)
 
 
 @given(FINITE, FINITE)

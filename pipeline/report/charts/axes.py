@@ -1,4 +1,4 @@
-"""Axes of charts: values to places, and ticks at round numbers."""
+"""Axes of charts: values to positions, and ticks at round numbers."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -15,12 +15,12 @@ LOGARITHMIC_FROM = 10.0
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis from `low` at place `start` to `high` at place `end`.
+    """An axis from `low` at position `start` to `high` at position `end`.
 
     Parameters
     ----------
     low, high : values, low < high; both positive where logarithmic
-    start, end : places in the chart's unit; end < start for an axis that runs upwards
+    start, end : positions in the chart's unit; end < start for an axis that runs upwards
     ticks : values that are marked, with the text at each
     logarithmic : whether equal ratios are equally far apart
     """
@@ -32,7 +32,7 @@ class Axis:
     ticks: tuple[tuple[float, str], ...]
     logarithmic: bool = False
 
-    def place(self, value: float) -> float:
+    def position(self, value: float) -> float:
         """Return where a value is; what lies beyond the ends is held at them."""
         scale: Callable[[float], float] = math.log if self.logarithmic else float
         low, high = scale(self.low), scale(self.high)
@@ -45,7 +45,7 @@ def even_axis(low: float, high: float, start: float, end: float, count: int = 5)
     step = round_step((high - low) / count if high > low else max(abs(low), 1) / count)
     # 1e-9 of a step: 0.3 / 0.1 is 2.999... and must not cost a tick or add one.
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    # One value alone (low == high) would give an axis of no length, and `place` a division by zero.
+    # One value alone (low == high) would give an axis of no length, and `position` a division by zero.
     last = max(last, first + 1)
     # Multiplied and not added up: sums of 0.1 drift.
     ticks = tuple((i * step, number(i * step)) for i in range(first, last + 1))
@@ -63,7 +63,7 @@ def temperature_axis(temperatures: Sequence[float], start: float, end: float) ->
 
 
 def score_ticks(edges: np.ndarray, shares: Sequence[float]) -> Iterator[tuple[float, str]]:
-    """Yield places along the bins of scores and the round score at each.
+    """Yield positions along the bins of scores and the round score at each.
 
     Parameters
     ----------
@@ -71,11 +71,11 @@ def score_ticks(edges: np.ndarray, shares: Sequence[float]) -> Iterator[tuple[fl
     shares : where along the bins a tick is wanted
     """
     bins = edges.size - 1
-    places = np.arange(bins + 1)
+    positions = np.arange(bins + 1)
     for share in shares:
-        low, high = np.interp([bins * (share - TICK_REACH), bins * (share + TICK_REACH)], places, edges)
+        low, high = np.interp([bins * (share - TICK_REACH), bins * (share + TICK_REACH)], positions, edges)
         score = roundest(float(low), float(high))
-        yield float(np.interp(score, edges, places)), number(score)
+        yield float(np.interp(score, edges, positions)), number(score)
 
 
 def round_step(step: float) -> float:

@@ -59,7 +59,7 @@ def _curve_plot(
     words: tuple[str, str], names: tuple[str, str], y: Axis, lines: list[Line], chance: tuple[float, float]
 ) -> Html:
     """Return curves over 0 to 100 per cent, with title and description, and what chance gives at either end."""
-    x, (left, right) = even_axis(0, 100, LEFT, RIGHT), map(y.place, chance)
+    x, (left, right) = even_axis(0, 100, LEFT, RIGHT), map(y.position, chance)
     mark = tag("line", x1=x.start, x2=x.end, y1=left, y2=right, class_="mark")
     return svg(WIDTH, HEIGHT, *words, frame(x, y, *names), mark, draw_lines(lines, x, y))
 
@@ -82,11 +82,11 @@ def _in_words(entry: Entry, chosen: Callable[[Series], int], metric: str, name: 
 
 def _outline(shares: np.ndarray, x: Axis, y: Axis) -> str:
     """Return the path of a histogram's outline."""
-    rises = (f"V{y.place(share):.1f}H{x.place(i + 1):.1f}" for i, share in enumerate(shares.tolist()))
+    rises = (f"V{y.position(share):.1f}H{x.position(i + 1):.1f}" for i, share in enumerate(shares.tolist()))
     return f"M{x.start:g} {y.start:g}{''.join(rises)}"
 
 
 def _median(shares: np.ndarray, edges: np.ndarray) -> str:
     """Return the score that half of the pixels lie below."""
-    sums, places = np.concatenate([[0.0], np.cumsum(shares)]), np.arange(BINS + 1)
-    return f"{np.interp(np.interp(0.5, sums, places), places, edges):.3g}"
+    sums, positions = np.concatenate([[0.0], np.cumsum(shares)]), np.arange(BINS + 1)
+    return f"{np.interp(np.interp(0.5, sums, positions), positions, edges):.3g}"

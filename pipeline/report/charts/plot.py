@@ -87,12 +87,12 @@ def frame(x: Axis, y: Axis, x_name: str = "", y_name: str = "") -> Html:
         tag("text", x_name, x=(left + right) / 2, y=bottom + 34, class_="name middle") if x_name else "",
     ]
     for value, text in y.ticks:
-        parts.append(tag("line", x1=left, x2=right, y1=y.place(value), y2=y.place(value), class_="grid"))
-        parts.append(tag("text", text, x=left - 6, y=y.place(value) + 4, class_="end"))
+        parts.append(tag("line", x1=left, x2=right, y1=y.position(value), y2=y.position(value), class_="grid"))
+        parts.append(tag("text", text, x=left - 6, y=y.position(value) + 4, class_="end"))
     parts.append(tag("line", x1=left, x2=right, y1=bottom, y2=bottom, class_="axis"))
     for value, text in x.ticks:
-        parts.append(tag("line", x1=x.place(value), x2=x.place(value), y1=bottom, y2=bottom + 4, class_="axis"))
-        parts.append(tag("text", text, x=x.place(value), y=bottom + 17, class_="middle"))
+        parts.append(tag("line", x1=x.position(value), x2=x.position(value), y1=bottom, y2=bottom + 4, class_="axis"))
+        parts.append(tag("text", text, x=x.position(value), y=bottom + 17, class_="middle"))
     return joined(*parts)
 
 
@@ -103,24 +103,24 @@ def draw_lines(lines: Sequence[Line], x: Axis, y: Axis) -> Html:
 
 def end_labels(lines: Sequence[Line], x: Axis, y: Axis) -> Html:
     """Return the names of lines behind their last points, moved apart where they would overlap."""
-    wanted = [y.place(line.points[-1][1]) for line in lines]
-    places = spread(wanted, LABEL_HEIGHT, y.end - 4, y.start + 4)
+    wanted = [y.position(line.points[-1][1]) for line in lines]
+    positions = spread(wanted, LABEL_HEIGHT, y.end - 4, y.start + 4)
     parts = []
-    for line, at, place in zip(lines, wanted, places, strict=True):
+    for line, at, position in zip(lines, wanted, positions, strict=True):
         colour = style_of(line.method)[0]
         parts.append(
-            tag("path", d=f"M{x.end + 2:.1f} {at:.1f}L{x.end + 9:.1f} {place:.1f}", class_=f"leader {colour}")
+            tag("path", d=f"M{x.end + 2:.1f} {at:.1f}L{x.end + 9:.1f} {position:.1f}", class_=f"leader {colour}")
         )
-        parts.append(tag("text", line.method, x=x.end + 12, y=place + 4, class_=f"label {colour}"))
+        parts.append(tag("text", line.method, x=x.end + 12, y=position + 4, class_=f"label {colour}"))
     return joined(*parts)
 
 
-def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Return places in the same order, at least `gap` apart as far as there is room between `low` and `high`."""
-    order = sorted(range(len(places)), key=lambda i: places[i])
+def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Return positions in the same order, at least `gap` apart as far as there is room between `low` and `high`."""
+    order = sorted(range(len(positions)), key=lambda i: positions[i])
     # With more labels than there is room for, they move closer together instead of out of the chart.
-    gap = min(gap, (high - low) / max(1, len(places) - 1))
-    moved = [max(low, min(high, places[i])) for i in order]
+    gap = min(gap, (high - low) / max(1, len(positions) - 1))
+    moved = [max(low, min(high, positions[i])) for i in order]
     for i in range(1, len(moved)):
         moved[i] = max(moved[i], moved[i - 1] + gap)
     # What was pushed beyond the end pushes back.
@@ -129,7 +129,7 @@ def spread(places: Sequence[float], gap: float, low: float, high: float) -> list
         moved[i] = min(moved[i], limit)
         limit = moved[i] - gap
     found = dict(zip(order, moved, strict=True))
-    return [found[i] for i in range(len(places))]
+    return [found[i] for i in range(len(positions))]
 
 
 def swatch(method: str) -> Html:
@@ -142,10 +142,10 @@ def swatch(method: str) -> Html:
 def _line(line: Line, x: Axis, y: Axis) -> Html:
     colour, dashes = style_of(line.method)
     # Points that fall on one tenth of a unit are drawn once: they look the same, and the page stays small.
-    places = list(dict.fromkeys(f"{x.place(a):.1f} {y.place(b):.1f}" for a, b in line.points))
-    path = tag("path", d="M" + "L".join(places), class_=f"line {colour}", stroke_dasharray=dashes)
+    positions = list(dict.fromkeys(f"{x.position(a):.1f} {y.position(b):.1f}" for a, b in line.points))
+    path = tag("path", d="M" + "L".join(positions), class_=f"line {colour}", stroke_dasharray=dashes)
     if line.dot is None:
         return path
     return joined(
-        path, tag("circle", cx=x.place(line.dot[0]), cy=y.place(line.dot[1]), r=3.2, class_=f"dot {colour}")
+        path, tag("circle", cx=x.position(line.dot[0]), cy=y.position(line.dot[1]), r=3.2, class_=f"dot {colour}")
     )

@@ -34,7 +34,11 @@ def temperature_plot(entry: Entry, metric: str, limits: tuple[float, float]) -> 
     temperatures = [row.temperature for series in entry.series for row in series.rows if row.temperature is not None]
     x, y = temperature_axis(temperatures, LEFT, WIDTH - LABEL_ROOM), even_axis(*limits, BOTTOM, TOP)
     lines = [_over_temperature(series, metric, (x.low, x.high)) for series in entry.series]
-    one = tag("line", x1=x.place(1), x2=x.place(1), y1=y.start, y2=y.end, class_="mark") if x.low < 1 < x.high else ""
+    one = (
+        tag("line", x1=x.position(1), x2=x.position(1), y1=y.start, y2=y.end, class_="mark")
+        if x.low < 1 < x.high
+        else ""
+    )
     return svg(
         WIDTH,
         HEIGHT,
@@ -63,7 +67,7 @@ def bar_plot(entry: Entry, metric: str) -> Html:
 
 
 def _bar(method: str, value: float, middle: float, x: Axis) -> list[Html]:
-    end, colour = x.place(value), style_of(method)[0]
+    end, colour = x.position(value), style_of(method)[0]
     return [
         tag("text", method, x=x.start - 8, y=middle + 4, class_="label end"),
         tag("rect", x=x.start, y=middle - 6, width=end - x.start, height=12, class_=f"bar {colour}"),

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from logitpipe.cache.errors import PipeError
+from logitpipe.cache.format.geometry import by
 from logitpipe.stages.infer.data.imagefile import Header, quiet_about_bombs, read_header
 from logitpipe.stages.infer.data.layout import STANDARD_CODES, Listing, Sample
 from logitpipe.stages.infer.data.layouts import find_layout, fitting_layouts, layout_named
@@ -220,7 +221,7 @@ def _checked(
     labelled = [(sample, header) for sample, header in zip(samples, pictures, strict=True) if sample.mask]
     masks = _headers([sample.mask for sample, _ in labelled if sample.mask])
     odd = [
-        (f"{sample.name} is {_by(header.size)}, {_relative(sample.mask, place)} is {_by(mask.size)}", header, mask)
+        (f"{sample.name} is {by(header.size)}, {_relative(sample.mask, place)} is {by(mask.size)}", header, mask)
         for (sample, header), mask in zip(labelled, masks, strict=True)
         if mask.size != header.size
     ]
@@ -267,10 +268,6 @@ def _remarks(samples: Sequence[Sample], listing: Listing, turned: Mapping[str, i
 
 def _relative(path: Path | None, place: Path) -> str:
     return path.relative_to(place).as_posix() if path and path.is_relative_to(place) else str(path)
-
-
-def _by(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
 
 
 def _listed(items: Sequence[str], most: int = 3) -> str:

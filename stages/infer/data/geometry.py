@@ -20,7 +20,7 @@ import re
 from dataclasses import dataclass
 
 from logitpipe.cache.errors import UsageError
-from logitpipe.cache.format.geometry import Box, Size
+from logitpipe.cache.format.geometry import Box, Size, by
 
 RULES = "HxW, windows:N, short:N, long:N, pad:N, native or slide:HxW:SHxSW"
 MOST_PIXELS = 1 << 26
@@ -104,9 +104,9 @@ class Resize:
 
     def __str__(self) -> str:
         """The text of the rule."""
-        base = {"native": "native", "squash": _by(self.size)}.get(self.base, f"{self.base}:{self.size[0]}")
+        base = {"native": "native", "squash": by(self.size)}.get(self.base, f"{self.base}:{self.size[0]}")
         base += f":{self.most}" if self.most else ""
-        slide = f"slide:{_by(self.crop)}:{_by(self.stride)}"
+        slide = f"slide:{by(self.crop)}:{by(self.stride)}"
         return base if not any(self.crop) else slide if base == "native" else f"{base}+{slide}"
 
     @property
@@ -172,10 +172,6 @@ def _starts(side: int, crop: int, stride: int) -> list[int]:
     """Return where windows begin along one side: a stride apart, the last moved back to end with the picture."""
     count = max(0, -(-(side - crop) // stride)) + 1
     return [max(0, min(i * stride, side - crop)) for i in range(count)]
-
-
-def _by(size: Size) -> str:
-    return f"{size[0]}x{size[1]}"
 
 
 def check_input_size(size: Size, multiple: int) -> None:
