@@ -65,6 +65,7 @@ def _parse_region(
     help="The score to draw, such as msp or entropy.",
     shell_complete=complete_methods,
 )
+@click.option("--classes", is_flag=True, help="Draw the classes that the network predicts instead.")
 @click.option("--queries", is_flag=True, help="Draw the queries of a mask network that claim a region instead.")
 @click.option(
     "--at", "point", callback=_parse_region, metavar="X,Y", help="With --queries: the pixel, from left and from top."
@@ -91,6 +92,7 @@ def _parse_region(
 def maps(
     path: Place,
     method: str | None,
+    classes: bool,
     queries: bool,
     point: tuple[int, int, int, int] | None,
     box: tuple[int, int, int, int] | None,
@@ -108,20 +110,22 @@ def maps(
 ) -> None:
     """Draw each image beside its ground truth and its scores.
 
-    One PNG per image, whose path is printed. No image file is needed: the store holds what is drawn. With --queries
-    it shows instead which queries of a mask network claim a region, such as a false positive or a missed object:
-    their masks, and a table of how much of the region each claims (the mean of its mask) and wins (no other query
-    has more of its mask times its largest class), of its area and of its classes.
+    One PNG per image, whose path is printed. No image file is needed: the store holds what is drawn. With --classes
+    it shows the predicted classes, in Cityscapes' colours where they are Cityscapes': channels that are named in a
+    wrong order are seen at once. With --queries it shows which queries of a mask network claim a region, such as a
+    false positive or a missed object: their masks, and a table of how much of the region each claims (the mean of
+    its mask) and wins (no other query has more of its mask times its largest class), of its area and of its classes.
 
     \b
     Examples:
       pipe maps enet.zarr --method msp --temperature 0.5 --limit 5 --out maps
+      pipe maps enet.zarr --classes --limit 3 --out maps
       pipe maps eomt.zarr --queries --images 07.png --out maps
       pipe maps eomt.zarr --queries --images 07.png --at 130,200 --out maps
     """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
     # What contradicts itself is refused before numba is loaded.
-    if (method is None) != queries:
-        raise click.UsageError("name a score with --method, or ask for --queries")
+    if (method is not None) + queries + classes != 1:
+        raise click.UsageError("name a score with --method, or ask for --classes or --queries")
     if (point or box) and not queries:
         raise click.UsageError("--at and --box name a region for --queries")
     if point and box:
@@ -130,19 +134,23 @@ def maps(
         raise click.UsageError("--images and --limit exclude each other: name the images, or say how many")
     from logitpipe.stages.score.labels.ground_truth import DrawnTruth
     from logitpipe.stages.score.passes.maps import plan_map
+    from logitpipe.stages.score.passes.predictions import plan_classes
     from logitpipe.stages.score.passes.spread import is_tiny
 
     store = open_store(path)
     images = list(range(len(store.schema.images)))[:limit] if names is None else find_images(store, names)
     present, protocol = sorted(set(images) & set(store.completed())), _choose_protocol(protocol_name, label_codes)
-    if method is None:
+    if queries:
         truth = DrawnTruth(store, protocol, present)
         _draw_queries(store, truth, present, point or box, temperature, most, out, overwrite)
         _require_all(store, images, present)
         return
-    fitted = statistics_of(store.schema, statistics, ())
-    temperatures = temperature, map_temperature, mask_temperature
-    plan = plan_map(store.schema, protocol, method, *temperatures, fitted, is_tiny(store))
+    if method is None:
+        plan = plan_classes(store.schema, protocol)
+    else:
+        fitted = statistics_of(store.schema, statistics, ())
+        temperatures = temperature, map_temperature, mask_temperature
+        plan = plan_map(store.schema, protocol, method, *temperatures, fitted, is_tiny(store))
     names_of = {image: picture_name(store, plan.pairs[0], image) for image in present}
     refuse_to_replace((out / name for name in names_of.values()), overwrite)
     prepare_folder(out)
@@ -229,10 +237,16 @@ def _draw_all(store: Store, plan: "Plan", truth: "GroundTruth", names: Mapping[i
 
 def _draw(store: Store, plan: "Plan", image: int, scored: "ScoreMap") -> bytes:
     """Return one picture as the bytes of a PNG file."""
+    from logitpipe.pictures.classes import draw_classes
     from logitpipe.pictures.scored import draw_scored
+    from logitpipe.stages.score.passes.predictions import CLASSES, class_names
 
+    if plan.pairs[0].method == CLASSES:
+        picture = draw_classes(store, class_names(store.schema), image, scored)
+    else:
+        picture = draw_scored(store, plan, image, [scored])
     buffer = io.BytesIO()
-    draw_scored(store, plan, image, [scored]).save(buffer, "png")
+    picture.save(buffer, "png")
     return buffer.getvalue()
 
 

@@ -80,6 +80,23 @@ def truth_column(title: str, labels: np.ndarray, size: tuple[int, int]) -> Colum
     return Column(title, truth_panel(labels, size), footer)
 
 
+def legend_column(title: str, panel: Image.Image, legend: Sequence[tuple[str, tuple[int, ...]]]) -> Column:
+    """Return a panel over names and their colours, as many as there is room for."""
+    footer, draw = _footer(panel.size)
+    x, y = 0.0, 4
+    for name, colour in legend:
+        text = ascii_only(name)
+        width = BAR + 6 + TEXT_FONT.getlength(text)
+        if x and x + width > footer.width:
+            x, y = 0.0, y + BAR + 6
+        if y + BAR > FOOTER:
+            break
+        draw.rectangle((x, y, x + BAR, y + BAR), colour, outline=FAINT)
+        draw.text((x + BAR + 6, y), text, INK, TEXT_FONT)
+        x += width + 16
+    return Column(title, panel, footer)
+
+
 def score_column(
     title: str, caption: str, scores: np.ndarray, limits: tuple[float, float], size: tuple[int, int]
 ) -> Column:

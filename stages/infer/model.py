@@ -123,8 +123,13 @@ def load_model(source: Source, device: torch.device, amp: Amp = "none") -> Model
         # Autocast raises on CUDA in the midst of the first pass, and on MPS only warns and computes in float32.
         raise PipeError(f"{device} does not compute in bfloat16 here", "amp-none")
     network = find_load(source.name)(source)
-    if network.kind == "pixel" and len(network.channels.names) < 2:
-        raise PipeError(f"scores compare the logits of classes, and {network.name} gives one channel", "two-channels")
+    channels = network.channels
+    if (known := len(channels.names) - ((channels.void, channels.outlier) != (None, None))) < 2:
+        # One logit of a pixel network can be written as two; a mask network with one class has nothing to compare.
+        raise PipeError(
+            f"scores compare classes, and {network.name} has {known} beside void",
+            "two-channels" if network.kind == "pixel" and len(channels.names) < 2 else None,
+        )
     resize = source.rule(network.resize, network.multiple)
     # Convolutions are faster with the channels innermost, which is also how pictures arrive.
     with device_errors(device):

@@ -247,7 +247,7 @@ def test_a_mask_network(own, tmp_path):
         (
             "Net",
             ("--network-options", "channels=1", *CLASS),
-            "scores compare the logits of classes, and Net gives one",
+            "scores compare classes, and Net has 1 beside void; write a class around it",
         ),
         ("Angry", (), "Angry fails on pictures of 16x32 (HxW), 1 at once: RuntimeError: I only take squares {place}"),
         (

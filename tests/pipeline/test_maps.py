@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import content, fails
 from PIL import Image
-from reference import RULES, label, mask_score, pixel_score
+from reference import RULES, label, mask_score, pixel_score, upsample
 from scoring import EVERY
 from stores import LABEL_SIZE, fill, make_schema, noise_values
 
@@ -17,10 +17,12 @@ from logitpipe.cache import StoreWriter, open_store
 from logitpipe.cli import cli
 from logitpipe.commands.maps import STEM_LENGTH, file_name
 from logitpipe.pictures import colours
+from logitpipe.pictures.classes import class_colours
 from logitpipe.pictures.panels import FOOTER, LEAST_WIDTH, MARGIN, TITLE, panel_size, tick_labels
 from logitpipe.pictures.scored import colour_limits
 from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.passes.maps import plan_map, score_map
+from logitpipe.stages.score.passes.predictions import class_names
 from logitpipe.stages.score.protocols import PROTOCOLS
 
 PANEL = (640, 480)
@@ -107,6 +109,31 @@ def test_panels_show_picture_ground_truth_and_scores(tmp_path, kind):
         low, high = np.percentile(expected, (1, 99))
         shown = colours.score_colours((expected - low) / (high - low)).astype(int)
         assert abs(cells(scores).astype(int) - shown).max() <= 8
+
+
+@pytest.mark.parametrize("kind", ["pixel", "mask"])
+def test_predicted_classes_in_their_colours(tmp_path, kind):
+    path = fill(tmp_path / "store", make_schema(kind, "float32", images=["a.png"]))
+    result = CliRunner().invoke(cli, ["maps", str(path), "--classes", "--out", str(tmp_path / "out")])
+    assert result.stdout == f"{tmp_path}/out/0000_a_store_classes.png\n", result.stderr
+    store, size = open_store(path), LABEL_SIZE
+    known = [c for c in range(len(store.schema.classes)) if c != store.schema.unknown_class]
+    if kind == "pixel":
+        values = store.read("logits", 0).astype(float)[known]
+    else:
+        P = np.exp(store.read("class_logits", 0).astype(float))
+        M = 1 / (1 + np.exp(-store.read("mask_logits", 0).astype(float)))
+        values = np.einsum("qk,qhw->khw", (P / P.sum(axis=1, keepdims=True))[:, known], M)
+    expected = upsample(values, size).argmax(axis=0)
+    assert len(np.unique(expected)) > 1
+    own = class_colours(class_names(store.schema))
+    np.testing.assert_array_equal(cells(panels(Path(result.stdout.strip()))[2]), own[expected])
+
+
+def test_colours_of_classes_are_those_of_cityscapes_and_else_far_apart():
+    assert class_colours(["road", "moon"])[0].tolist() == [128, 64, 128]
+    many = class_colours([f"class {number}" for number in range(150)]).astype(int)
+    assert len(np.unique(many, axis=0)) == 150
 
 
 def test_the_temperature_and_the_method_change_the_scores_alone(pixel):

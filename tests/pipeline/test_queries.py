@@ -96,9 +96,13 @@ def test_the_command_draws_and_prints(store, tmp_path):
 
 
 def test_what_makes_no_sense_is_refused(store, tmp_path):
-    fails(call("maps", store.path, "--out", tmp_path), "pipe: name a score with --method, or ask for --queries", 2)
+    fails(
+        call("maps", store.path, "--out", tmp_path),
+        "pipe: name a score with --method, or ask for --classes or --queries",
+        2,
+    )
     words = ["maps", store.path, "--queries", "--out", tmp_path]
-    fails(call(*words, "--method", "msp"), "pipe: name a score with --method, or ask for --queries", 2)
+    fails(call(*words, "--method", "msp"), "pipe: name a score with --method, or ask for --classes or --queries", 2)
     assert call(*words, "--at", "3").exit_code == 2
     assert call(*words, "--at", "3,-4").exit_code == 2
     assert call(*words, "--at", "3,4", "--box", "1,1,2,2").exit_code == 2
