@@ -1,4 +1,4 @@
-"""Which known class a network predicts, pixel by pixel: a person sees from it whether channels have the right names."""
+"""Which known class a network predicts at each pixel: it shows whether the channels have the right names."""
 
 from dataclasses import replace
 
