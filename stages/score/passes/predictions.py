@@ -15,12 +15,12 @@ CLASSES = "classes"
 
 def largest_logit(logits: np.ndarray) -> np.ndarray:
     """Class of the largest of the logits, (K, h, w), of a pixel network; void and outlier are none of them."""
-    return logits.argmax(axis=0)  # type: ignore[no-any-return]
+    return logits.argmax(axis=0)
 
 
 def largest_share(S: np.ndarray) -> np.ndarray:
     """Class of the largest S_k, (K, h, w), of a mask network: its semantic map, as its authors find it."""
-    return S.argmax(axis=0)  # type: ignore[no-any-return]
+    return S.argmax(axis=0)
 
 
 def plan_classes(schema: Schema, protocol: Protocol) -> Plan:
