@@ -66,7 +66,7 @@ def test_the_largest_plane_is_that_of_the_weighted_samples(source, target, seed)
     random = np.random.default_rng(seed)
     planes, weights = random.integers(-2, 3, (4, *source)).astype(np.float32), random.integers(1, 3, (3, 4))
     band, found = Band(planes, slice(0, target[0]), axes(source, target)), np.full((3, target[0] + 1, target[1]), -1)
-    found = found.astype(np.int32)
+    found = found.astype(np.int16)
     largest_in_band(planes, weights.astype(np.float32), band.axes, 1, found)
     values = sampled(band, range(4), band.rows)
     expected = [(of_plane.astype(np.float32)[:, None, None] * values).argmax(axis=0) for of_plane in weights]

@@ -73,7 +73,7 @@ def test_segments_share_half_of_their_score():
 def test_the_kernel_of_segments_returns_the_ranks_of_the_plain_sums(least):
     noise, K = np.random.default_rng(2), 7
     scores = np.exp(noise.uniform(np.log(least), np.log(1 - 1 / K), 400))
-    segments = noise.integers(0, 9, 400).astype(np.int32)
+    segments = noise.integers(0, 9, 400).astype(np.int16)
     ranks = PROBABILITY_LEFT.rank(scores, 1.0, K).astype(np.float32)
     found = segments_kernel(ranks, segments, 9, np.float32(np.log2(K - 1)))
     expected = half_of_segments(scores, segments)

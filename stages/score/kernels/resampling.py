@@ -161,7 +161,7 @@ def largest_in_band(planes: Array, weights: Array, axes: tuple[Axis, Axis], top:
     weights : float32 (n, P), so many times one for each plane
     axes : `axis_weights` of rows and columns of a band
     top : row of `out` where the band begins
-    out : int32 (n, at least top + rows, width), indices of planes
+    out : int16 (n, at least top + rows, width), indices of planes
     """
     _largest_in_rows(planes, np.arange(len(planes)), weights, axes, *make_rows(len(planes), out.shape[2]), top, out)
 
@@ -191,8 +191,13 @@ def _largest_in_rows(
                 blend(above[p, x : x + n], beside, weight[y], strip[p, :n])
             for i in range(weights.shape[0]):
                 _find_largest(strip, weights[i], found)
-                for lane in range(n):
-                    out[i, top + y, x + lane] = found[lane]
+                _narrow(found, out[i, top + y, x : x + n])
+
+
+@kernel
+def _narrow(found: Array, out: Array) -> None:
+    for i in range(out.size):
+        out[i] = np.int16(found[i])
 
 
 @kernel

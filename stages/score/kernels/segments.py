@@ -18,7 +18,7 @@ def half_of_segments(ranks: Array, segments: Array, count: int, log2_others: np.
     Parameters
     ----------
     ranks : float32 (n,), of scores p: log2 of p / (1 - p) over that of K equal classes (`scales.PROBABILITY_LEFT`)
-    segments : int32 (n,), from 0 to `count` - 1
+    segments : int16 (n,), from 0 to `count` - 1
     log2_others : log2 (K - 1)
 
     Returns
@@ -26,20 +26,18 @@ def half_of_segments(ranks: Array, segments: Array, count: int, log2_others: np.
     ranks : log2 of the odds, away from zero (`scales.EVEN_PROBABILITY`)
     """
     scores = np.empty_like(ranks)
-    for i in range(ranks.size):
-        odds = exp2(ranks[i] + log2_others)
-        scores[i] = odds / (ONE + odds)
+    _share(ranks, log2_others, scores)
     total, pixels = np.zeros(count), np.zeros(count)
-    start, part = 0, 0.0
+    name, start, part = segments[0], 0, 0.0
     for i in range(ranks.size):
         # Neighbours mostly are of one segment: its sum is kept at hand until another one begins.
-        if segments[i] != segments[start]:
-            total[segments[start]] += part
-            pixels[segments[start]] += i - start
-            start, part = i, 0.0
+        if segments[i] != name:
+            total[name] += part
+            pixels[name] += i - start
+            name, start, part = segments[i], i, 0.0
         part += scores[i]
-    total[segments[start]] += part
-    pixels[segments[start]] += ranks.size - start
+    total[name] += part
+    pixels[name] += ranks.size - start
     means = np.empty(count, np.float32)
     for segment in range(count):
         means[segment] = total[segment] / max(pixels[segment], 1.0)
@@ -47,9 +45,16 @@ def half_of_segments(ranks: Array, segments: Array, count: int, log2_others: np.
     for start in range(0, ranks.size, PIECE):
         stop = min(start + PIECE, ranks.size)
         for i in range(start, stop):
-            of_pixel[i - start] = means[segments[i]]
+            of_pixel[np.uint64(i - start)] = means[np.uint64(segments[i])]
         _take_half(scores[start:stop], of_pixel)
     return scores
+
+
+@kernel
+def _share(ranks: Array, log2_others: np.float32, scores: Array) -> None:
+    for i in range(ranks.size):
+        odds = exp2(ranks[i] + log2_others)
+        scores[i] = odds / (ONE + odds)
 
 
 @kernel

@@ -81,12 +81,16 @@ class MaskLogits:
     def rank_maps(self, plan: Plan, pairs: Sequence[int], size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
         """See `Logits`."""
         for part in self._parts(plan, pairs, size):
-            maps: dict[int, np.ndarray] = {}
-            for planes in all_planes(plan, part, self.blocks, size):
-                for i in planes.places:
-                    maps.setdefault(i, np.empty(size, np.float32))
-                write_ranks(planes.ranks(), maps)
-            yield from maps.items()
+            yield from self._maps(plan, part, size).items()
+
+    def _maps(self, plan: Plan, pairs: Sequence[int], size: tuple[int, int]) -> dict[int, np.ndarray]:
+        """Return the ranks of some pairs, all at once: float32 (H, W) each."""
+        maps: dict[int, np.ndarray] = {}
+        for planes in all_planes(plan, pairs, self.blocks, size):
+            for i in planes.places:
+                maps.setdefault(i, np.empty(size, np.float32))
+            write_ranks(planes.ranks(), maps)
+        return maps
 
     def rank_bands(
         self, plan: Plan, pairs: Sequence[int], labels: np.ndarray
@@ -121,8 +125,8 @@ class MaskLogits:
             """Return the ranks of a pair of another method, computed at the temperatures of all pairs at once."""
             if pair not in known:
                 every = tuple(dict.fromkeys(beside(plain, plan.pairs[i], pair.method) for i in pairs))
-                of_pairs = self.rank_maps(replace(plain, pairs=every), range(len(every)), size)
-                known.update((every[k], ranks) for k, ranks in of_pairs)
+                of_pairs = self._maps(replace(plain, pairs=every), range(len(every)), size)
+                known.update((every[k], ranks) for k, ranks in of_pairs.items())
             return known[pair]
 
         claiming = cache(lambda: self._claiming(plan, [plan.pairs[i] for i in pairs], size))
@@ -163,8 +167,8 @@ class MaskLogits:
         return scores
 
     def _claiming(self, plan: Plan, pairs: Sequence[Pair], size: tuple[int, int]) -> np.ndarray:
-        """Return argmax_q M_q max_k P_qk over the queries of all windows, of pairs at one T_m: int32 (n, H, W)."""
-        found = np.empty((len(pairs), *size), np.int32)
+        """Return argmax_q M_q max_k P_qk over the queries of all windows, of pairs at one T_m: int16 (n, H, W)."""
+        found = np.empty((len(pairs), *size), np.int16)
         for block in self.blocks(size, pairs[0].mask_temperature or 1.0):
             P = [np.concatenate([known_shares(plan, pair, each) for each in block.queries]) for pair in pairs]
             best = np.array([each[:, :-1].max(axis=1) for each in P], np.float32)

@@ -168,9 +168,9 @@ class PixelLogits:
         return ranks
 
     def _winner(self, plan: Plan, size: tuple[int, int]) -> np.ndarray:
-        """Return the class with the largest logit: int32 (H, W)."""
+        """Return the class with the largest logit: int16 (H, W)."""
         known = plan.in_distribution
-        found, equally = np.empty((1, *size), np.int32), np.ones((1, len(known)), np.float32)
+        found, equally = np.empty((1, *size), np.int16), np.ones((1, len(known)), np.float32)
         for band in self.bands(size):
             largest_in_band(band.values[known], equally, band.axes, band.rows.start, found)
         return found[0]

@@ -27,7 +27,7 @@ class WholeImage:
     plan, pair : what is computed
     ranks_of : returns the ranks of a pair: float32 (H, W)
     largest : returns the class with the largest logit, or of mask networks the query that claims a pixel,
-        argmax_q M_q max_k P_qk: int32 (H, W)
+        argmax_q M_q max_k P_qk: int16 (H, W)
     """
 
     plan: Plan

@@ -149,7 +149,7 @@ def multiply(above: Array, below: Array, weight: np.float32, classes: int, start
         claim = greater(lesser(S, one), np.float32(0.0))
         left = left * (one - claim)
         # As of independent events: neither of the two products is taken off 1.
-        joined = fused(claim, one - joined, joined)
+        joined = fused(joined, one - claim, claim)
     return left, joined
 
 
@@ -204,6 +204,7 @@ def soften(
 ) -> None:
     """Write the wanted ranks of S taken as logits, at one T_S."""
     n, T_S, K = starts.size * LANES, row.divisors[t], np.float32(classes)
+    most = EVEN * (K - np.float32(1.0))
     top, gap, work, inverse_T = row.top[:n], row.gap[:n], row.work, np.float32(1.0) / T_S
     others, moment, shrink = work[0][:n], work[1][:n], work[2][:n]
     rest, log1r, odds = work[3][:n], work[4][:n], work[5][:n]
@@ -213,16 +214,16 @@ def soften(
         store(top, to, first)
         store(gap, to, (first - second) * LOG2E)
         store(row.total, to, total)
-        sums = sum_exponentials(above, below, weight, classes, start, second, inverse_T)
-        store(others, to, sums[0])
-        store(moment, to, sums[1])
+        e, weighted = sum_exponentials(above, below, weight, classes, start, second, inverse_T)
+        store(others, to, e)
+        store(moment, to, weighted)
     if wanted[SOFT_MSP]:
         pixel_ranks.rank_msp(others, gap, inverse_T, log2(K - np.float32(1.0)), row.ranks[SOFT_MSP])
     if wanted[SOFT_ENTROPY] or wanted[SOFT_ENERGY]:
         pixel_ranks.weigh_others(others, gap, inverse_T, shrink, rest)
         pixel_ranks.log1p_all(rest, log1r)
     if wanted[SOFT_ENTROPY]:
-        most, some, every = EVEN * (K - np.float32(1.0)), False, True
+        some, every = False, True
         for block in range(starts.size):
             # Only blocks that have such pixels pay for one more loop over the classes.
             least, largest = rest[block * LANES], np.float32(0.0)
