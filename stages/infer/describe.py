@@ -167,7 +167,7 @@ def software(model: Model) -> dict[str, str]:
         cudnn = torch.backends.cudnn
         capability = ".".join(map(str, torch.cuda.get_device_capability(device)))
         return found | {
-            "cuda": str(torch.version.cuda),
+            "cuda": str(torch.version.cuda or f"ROCm {torch.version.hip}"),
             "cudnn": str(cudnn.version()),
             "compute_capability": capability,
             "tf32": "on" if model.amp == "tf32" else "off",

@@ -134,6 +134,10 @@ def load_model(source: Source, device: torch.device, amp: Amp = "none") -> Model
     # Convolutions are faster with the channels innermost, which is also how pictures arrive.
     with device_errors(device):
         network.module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if device.type == "cuda":
+        set_arithmetic(
+            amp == "tf32"
+        )  # to be recorded before the first pass; importing the network may have changed it
     return Model(network, resize, device, amp)
 
 

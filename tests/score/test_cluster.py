@@ -1,5 +1,6 @@
 """Walks by a Dask cluster: bit for bit the figures of one machine, with any number of workers, whichever dies."""
 
+import logging
 import os
 import re
 import signal
@@ -16,7 +17,7 @@ from click.testing import CliRunner
 from conftest import fails, refused
 from stores import fill, make_schema
 
-from logitpipe.cache import IntegrityError, Store, open_store
+from logitpipe.cache import IntegrityError, PipeError, Store, open_store
 from logitpipe.cli import cli
 from logitpipe.stages.score.cluster import connection, parcels
 from logitpipe.stages.score.cluster import walk as cluster_walk
@@ -213,6 +214,14 @@ def test_what_a_worker_may_not_do_ends_the_run_in_one_line(cluster, tmp_path):
         mine = environment.environment()
         environment.environment = lambda: mine | {"numba": "0.1"}
 
+    # Of another mount: the path that the command knows leads nowhere on the machines of the workers.
+    hidden = Path(store.path).rename(tmp_path / "elsewhere")
+    line = f"the worker tcp://.* cannot open what the command has opened: {re.escape(str(store.path))}: expected a "
+    with pytest.raises(PipeError, match=line) as error:
+        ClusterWalk(cluster)(GroundTruth(store, PROTOCOL, range(6)), range(6), Histograms(store, plan), 1, advance)
+    assert error.value.remedy == "shared-place"
+    hidden.rename(store.path)
+
     (address, *_) = cluster.nthreads()
     cluster.run(spoil, workers=[address])
     with refused(
@@ -369,6 +378,17 @@ def test_what_cannot_be_done_is_said_in_one_line(pixel_store, monkeypatch, flags
     else:
         assert (result.exit_code, result.stdout) == (code, "")
         assert result.stderr.splitlines()[-1].startswith("pipe: no Dask scheduler answers at tcp://127.0.0.1:9 (")
+
+
+def test_dask_logs_nothing_beside_the_one_line_of_an_error():
+    logger = logging.getLogger("distributed.client")
+    before = logger.level
+    try:
+        logger.setLevel(logging.WARNING)  # as Dask's own configuration does
+        connection.silence()
+        assert not logger.isEnabledFor(logging.ERROR)
+    finally:
+        logger.setLevel(before)
 
 
 def test_fit_asks_for_a_cluster_as_score_does(pixel_store, tmp_path):

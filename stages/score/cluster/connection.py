@@ -29,8 +29,7 @@ def cluster_walk(where: str) -> Iterator[ClusterWalk]:
     PipeError
         No scheduler answers, it has no workers, or one of them may not score.
     """
-    # Dask logs what this package says in an error's one line, with tracebacks.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    silence()
     kind, _, count = where.partition(":")
     if kind == "local":
         if not (count.isdecimal() and int(count)):
@@ -46,6 +45,14 @@ def cluster_walk(where: str) -> Iterator[ClusterWalk]:
         return
     with _connected(where) as client:
         yield ClusterWalk(client)
+
+
+def silence() -> None:
+    """Keep Dask from logging, with tracebacks, what this package says in an error's one line."""
+    # One by one: Dask gives some loggers, such as that of the client, a level of their own.
+    for name in ["distributed", *logging.root.manager.loggerDict]:
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @contextmanager

@@ -11,9 +11,10 @@ from typing import Any
 
 import cloudpickle
 import numpy as np
+from distributed import get_worker
 from numcodecs import Blosc
 
-from logitpipe.cache import PipeError, Store, open_store
+from logitpipe.cache import IntegrityError, PipeError, Store, open_store
 from logitpipe.cache.files.places import Place, as_place
 from logitpipe.cache.format import Schema
 from logitpipe.cache.reading.pinned import PinnedStore
@@ -72,7 +73,7 @@ def unpack_walk(parcel: Parcel) -> tuple[Truth, Statistic[Any]]:
     Raises
     ------
     PipeError
-        Another version computes here, or another store lies at the place.
+        Another version computes here, or another store lies at the place, or none.
     """
     if found := unlike(dict(parcel.environment), environment()):
         raise PipeError(f"this worker has {found}", "same-version")
@@ -84,8 +85,21 @@ def unpack_walk(parcel: Parcel) -> tuple[Truth, Statistic[Any]]:
 
 @lru_cache(KEPT_WALKS)
 def _opened(place: str, _run: str) -> Store:
-    store = open_store(as_place(place))
+    try:
+        store = open_store(as_place(place))
+    except IntegrityError:
+        raise
+    except PipeError as error:
+        # The command has opened it: another disk is mounted there on this machine, or none.
+        raise PipeError(f"{_who()} cannot open what the command has opened: {error}", "shared-place") from error
     return PinnedStore(store.files, store.schema)
+
+
+def _who() -> str:
+    try:
+        return f"the worker {get_worker().address}"
+    except ValueError:  # outside a task
+        return "this process"
 
 
 def absolute(place: Place) -> str:
