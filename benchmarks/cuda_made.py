@@ -1,9 +1,12 @@
 """What the parts of `benchmarks.cuda` share: the device, made pictures, networks whose weights a rule makes."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import module_from_spec, spec_from_file_location
 from itertools import count
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -19,7 +22,21 @@ from logitpipe.stages.infer.networks.eomt.network import EoMT
 from logitpipe.stages.infer.networks.erfnet import ERFNet
 from logitpipe.stages.infer.networks.seam import Source
 from logitpipe.stages.infer.run import infer_images
-from tests.golden_rule import golden_weights
+
+ROOT = Path(__file__).parents[1]
+
+
+def _golden_rule() -> ModuleType:
+    """Load the rule that makes weights from its file: a library may have brought a package called `tests`."""
+    specification = spec_from_file_location("golden_rule", ROOT / "tests" / "golden_rule.py")
+    assert specification
+    assert specification.loader
+    module = sys.modules["golden_rule"] = module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+golden_rule = _golden_rule()
 
 EOMT = {
     "patch_size": 16,
@@ -97,9 +114,13 @@ class Bench:
 
     def _weights(self, name: str, size: tuple[int, int]) -> dict[str, Tensor]:
         if name not in self.scale.eomt:
-            return golden_weights(lambda: ERFNet(20) if name == "erfnet" else ENet(20))
+            small: dict[str, Tensor] = golden_rule.golden_weights(
+                lambda: ERFNet(20) if name == "erfnet" else ENet(20)
+            )
+            return small
         facts, grid = self.scale.eomt[name], (size[0] // 16, size[1] // 16)
-        return golden_weights(lambda: EoMT(facts, grid)) | {"attn_mask_probs": torch.tensor(facts["attn_mask_probs"])}
+        weights: dict[str, Tensor] = golden_rule.golden_weights(lambda: EoMT(facts, grid))
+        return weights | {"attn_mask_probs": torch.tensor(facts["attn_mask_probs"])}
 
     def model(self, name: str, device: torch.device | None = None, amp: Amp = "none") -> Model:
         """Load a network as `pipe infer` does."""

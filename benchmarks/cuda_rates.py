@@ -35,7 +35,7 @@ TOP = 8
 """Kernels that are named."""
 
 
-def measure_rates(sheet: Sheet, bench: Bench) -> None:
+def measure_rates(bench: Bench, sheet: Sheet) -> None:
     """Pictures in a second: of each step by itself, and of all of them together."""
     threads = background_threads(bench.device)
     title = f"Pictures in a second ({threads} threads decode, as many commit); peak memory of the device"
@@ -128,7 +128,7 @@ def peak(bench: Bench) -> str:
     return f"{torch.cuda.max_memory_allocated(bench.device) / 1e9:.2f} GB" if bench.device.type == "cuda" else "-"
 
 
-def measure_where(sheet: Sheet, bench: Bench) -> None:
+def measure_where(bench: Bench, sheet: Sheet) -> None:
     """Where the time of a run goes: how busy cores and device are, and the device with what."""
     title, header = "Where the time of pipe infer goes", ("network", "what", "share of the time")
     is_cuda = bench.device.type == "cuda"
@@ -151,7 +151,7 @@ def measure_where(sheet: Sheet, bench: Bench) -> None:
             sheet.line(title, header, [name, f"  {key[:70]}", found[key]])
 
 
-def measure_sharing(sheet: Sheet, bench: Bench) -> None:
+def measure_sharing(bench: Bench, sheet: Sheet) -> None:
     """Two processes that share the device beside one, loading included."""
     header = ("processes", "pictures", "s, loading included", "exit codes", "same store as by one")
     alone: dict[str, bytes] = {}
