@@ -6,6 +6,7 @@ from pathlib import Path
 
 from logitpipe.stages.cores import cores_of_rank
 
+# As much as a C int holds: a heap's free end is given back beyond that alone.
 KEPT_BYTES = (1 << 31) - 1
 LARGEST_KEPT = 32 << 20
 """Bytes; glibc allows no higher threshold. Larger arrays are mapped from the system and unmapped each time."""

@@ -24,7 +24,11 @@ HEADER = struct.Struct("<4s22xHH")
 
 SIGNATURE = b"PK\x03\x04"
 ENCRYPTED = 1
+"""Bit of a member's flags."""
+
 MOST_EXTRA_BYTES = 0xFFFF
+"""Of a local header's extra field, whose length has two bytes."""
+
 MOST_DIRECTORY_BYTES = 64 << 20
 """Hundreds of thousands of members. A directory that takes more is not worth the memory."""
 

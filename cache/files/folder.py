@@ -93,6 +93,7 @@ class Folder:
                 make_folders((self.root / key).parent)
                 written[key] = beside(self.root / key)
                 _write(written[key], key, data)
+            # All bytes are durable by now: of an image that is cut short nothing was replaced before.
             for key, partial in written.items():
                 step("file.rename", key)
                 partial.replace(self.root / key)
@@ -128,6 +129,7 @@ def _write(path: Path, key: str, data: bytes) -> None:
             file.write(memoryview(data)[start : start + PIECE_BYTES])
         file.flush()
         step("file.sync", key)
+        # The bytes before the name: a rename that outlives a crash must not lead to a file that is empty.
         os.fsync(file.fileno())
 
 

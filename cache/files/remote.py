@@ -31,6 +31,7 @@ PATIENCE = 20.0
 """Seconds after which no request is repeated; a request under way may still run until its own time-out."""
 
 CONNECTIONS = 16
+"""How many objects are read at the same time: what takes long is waiting for each answer to begin."""
 
 QUESTIONS = 32
 """How many files a web server is asked for at the same time where only their sizes are wanted."""

@@ -30,6 +30,7 @@ def loads(data: bytes, most: int = MAX_JSON_BYTES) -> Any:  # noqa: ANN401 - JSO
     RecursionError
         It is nested too deeply.
     """
+    # Before it is parsed, which takes several times as much memory.
     if len(data) > most:
         raise ValueError(f"{len(data)} bytes, and {most} are the most")
     return json.loads(data.decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant)
@@ -50,6 +51,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def names_bytes(names: Sequence[str]) -> bytes:
     """Return the bytes of the file of image names: always the same for the same names."""
+    # A name on each line, for people who look into a store.
     return json.dumps(names, indent=0).encode()
 
 

@@ -55,6 +55,7 @@ class Record:
             if array["sha256"] is None:
                 # Version 2 has no such field. Left as null it would be part of the digest and of the file.
                 del array["sha256"]
+        # Without it a flipped letter in a digest would put the blame on a sound chunk.
         digest = hashlib.sha256(canonical(document)).hexdigest()
         # Indented for people: whoever looks into a store by hand begins with a record.
         return json.dumps(document | {"sha256": digest}, indent=1).encode()

@@ -122,6 +122,7 @@ class Described:
     def metadata(self) -> dict[str, Any]:
         """The group's `zarr.json`; it carries the arrays' too, so that a store opens with one read."""
         arrays = {name: spec.metadata() for name, spec in self.arrays().items()}
+        # Not to be understood of necessity: a reader of Zarr that does not know it opens the arrays one by one.
         consolidated = {"kind": "inline", "must_understand": False, "metadata": arrays}
         return {
             "zarr_format": 3,
@@ -155,6 +156,7 @@ def fingerprint(attributes: Mapping[str, Any]) -> str:
 
 def canonical(document: Mapping[str, Any]) -> bytes:
     """JSON with sorted keys and no spaces: equal documents give equal bytes; a ValueError for NaN and infinity."""
+    # ASCII alone: a reader in another language need not agree with this one on which letters are escaped.
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 

@@ -137,9 +137,11 @@ class Schema(Described):
         byte, number, logits = np.dtype(np.uint8), np.dtype(np.int32), np.dtype(self.precision)
         channels, _, width = self.logits_shape
         if self.kind == "pixel":
+            # All classes of a pixel in one chunk: each of its scores needs all of them.
             rows = (1, channels, self.chunk_rows, width)
             first = {"logits": self._spec(("class", "y", "x"), self.logits_shape, logits, rows)}
         else:
+            # A window has chunks of its own: a picture may have many, and they are read one at a time.
             window_rows, whole = (1, 1, channels, self.chunk_rows, width), (self.windows, *self.logits_shape)
             columns, classes = len(self.classes) + 1, np.dtype(np.float32)
             of_classes = (self.windows, channels, columns)
@@ -182,6 +184,7 @@ class Schema(Described):
     def _spec(
         self, dims: tuple[str, ...], shape: tuple[int, ...], dtype: np.dtype, cut: tuple[int, ...] | None = None
     ) -> ArraySpec:
+        # Chunks of all images in one folder: one of each image's own would have to be made and synced for it.
         return ArraySpec(("image", *dims), (len(self.images), *shape), cut or (1, *shape), dtype, separator=".")
 
 

@@ -189,6 +189,7 @@ class Store:
             # A window has chunks of its own, so the other windows' are not read at all.
             chunks = {key: (slice(0, 1), *cut[1:]) for key, cut in chunks.items() if cut[0].start == window}
             extent = (1, *extent[1:])
+        # Not filled beforehand: each chunk of the extent must be there, so that every value is written below.
         out = np.empty(extent, spec.dtype)
         found = self.files.read_all([f"{array}/{key}" for key in chunks])
         with self._blamed(image):

@@ -102,6 +102,7 @@ class BucketSite:
             self._require_store()
             self._clear()
         self._describe_arrays(schema)
+        # The only step that two creators race for: whose metadata is there has made the store.
         if self.files.publish_first(METADATA, metadata_bytes(schema.metadata())):
             return NoLock()
         # Another creator won. This process may have put its own arrays' metadata over the winner's a moment ago.

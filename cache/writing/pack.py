@@ -15,6 +15,7 @@ from logitpipe.cache.reading.store import Store
 from logitpipe.cache.reading.verify import Damage, check_image, check_metadata
 
 UNIX = 3
+"""System that a zip says it was made on: the same everywhere, as equal stores give equal zips."""
 
 
 def metadata_members(store: Store) -> dict[str, bytes]:

@@ -95,6 +95,7 @@ def match(
     from logitpipe.runs.temperatures import require_temperatures
 
     given = {"auprc": auprc, "fpr95": fpr95, "auroc": auroc}
+    # Papers print per cent, and rows hold fractions.
     target = {name: value / 100 for name, value in given.items() if value is not None}
     if not target:
         raise UsageError("auprc, fpr95 or auroc is expected: what was printed, in per cent")

@@ -232,6 +232,7 @@ class NewStore:
                 raise UsageError(
                     f"{dimensions[name]} dimensions are expected, found shape {exact.shape}", option=name
                 )
+            # Class logits are few, so that half precision would save little.
             dtype = np.float32 if name == "class_logits" else self._facts["precision"]
             with np.errstate(over="ignore"):  # what becomes infinite is told below
                 values[name] = np.ascontiguousarray(exact, dtype)
@@ -252,6 +253,7 @@ class NewStore:
             return self._writer
         channels, height, width = values["logits" if self._facts["kind"] == "pixel" else "mask_logits"].shape
         rows, columns = values["labels"].shape
+        # Of the first image: a script has its arrays, and seldom knows the largest before it has made them all.
         self._logits_size = self._logits_size or (height, width)
         self._label_size = self._label_size or (max(1, rows), max(1, columns))
         return self._lay_out((channels, *self._logits_size))

@@ -92,6 +92,7 @@ def infer(
     from logitpipe.stages.infer.networks import find_load
     from logitpipe.stages.infer.networks.seam import Source
 
+    # Before torch is loaded, which takes seconds: a name that is none is refused at once.
     find_load(network)
     if dataset == ALL:
         raise UsageError("one data set is expected, as one store comes of it", option="dataset")

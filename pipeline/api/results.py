@@ -78,6 +78,7 @@ class Results:
         names, frame = [by] if isinstance(by, str) else list(by), self.frame
         if strange := [name for name in names if name not in frame]:
             raise UsageError(f"there is no column {strange[0]!r}; there are {', '.join(frame)}", option="by")
+        # A group without any figure would be an error of pandas, and has no best row.
         known = frame.dropna(subset=[chosen.field]).groupby(names, sort=False)[chosen.field]
         return frame.loc[known.idxmax() if chosen.better is max else known.idxmin()].reset_index(drop=True)
 

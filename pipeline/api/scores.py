@@ -75,6 +75,7 @@ def score(
     >>> import logitpipe as lp
     >>> results = lp.score(["enet.zarr", "erfnet.zarr"], ["msp", "entropy"], lp.sweep(0.5, 2, 0.5))
     """
+    # First of all, while the arguments are the only local names: the call as it was made is kept with the results.
     settings = {name: _plain(value) for name, value in locals().items() if name not in ("stores", "progress")}
     from logitpipe.runs.also import refuse, require_families
     from logitpipe.runs.scoring import count_missing, describe_run, plan_stores, score_stores

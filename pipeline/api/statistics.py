@@ -121,6 +121,7 @@ class Statistics(PathLike[str]):
     @property
     def temperatures(self) -> dict[str, float | None]:
         """Network -> temperature of least negative log-likelihood, T or T_S; None where the masks name no classes."""
+        # One file may hold several networks: `pipe fit` takes their stores together.
         least = {each.identity["network"]: each.least_nll for each in self._fitted}
         return {name: None if found is None else found.temperature for name, found in least.items()}
 

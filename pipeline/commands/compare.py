@@ -62,6 +62,7 @@ def compare(
     from logitpipe.console.output import refuse_to_replace
     from logitpipe.results.reading import read_results
 
+    # Before resamples are drawn, which take seconds: damaged results and files that would be replaced.
     results = read_results(folders)
     if per_image is not None:
         refuse_to_replace([per_image], overwrite)

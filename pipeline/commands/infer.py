@@ -238,6 +238,7 @@ def infer(
     _refuse_overwrite(overwrite, shard, repair)
     from logitpipe.stages.infer.data.selection import Selection
 
+    # Before any thread and before torch: glibc looks at the number of heaps once.
     keep_freed_memory(heaps_beside(device))
     fill_stores(
         source,

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from logitpipe.stages.score.protocols import Protocol
 
 STEM_LENGTH = 40
+"""Characters of each name in a file's name: four of them fit what file systems allow."""
 
 
 def parse_temperature(_context: click.Context, _option: click.Parameter, temperature: float) -> float:

@@ -17,8 +17,11 @@ from logitpipe.console.text import aligned, byte_size, listed, printable
 from logitpipe.stores.data import right_data
 
 SCHEMA_VERSION = 1
+"""Of the JSON object."""
+
 WIDTH = 100
 KEY_WIDTH = 15
+"""Columns of text, and of what stands before it."""
 
 
 @click.command()

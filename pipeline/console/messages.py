@@ -18,6 +18,7 @@ from logitpipe.console.streams import columns, is_terminal
 from logitpipe.console.text import printable, shortened
 
 SECONDS_BEFORE_WORD = 2.0
+"""A shorter silence worries nobody, and a word for each would hide those that matter."""
 
 COMPILING = "compiling the scoring kernels, once where their code can be kept"
 """What `word_if_slow` says while kernels are compiled or loaded."""

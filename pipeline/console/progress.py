@@ -20,6 +20,8 @@ from logitpipe.console.text import cells, printable, shortened
 BAR_CELLS = 24
 SECONDS_BETWEEN_REDRAWS = 0.1
 SECONDS_BETWEEN_LINES = 30.0
+"""A log keeps every line: of a night's run it should have hundreds, and not a million."""
+
 SECONDS_BETWEEN_LOOKS, SECONDS_BEFORE_COUNTING = 1.0, 2.0
 """How often it is looked whether anything was done, and after how long without it the seconds are counted."""
 

@@ -9,6 +9,7 @@ from logitpipe.runs.temperatures import require_temperatures, sweep
 from logitpipe.stages.cores import available_cores
 
 MOST_WORKERS = 256
+"""Each takes a stack and perhaps a total of its own; a larger number is a slip."""
 
 
 def parse_temperatures(_context: click.Context, _option: click.Parameter, text: str) -> tuple[float, ...]:

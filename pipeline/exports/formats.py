@@ -12,6 +12,7 @@ from logitpipe.cache.errors import PipeError
 
 HALF_MOST = float(np.finfo(np.float16).max)
 WORD_MOST = 65535
+"""The largest number of 16 bits."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 
 NORMAL, ANOMALY, VOID = (70, 102, 140), (255, 140, 40), (228, 228, 228)
 STEPS = 256
+"""As many as 8 bits have: more would be equal colours."""
 
 _LIGHTNESS, _HUE_DEGREES, _CHROMA = (0.16, 0.97), (285.0, 465.0), (0.10, 0.09, 0.08)
 

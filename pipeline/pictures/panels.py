@@ -19,6 +19,7 @@ PAPER, INK, FAINT = (255, 255, 255), (25, 25, 25), (105, 105, 105)
 MARGIN, TITLE, FOOTER, BAR = 20, 34, 66, 14
 TITLE_FONT, TEXT_FONT = (ImageFont.load_default(size=size) for size in (19, 14))
 TICKS = 5
+"""Numbers below a colour bar; of five, none touches its neighbour in the narrowest column."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from logitpipe.stages.score.claims import Claim
 
 IN_A_ROW = 4
+"""Columns of a picture, which a screen shows without scrolling."""
+
 DIMMED = 0.35
 """Brightness of a photograph outside of the region."""
 

@@ -34,7 +34,10 @@ from logitpipe.stages.score.plan import Plan, make_plan, with_pairs
 from logitpipe.stages.score.statistics.single_images import ImageAreas
 
 PANEL_WIDTH = 400
+"""Pixels: three panels fit a page side by side."""
+
 QUALITY = 82
+"""Of JPEG."""
 
 
 @dataclass(frozen=True)

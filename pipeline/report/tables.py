@@ -40,6 +40,7 @@ def _best_figures(rows: Sequence[Row | None]) -> dict[str, float]:
     for name, (_, best) in COMPARED.items():
         values = [value for row in rows if row and (value := getattr(row, name)) is not None]
         if values:
+            # Rounded as it is printed: of two figures that look equal none may be marked alone.
             found[name] = round(100 * best(values), DECIMALS)
     return found
 

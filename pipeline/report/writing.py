@@ -48,6 +48,7 @@ def _galleries(results: "JoinedResults") -> "dict[str, Html]":
             found[store] = gallery(entry, available_cores())
         except PipeError as error:
             reason = str(error) if caller() else with_advice(error)
+            # Of results that came without their stores the page is worth having all the same.
             caution(f"no gallery of {entry.label}: {reason}")
             found[store] = tag("p", f"The gallery is left out: {reason}.", class_="note")
     return found

@@ -84,6 +84,7 @@ def _read(folder: Path) -> tuple[Run, list[Drawn]]:
     record = json.loads((folder / "settings.json").read_text(encoding="utf-8"))["run"]
     _check_record(record, rows)
     sketches = SKETCHES[document["schema_version"]](folder / "results.zarr", rows)
+    # Checked here once, so that tables and charts need not ask what they are given.
     for row, sketch in zip(rows, sketches, strict=True):
         _check_sketch(row, sketch)
     origins = ((folder, i) for i in range(len(rows)))

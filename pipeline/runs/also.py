@@ -131,6 +131,7 @@ def refuse(
     if "closed-set" not in families:
         return
     faults = [(store, fault) for store, _ in plans if (fault := _fault(store, label_space, codes))]
+    # One store with such figures is worth a run; what the others lack is said before it begins.
     if len(faults) == len(plans):
         raise faults[0][1]
     for _, fault in faults:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from logitpipe.stages.infer.data.masks import MaskRules
 
 SCHEMA_VERSION = 1
+"""Of the JSON object of `pipe labels`."""
+
 WITHOUT_LOSS = (".png", ".webp", ".bmp", ".tif", ".tiff", ".npy")
 """Endings of masks in a folder of no layout, where a JPEG is a photograph."""
 

@@ -70,6 +70,7 @@ def fill_stores(
     """
     # Files first, then torch, then the network: what is wrong with a folder is said at once, before seconds of
     # loading.
+    # Every name is listed before anything is written: of five data sets none shall turn out missing after four.
     datasets = _read_datasets(data_root, names, layout, selection, mask_resize)
     paths = _store_paths(out, datasets, several=len(names) > 1 or ALL in names)
     # Empty at first, so that an interruption while the network loads is answered too.

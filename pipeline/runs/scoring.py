@@ -67,6 +67,7 @@ def plan_stores(
     for each in asked(named):
         if each.note:
             note(each.note)
+    # Pinned: a store that is rewritten during the run ends in an error, not in figures of old and new images.
     stores = open_pinned(places)
     protocols = _by_dataset(protocol, label_codes, [store.schema.dataset for store in stores])
     plans = []

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from logitpipe.cache.errors import UsageError
 
 LEAST, MOST = 1e-3, 1e3
+"""Beyond them softmax of real logits is one-hot, or all but even."""
+
 MOST_OF_A_SWEEP = 10_000
+"""More is a slip, such as a step of 1e-6; it would fill memory before anything is said."""
 
 
 def sweep(start: float, stop: float, step: float) -> tuple[float, ...]:

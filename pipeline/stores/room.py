@@ -34,6 +34,7 @@ def warn_of_little_room(writers: Sequence[StoreWriter], images: Sequence[int]) -
     # What an overwritten store gives back counts as free, although that happens only with the first commit.
     given_up = sum(occupied_bytes(path) for path in paths if writers[0].overwrite)
     free, place = free_bytes(paths[0]) + given_up, paths[0].parent
+    # A caution and no refusal: logits compress, and nobody knows how well before they are there.
     if needed > free:
         caution(
             f"{place}: {counted(sum(images), 'image')} may need {byte_size(needed)}, should they not compress, and "

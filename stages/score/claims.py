@@ -14,6 +14,7 @@ MOST_POINTS = 4096
 """Pixels of a region at which masks are read; of a larger one as many, evenly."""
 
 TOP_CLASSES = 3
+"""Classes that are named of each query."""
 
 
 @dataclass(frozen=True)

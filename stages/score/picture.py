@@ -153,6 +153,7 @@ def read_picture(store: Store, truth: Truth, image: int) -> Picture | None:
         return None
     record, kind = store.record(image), KINDS[store.schema.kind]
     geometry, name = store.image(image, record), store.schema.images[image]
+    # Through one record: chunks of an image that is replaced meanwhile do not fit it, and are an error.
     windows = [
         {array: store.read(array, image, record, window) for array in kind.ARRAYS}
         for window in range(len(geometry.windows))

@@ -39,6 +39,7 @@ def select(
         # A group leaves out what cannot be served; a method that was named is missed.
         _refuse_without_statistics(asked([name for name in named if name.strip().casefold() not in GROUPS]), schema)
     own = {each.name: load_own(each.name) for each in wanted if is_own(each.name)} | dict(functions)
+    # Left out and not refused: another store of the run may be of the kind that a function is for.
     own = {name: method for name, method in own.items() if serves(method, schema.kind)}
     every = METHODS[schema.kind] | own
     served = {name: method for name, method in every.items() if _is_served(method, schema, statistics)}

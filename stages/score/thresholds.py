@@ -40,6 +40,7 @@ def _scores(plan: Plan, pair: int, ranks: np.ndarray) -> np.float64:
 def _last(holds: Callable[[np.ndarray], bool]) -> np.float32:
     """Return the largest rank at which something holds that holds below it too; minus infinity if at none."""
     # Bisection over bit patterns, not values: it ends at the very float where the comparison changes.
+    # All float32 in order of their values: about 32 steps find the limit, wherever it is.
     low, high = -_LARGEST, _LARGEST + 1
     with np.errstate(over="ignore", invalid="ignore"):
         while high - low > 1:

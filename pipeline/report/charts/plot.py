@@ -8,6 +8,8 @@ from logitpipe.report.markup import Html, joined, tag
 
 WIDTH, HEIGHT = 400.0, 270.0
 LEFT, TOP, BOTTOM = 36.0, 30.0, 228.0
+"""Of the area that lines are drawn in; around it stand names and numbers."""
+
 LABEL_HEIGHT = 12.5
 
 STYLES: dict[str, tuple[str, str | None]] = {

@@ -51,6 +51,7 @@ class Sampled:
     @cached_property
     def moved(self) -> bootstrap.Bootstrap:
         """Figures over resamples, the same ones for all rows; ValueError where a class occurs in no image."""
+        # All rows at once, on the same resamples: differences between two rows are paired by them.
         return bootstrap.bootstrap(self.counts, self.reading, workers=os.cpu_count() or 1)
 
     @cached_property

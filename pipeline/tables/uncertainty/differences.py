@@ -13,6 +13,7 @@ from logitpipe.tables.table import Cell, Group, Table
 from logitpipe.tables.uncertainty.intervals import between
 
 SIGNIFICANT = 0.05
+"""The p below which a difference is told, after Holm's correction."""
 
 
 @dataclass(frozen=True)

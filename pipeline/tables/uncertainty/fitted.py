@@ -55,6 +55,7 @@ def _of_network(closed: Sequence[ClosedSetRow], rows: Sequence[Row]) -> Iterator
     for source, sweep in sweeps.items():
         # One temperature alone was not chosen from anything.
         if len(sweep) > 1:
+            # By the classes alone: no label of an anomaly has a part in it.
             T = min(sweep, key=lambda T: sweep[T].figures.nll or 0.0)
             network = sweep[T].network
             others = {place: other for place, other in sweeps.items() if place[0] != source[0]}

@@ -20,7 +20,10 @@ SPELLINGS = {"RoadObstacle21": "RoadObsticle21"}
 """Other spellings of a name; the official archive misspells, and the name in a store is the archive's."""
 
 HEADER_THREADS = 8
+"""Threads that read headers: they wait for a disk or a network drive most of the time."""
+
 FILES_PER_TASK = 256
+"""Files that a thread takes at a time: with one at a time it would spend its time on taking."""
 
 __all__ = ["DataSet", "Sample", "canonical", "dataset_names", "natural_key", "read_dataset"]
 

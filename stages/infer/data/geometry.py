@@ -161,6 +161,7 @@ def _windows(resized: Size, size: int) -> list[tuple[int, int]]:
     """Return the top left corners of square windows along the longer side, as EoMT's authors cut them."""
     longer = max(resized)
     count = math.ceil(longer / size)
+    # As few windows as cover the picture; what they cover too much is shared out among their borders.
     overlap = count * size - longer
     step = size - (overlap / (count - 1) if overlap > 0 else 0)
     # The last one ends with the picture: where upstream's rounding makes it end a pixel before, its S is NaN there.
@@ -171,6 +172,7 @@ def _windows(resized: Size, size: int) -> list[tuple[int, int]]:
 def _starts(side: int, crop: int, stride: int) -> list[int]:
     """Return where windows begin along one side: a stride apart, the last moved back to end with the picture."""
     count = max(0, -(-(side - crop) // stride)) + 1
+    # Moved back and not cut: all windows of a picture are of one size.
     return [max(0, min(i * stride, side - crop)) for i in range(count)]
 
 

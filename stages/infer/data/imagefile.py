@@ -23,6 +23,8 @@ MOST_BYTES = 1 << 30
 """Of an image file: the most pixels that Pillow decodes take less, however they are stored."""
 
 HEAD_BYTES = 4096
+"""How much of a file is read for its header: what stands before pixels or frame is seldom longer."""
+
 NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """For a pipe that has taken a file's place since it was listed; Windows knows text files."""
 

@@ -99,6 +99,7 @@ def fitted(values: np.ndarray, size: tuple[int, int], path: Path, rules: MaskRul
 def whole_factor(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     """Return whether two sizes (height, width) differ by one whole factor, the same in both directions."""
     small, large = sorted((tuple(one), tuple(other)))
+    # The same factor both ways: anything else would stretch objects.
     return large[0] % small[0] == 0 and large[0] // small[0] * small[1] == large[1]
 
 

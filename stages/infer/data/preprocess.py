@@ -82,6 +82,7 @@ def prepare(
     frame = (resize if isinstance(resize, Resize) else Resize.of(resize)).frame(size)
     # Pillow's filter widens where it shrinks, so that no pixel is passed over; that of torch does not by itself.
     seen = picture.resize(frame.resized[::-1], Image.Resampling.BILINEAR)
+    # The preview is made of what the network saw, so that a page shows it without the picture's file.
     return Prepared(np.asarray(seen), frame, np.asarray(seen.reduce(2)), size, labels, sources)
 
 

@@ -42,6 +42,8 @@ class Selection:
         """
         wanted = list(samples)
         if self.globs:
+            # Capitals count on every system: a selection stands in the store, and must mean the same wherever it is
+            # continued.
             wanted = [sample for sample in wanted if any(fnmatchcase(sample.name, glob) for glob in self.globs)]
             if not wanted:
                 few = ", ".join(sample.name for sample in samples[:3])
@@ -56,6 +58,7 @@ class Selection:
         """Return the choice for people and for the store's record, its limit apart; None for all pictures."""
         parts = [f"names like {' or '.join(self.globs)}"] if self.globs else []
         if self.names_file:
+            # By content: another machine keeps the list elsewhere, and a list that was edited is another selection.
             digest = hashlib.sha256(_lines(self.names_file)[0]).hexdigest()
             parts.append(f"names in {self.names_file.name} (sha256 {digest[:16]})")
         parts += ["with a mask"] if self.labelled_only else []
@@ -65,6 +68,7 @@ class Selection:
         names = _lines(file)[1]
         stems = {sample.name.rpartition(".")[0]: sample.name for sample in samples}
         known = {sample.name for sample in samples}
+        # A name with its ending counts first: a stem may be the whole name of another picture.
         chosen = {name if name in known else stems.get(name, name) for name in names}
         if strange := [name for name in names if name not in known and name not in stems]:
             raise PipeError(

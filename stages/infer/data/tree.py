@@ -123,4 +123,5 @@ def _is(kind: Callable[[], bool]) -> bool:
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
+        # In one order on every file system: indices of images, and so shards, depend on it.
         yield from sorted(entries, key=lambda entry: entry.name)

@@ -97,6 +97,7 @@ def conventional_channels(source: Source, count: int, lists: Collection[str] = (
     count : of channels
     lists : keys of `CLASS_LISTS` that are usual
     """
+    # One more than the list: the usual way to train void along is a last channel for it.
     usual = next((name for name in lists if count - len(CLASS_LISTS[name]) in (0, 1)), None)
     classes, void, outlier = source.classes or usual, source.void_class, source.outlier_class
     if source.classes is None and void is None and outlier in (None, NONE) and usual:

@@ -26,6 +26,8 @@ SIBLINGS = ("student", "teacher")
 """Prefixes of two different networks in one state dict, as distillation saves them."""
 
 SHOWN = 4
+"""Keys that an error names."""
+
 NESTED = 8
 """Containers within containers and wrappers around wrappers; a file may have its content contain itself."""
 MOST_ENTRIES = 10_000

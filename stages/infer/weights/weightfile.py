@@ -23,6 +23,7 @@ MOST_BYTES = 16 << 30
 
 LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """The magic number that opens what torch.save wrote before 1.6; four more pickles follow, then the numbers."""
+# Magic number, protocol, system, content, and the keys of the storages.
 LEGACY_PICKLES = 5
 COUNT = struct.Struct("<q")
 
@@ -64,6 +65,7 @@ class WeightFile:
 
 def _read_tensor(stored: StoredTensor, bytes_of: BytesOf, read: dict[Storage, Tensor]) -> Tensor:
     storage = stored.storage
+    # Once for each storage: tied weights share numbers in the file, and go on sharing them in memory.
     if storage not in read:
         numbers = bytes_of(storage)
         # The count in the pickle is only a claim: without this, a shorter storage would pass as long as no tensor

@@ -62,6 +62,8 @@ class ComponentFigures:
 
 ANOMALY_TRACK = Sizes.from_least(500, 100)
 OBSTACLE_TRACK = Sizes.from_least(50, 10)
+"""Least pixels of a predicted object, and of one of the ground truth, in the two tracks of SegmentMeIfYouCan."""
+
 _OBSTACLES = frozenset({"RoadObsticle21", "RoadObstacle21"})
 
 OBJECT_SIZES: dict[str, Sizes] = {

@@ -20,6 +20,7 @@ MOST_JOINED = 4096
 """Bins of an image while others are counted: what fills more is joined further."""
 
 NEAR_95 = (0.93, 0.97)
+"""Shares of anomalous pixels found between which bins are kept narrow: FPR95 is read off there."""
 
 
 class Joined(NamedTuple):

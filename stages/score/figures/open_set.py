@@ -8,6 +8,8 @@ from logitpipe.stages.score.figures.closed_set import class_ious, mean_iou
 from logitpipe.stages.score.figures.metrics import Curve
 
 FPR = 0.05
+"""At which ISSU (Vojíř et al. 2025) reads the TPR."""
+
 RULES = ("tpr95", "fpr5", "best-f1")
 """Where a pixel becomes unknown: at the first TPR >= 0.95, at the first FPR >= 0.05, at the best F1."""
 

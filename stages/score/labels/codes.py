@@ -11,6 +11,8 @@ from logitpipe.cache import PipeError, UsageError
 from logitpipe.stages.score.kernels.counting.bins import ANOMALY, IGNORED, NORMAL
 
 UNKNOWN = 3
+"""Beside NORMAL, ANOMALY and IGNORED: a code without a meaning, which is refused and never passed over."""
+
 _PART = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
 

@@ -16,6 +16,8 @@ from logitpipe.stages.score.plan import Plan, split
 from logitpipe.stages.streams import in_parallel
 
 QUANTILES = 384
+"""Thresholds of each class of an image, at most."""
+
 IMAGE_BYTES = (2 * QUANTILES + 2) * 24
 """Memory for the thresholds of one pair on one image, in bytes."""
 

@@ -66,6 +66,7 @@ def find_layout(tree: Tree) -> str:
     names = list(fitting_layouts(tree))
     if not names:
         raise PipeError(f"{tree.path}: expected a data set of a known layout, and none fits", "list-layouts")
+    # Never guessed: layouts that look alike give the same codes other meanings.
     if len(names) > 1:
         raise PipeError(f"{tree.path}: the folder looks like several layouts: {', '.join(names)}", "name-layout")
     return names[0]

@@ -13,7 +13,10 @@ MOST_BYTES = 64 << 10
 """Trainings write a few kilobytes."""
 
 MOST_DEPTH = 32
+"""Of lists and tables within others; deeper ones would end in Python's own limit."""
+
 MOST_SIDE = 100_000
+"""Pixels of an input; a larger number is a mistake."""
 
 NETWORK = "model.init_args.network.init_args"
 ENCODER = f"{NETWORK}.encoder.init_args"

@@ -16,6 +16,8 @@ from torch.nn import functional
 from logitpipe.cache.errors import PipeError
 
 HEAD_WIDTH = 64
+"""Of the backbones that EoMT has: their number of heads is their width over it."""
+
 NORM_EPS = 1e-6
 ROTARY_NORM_EPS = 1e-5
 """Of DINOv3's layer norms."""
