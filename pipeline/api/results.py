@@ -131,7 +131,8 @@ class Results:
         --------
         >>> print(results.compare(against="enet:msp"))
         """
-        from logitpipe.runs.comparison import compared, sampled_by_dataset
+        from logitpipe.results.per_image.sampling import sampled_by_dataset
+        from logitpipe.tables.uncertainty.differences import compared
 
         every = sampled_by_dataset(self._arranged, temperature)
         return PrintedTable([compared(name, each, metric, against, False, decimals) for name, each in every.items()])

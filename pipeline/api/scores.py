@@ -78,7 +78,8 @@ def score(
     # First of all, while the arguments are the only local names: the call as it was made is kept with the results.
     settings = {name: _plain(value) for name, value in locals().items() if name not in ("stores", "progress")}
     from logitpipe.runs.also import refuse, require_families
-    from logitpipe.runs.scoring import count_missing, describe_run, plan_stores, score_stores
+    from logitpipe.runs.planning import count_missing, plan_stores
+    from logitpipe.runs.scoring import describe_run, score_stores
     from logitpipe.runs.temperatures import require_temperatures
 
     places, families = places_of(stores), require_families(_listed(also))

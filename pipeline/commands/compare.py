@@ -7,7 +7,6 @@ import click
 
 from logitpipe.console.messages import word_if_slow
 from logitpipe.console.options import results_argument, table_temperature_option
-from logitpipe.runs.comparison import compared, sampled_by_dataset
 from logitpipe.tables.formats import writer
 
 if TYPE_CHECKING:
@@ -60,7 +59,9 @@ def compare(
     if all_pairs and against is not None:
         raise click.UsageError("--all-pairs compares each with each; leave --against out")
     from logitpipe.console.output import refuse_to_replace
+    from logitpipe.results.per_image.sampling import sampled_by_dataset
     from logitpipe.results.reading import read_results
+    from logitpipe.tables.uncertainty.differences import compared
 
     # Before resamples are drawn, which take seconds: damaged results and files that would be replaced.
     results = read_results(folders)

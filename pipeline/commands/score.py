@@ -31,7 +31,8 @@ from logitpipe.console.scoring import (
 )
 from logitpipe.console.settings import WORDS, details, resolved
 from logitpipe.runs.also import refuse
-from logitpipe.runs.scoring import ScoredRun, count_missing, describe_run, plan_stores, score_stores
+from logitpipe.runs.planning import count_missing, plan_stores
+from logitpipe.runs.scoring import ScoredRun, describe_run, score_stores
 from logitpipe.tables.formats import FORMATS, choose_format, formatted
 
 if TYPE_CHECKING:

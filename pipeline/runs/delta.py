@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from logitpipe.console.messages import COMPILING, word_if_slow
 from logitpipe.console.progress import Progress
-from logitpipe.runs.scoring import count_missing, plan_stores
+from logitpipe.runs.planning import count_missing, plan_stores
 
 if TYPE_CHECKING:
     from logitpipe.cache.files.places import Place

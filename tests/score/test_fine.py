@@ -9,7 +9,7 @@ from scipy.special import logsumexp
 from scoring import made_scenes, write_store
 
 from logitpipe.runs.fitting import fit_stores
-from logitpipe.runs.scoring import plan_stores
+from logitpipe.runs.planning import plan_stores
 from logitpipe.stages.score.methods import PIXEL_METHODS
 from logitpipe.stages.score.passes.exact import exact_rows
 from logitpipe.stages.score.passes.sweep import sweep

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from logitpipe.cache.errors import PipeError
 from logitpipe.results.per_image.histograms import Origin, read_per_image
 from logitpipe.results.selection import Temperature, identity, network_names, row_at
 from logitpipe.results.series import Entry, JoinedResults
@@ -80,3 +81,19 @@ def sampled(entry: Entry, rows: Sequence[Candidate]) -> Sampled:
     """
     found = read_per_image([candidate.origin for candidate in rows])
     return Sampled(tuple(rows), found.images, found.counts, entry.run.protocol.reading)
+
+
+def sampled_by_dataset(results: JoinedResults, temperature: Temperature) -> dict[str, Sampled]:
+    """Return the rows of each data set at a temperature, with their histograms of single images.
+
+    Raises
+    ------
+    PipeError
+        There are no such rows, or no histograms of them.
+    """
+    rows = {name: candidates(results, name, temperature) for name in results.datasets}
+    # By data set: rows are compared image by image, and two data sets share none.
+    found = {name: sampled(results.datasets[name][0], each) for name, each in rows.items() if each}
+    if not found:
+        raise PipeError("there are no figures at this temperature to compare")
+    return found

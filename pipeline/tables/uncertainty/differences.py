@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from logitpipe.cache.errors import UsageError
 from logitpipe.console.text import counted, printable
 from logitpipe.results.per_image.sampling import Candidate, Sampled
 from logitpipe.stages.score.figures import bootstrap
@@ -140,3 +141,18 @@ def find_candidate(rows: Sequence[Candidate], name: str) -> int | None:
     """Return the index of the row that is called so: by its method, or by network and method."""
     found = [i for i, row in enumerate(rows) if name in (row.method, f"{row.network}:{row.method}", row.label)]
     return found[0] if len(found) == 1 else None
+
+
+def compared(
+    dataset: str, sampled: Sampled, metric: str, against: str | None, all_pairs: bool, decimals: int
+) -> Table:
+    """Return the table of differences, of each row from one or of all pairs; UsageError where it is not there."""
+    if all_pairs:
+        return comparison_table(dataset, sampled, metric, None, decimals)
+    if against is None:
+        return comparison_table(dataset, sampled, metric, best_candidate(sampled, metric), decimals)
+    row = find_candidate(sampled.candidates, against)
+    if row is None:
+        names = ", ".join(f"{each.network}:{each.method}" for each in sampled.candidates)
+        raise UsageError(printable(f"{against!r} is not one of the rows of {dataset}: {names}"), option="against")
+    return comparison_table(dataset, sampled, metric, row, decimals)
