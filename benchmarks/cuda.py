@@ -10,6 +10,7 @@ nothing.
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -85,4 +86,6 @@ def measure(names: Sequence[str], folder: Path, device: str, tiny: bool) -> int:
 
 
 if __name__ == "__main__":
+    # As an exception, so that what was started ends too: it has a session of its own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())
