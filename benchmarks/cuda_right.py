@@ -22,6 +22,10 @@ from logitpipe.stages.infer.model import Model, load_model
 from logitpipe.stages.infer.networks.seam import Source
 
 SHARE_OF_ANOMALY = 0.05
+OUTLIERS = {"enet": 1e-3}
+"""Share of logits that may lie beyond the bar: of two values of a pooling window that are all but equal, ENet takes
+the place of the larger one, and other rounding may take the other's."""
+
 BAR: float = golden_rule.BAR
 LINES_OF_PYTEST = 12
 SAME = "Is the store the same, byte for byte? Of one model of GPU it must be; of another one it need not"
@@ -60,7 +64,8 @@ def measure_tests(_bench: Bench, sheet: Sheet) -> None:
 def measure_agreement(bench: Bench, sheet: Sheet) -> None:
     """Logits of the device beside those of the CPU, and what lower precision changes."""
     title = f"Logits of {bench.device} beside float32 on the CPU, of made weights"
-    header = ("network", "amp", "largest difference / std", f"within {BAR:g}", "argmax changed", "AuPRC moved, %")
+    beyond = f"share beyond {BAR:g}"
+    header = ("network", "amp", "largest difference / std", beyond, "agrees", "argmax changed", "AuPRC moved, %")
     for name in bench.scale.sizes:
         images = golden_rule.golden_images(*bench.scale.sizes[name])
         expected = logits(bench.model(name, torch.device("cpu")), images)
@@ -72,11 +77,13 @@ def measure_agreement(bench: Bench, sheet: Sheet) -> None:
         before = average_precision_score(labels, score)
         for amp in bench.amps():
             found = logits(replace(model, amp=amp), images)
-            apart = max(float((found[key] - z).abs().max() / z.std()) for key, z in expected.items())
+            differences = [(found[key] - z).abs() / z.std() for key, z in expected.items()]
+            apart = max(float(each.max()) for each in differences)
+            share = max(float((each > BAR).float().mean()) for each in differences)
             change = average_precision_score(labels, anomaly(found)) - before
-            verdict = ("yes" if apart <= BAR else "NO") if amp == "none" else "-"
-            line = [name, amp, f"{apart:.1e}", verdict, _argmax_changed(found, expected), f"{100 * change:+.2g}"]
-            sheet.line(title, header, line)
+            verdict = ("yes" if share <= OUTLIERS.get(name, 0) else "NO") if amp == "none" else "-"
+            moved = _argmax_changed(found, expected), f"{100 * change:+.2g}"
+            sheet.line(title, header, [name, amp, f"{apart:.1e}", f"{share:.1e}", verdict, *moved])
 
 
 def _argmax_changed(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:

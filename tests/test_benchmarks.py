@@ -17,7 +17,7 @@ def test_the_run_on_a_gpu_goes_all_its_ways_on_a_cpu(tmp_path, capfd):
     assert cuda.main(["--tiny", "--device", "cpu", "--out", str(tmp_path)]) == 0, capfd.readouterr().err
     document = json.loads((tmp_path / "cuda.json").read_text())
     _, agreement, repeats, rates, lower, where, parts = (table["lines"] for table in document["tables"])
-    assert [line[3] for line in agreement if line[1] == "none"] == ["yes"] * len(TINY.sizes)
+    assert [line[4] for line in agreement if line[1] == "none"] == ["yes"] * len(TINY.sizes)
     assert [same for *_, same in repeats] == [True, True]
     assert len(rates) == len(TINY.sizes) * len(TINY.batches)
     assert len(lower) == len(TINY.sizes) < len(where)

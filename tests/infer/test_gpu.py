@@ -5,7 +5,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import content, refused
-from golden_rule import BAR, BUILD, WEIGHTS, assert_agrees, golden_images, golden_weights, outputs
+from golden_rule import BAR, BUILD, WEIGHTS, golden_images, golden_weights, outputs
 
 from logitpipe.cache import open_store
 from logitpipe.cli import cli
@@ -31,7 +31,9 @@ def test_logits_agree_with_those_of_a_cpu(cuda, name):
     expected = outputs(network, images)
     network.to(cuda).to(memory_format=torch.channels_last)
     for z, reference in zip(outputs(network, images.to(cuda)), expected, strict=True):
-        assert_agrees(z.cpu(), reference)
+        apart = (z.cpu() - reference).abs() / reference.std()
+        # Of two values of a pooling window that are all but equal ENet may take the place of the other.
+        assert (apart > BAR).float().mean() <= (1e-3 if name == "enet" else 0)
 
 
 def test_tf32_is_on_only_where_it_was_asked_for(cuda):
