@@ -24,6 +24,8 @@ ADVICE: Mapping[str, str] = {
     "weights-key": "say which with --weights-key",
     "choose-output": "name the part that is meant with --declare output=NAME, or output=INDEX",
     "declare-mean": "give --declare mean=R,G,B and --declare std=R,G,B",
+    "around": "write a function or a class around it that returns them",
+    "range": "give --declare range=255 where its authors take values of 0..255",
     "importable": "install what is missing, or call `pipe` in the folder in which its authors start their scripts",
     "network-options": "give what it is called with as --network-options KEY=VALUE, or name a function of your own "
     "that makes the network",

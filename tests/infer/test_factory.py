@@ -44,6 +44,14 @@ NET = """
         def forward(self, x):
             return {{"seg": super().forward(x).softmax(1)}}
 
+    class Sigmoid(Net):
+        def forward(self, x):
+            return super().forward(x).sigmoid()
+
+    class Labels(Net):
+        def forward(self, x):
+            return super().forward(x).argmax(1)
+
     class Logarithms(Net):
         def forward(self, x):
             return super().forward(x).log_softmax(1)
@@ -172,6 +180,7 @@ def test_logarithms_of_probabilities_are_named(own):
     result = own("Logarithms", *NAMES)
     assert result.exit_code == 0, result.stderr
     assert result.stderr.count("Logarithms: it gives logarithms of probabilities") == 1
+    assert "Sigmoid: all that it gives lies between 0 and 1" in own("Sigmoid", *NAMES, "--overwrite").stderr
 
 
 def test_imports_from_the_root_of_a_repository(run, tmp_path, monkeypatch):
@@ -218,7 +227,7 @@ def test_a_mask_network(own, tmp_path):
         ("Absent", (), "{file} has nothing called 'Absent'"),
         ("broken", (), "{file}:broken is a int, and neither a torch module nor what makes one"),
         ("nothing", (), "{file}:nothing gives a NoneType, and a torch module is expected"),
-        ("fails", (), "{file}:fails cannot be made: KeyError: 'key' (net.py, line 58)"),
+        ("fails", (), "{file}:fails cannot be made: KeyError: 'key' (net.py, line 66)"),
         (
             "Net",
             ("--network-options", "colour=red"),
@@ -243,6 +252,12 @@ def test_a_mask_network(own, tmp_path):
             "{file}:needs_a_configuration cannot be made: TypeError: needs_a_configuration() missing 1 required "
             "positional argument: 'cfg' {place}",
         ),
+        (
+            "Labels",
+            NAMES,
+            "a network returns logits [B, C, h, w], or of masks [B, Q, h, w] and of classes [B, Q, K + 1], and "
+            "Labels returns (1, 16, 32) int64; write a function or a class around it",
+        ),
         ("Probabilities", NAMES, "Probabilities gives probabilities, and scores are computed from the logits before"),
         (
             "Net",
@@ -254,6 +269,11 @@ def test_a_mask_network(own, tmp_path):
             "Net",
             ("--declare", "hue=3"),
             "a flag declares 'hue', and what can be declared is mean, {rest}",
+        ),
+        (
+            "Net",
+            (*NAMES, "--declare", "mean=124,116,104"),
+            "the mean of pictures is at most their range, 1, not (124, 116, 104); give --declare range=255 where",
         ),
         ("Net", ("--declare", "std=0,1,1"), "range and std of a network are positive, and 1.0 and (0, 1, 1) are not"),
         ("Net", ("--config", "a.yaml"), "--config: it is for other networks than {file}:Net; leave it out"),

@@ -63,7 +63,10 @@ class Declaration:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What the network wants done to a picture's values."""
+        """What the network wants done to a picture's values; UsageError for a mean that no picture has."""
+        # Not where it is made: range and mean may be declared by different people, one after the other.
+        if max(self.mean) > self.range:
+            raise UsageError(f"the mean of pictures is at most their range, {self.range:g}, not {self.mean}", "range")
         return Preprocessing(self.mean, self.std, self.range, self.colour)
 
     def with_values(self, values: Mapping[str, Any], who: str) -> "Declaration":

@@ -57,12 +57,12 @@ def logits_of(outputs: object, output: str | int | None, name: str) -> Tensor | 
     raise PipeError(
         f"a network returns logits [B, C, h, w], or of masks [B, Q, h, w] and of classes [B, Q, K + 1], and {name} "
         f"returns {_described(chosen)}",
-        "choose-output",
+        "around" if isinstance(chosen, Tensor) else "choose-output",
     )
 
 
 def notes_on_scale(logits: Tensor | tuple[Tensor, Tensor], name: str) -> tuple[str, ...]:
-    """Return a line about outputs that are logarithms of probabilities.
+    """Return a line about outputs that are logarithms of probabilities, or look as if a sigmoid had made them.
 
     Parameters
     ----------
@@ -85,6 +85,10 @@ def notes_on_scale(logits: Tensor | tuple[Tensor, Tensor], name: str) -> tuple[s
         return (
             f"{name}: it gives logarithms of probabilities (log-softmax). Scores that do not change when all logits "
             "grow alike (msp, entropy) are those of its logits; others (maxlogit, energy) are not",
+        )
+    if 0 <= values.min() < values.max() <= 1:
+        return (
+            f"{name}: all that it gives lies between 0 and 1, as behind a sigmoid; scores need the logits before",
         )
     return ()
 
