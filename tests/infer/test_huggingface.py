@@ -340,5 +340,8 @@ def test_a_name_on_the_hub(run, tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "snapshot_download", lambda name, **_: str(tmp_path / name.replace("/", "--")))
     with pytest.raises(PipeError, match=r"a--b/config\.json: No such file"):
         NETWORKS["hf"](Source("hf", tmp_path.__class__("a/b"), SIZE))
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(PipeError, match="is a file, and a folder is expected"):
+        NETWORKS["hf"](Source("hf", tmp_path / "model.safetensors", SIZE))
     with pytest.raises(PipeError, match="there is no such folder"):
         NETWORKS["hf"](Source("hf", tmp_path / "absent", SIZE))

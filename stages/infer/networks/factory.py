@@ -159,7 +159,7 @@ def _import_file(path: Path) -> ModuleType:
         except ModuleNotFoundError as error:
             # Its authors start their scripts elsewhere, mostly in the root of the repository: wherever above the
             # file the missing name is.
-            above = [] if error.name is None else [place for place in folder.parents if _holds(place, error.name)]
+            above = [place for place in folder.parents[:-1] if error.name and _holds(place, error.name)]
             if not above or str(above[0]) in sys.path:
                 raise
             _make_importable(above[0])

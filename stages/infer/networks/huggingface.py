@@ -119,6 +119,8 @@ def _folder(path: Path) -> Path:
     """Return a folder as it is, and what the hub has under a name as a folder in its cache."""
     if path.is_dir():
         return path
+    if path.is_file():
+        raise UsageError(f"{path} is a file, and a folder is expected, as save_pretrained writes it")
     name = path.as_posix()
     if not re.fullmatch(HUB_NAME, name):
         raise UsageError(f"{path}: there is no such folder, and it is no name on the Hugging Face hub either")
