@@ -27,7 +27,7 @@ from logitpipe.commands.score import parse_choices
 from logitpipe.console.scoring import parse_temperatures
 from logitpipe.stages.infer.data.imagefile import read_header
 from logitpipe.stages.infer.data.masks import codes
-from logitpipe.stages.infer.networks.eomt.config import PLACES, check_config, load_config, stated_size
+from logitpipe.stages.infer.networks.eomt.config import KEYS, check_config, load_config, stated_size
 from logitpipe.stages.infer.weights.checkpoints import read_checkpoint
 from logitpipe.stages.score.labels.codes import LabelCodes
 from logitpipe.stages.score.protocols import PROTOCOLS, with_choices
@@ -82,7 +82,7 @@ def config(data: bytes) -> None:
     """Read a training's yaml and hold it against a network."""
     with suppress(PipeError):
         found = load_config(written(data, "config.yaml"))
-        assert set(PLACES) >= set(FACTS) - {"width", "depth", "register_tokens"}
+        assert set(KEYS) >= set(FACTS) - {"width", "depth", "register_tokens"}
         stated_size(found)
         check_config(found, FACTS)
 

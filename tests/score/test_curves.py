@@ -135,7 +135,7 @@ def test_distributions_are_those_of_the_scores(kind, method, protocol, centre):
     labels = noise.integers(0, 2, 40_000).astype(np.uint8)
     places = noise.normal(centre, 1.5, labels.size) + labels
     scale, K = plan.methods[method].scale, plan.classes(method)
-    scores = 1 / (1 + np.exp(centre - places)) if plan.pools_scores(method) else scale.at_places(places, K)
+    scores = 1 / (1 + np.exp(centre - places)) if plan.pools_scores(method) else scale.from_axis(places, K)
     if method in ("margin", "gen"):  # which have limits but no logarithmic axis
         scores = plan.formula(plan.pairs[0], places)
     normal, anomaly, edges = distributions(plan, plan.pairs[0], curve_of(counted(plan, scores, labels)))

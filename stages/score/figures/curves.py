@@ -75,12 +75,12 @@ def distributions(plan: Plan, pair: Pair, curve: Curve) -> tuple[np.ndarray, np.
     scale, K, unit = plan.scale(pair), plan.classes(pair.method), plan.pools_scores(pair.method)
     # The outermost fine bin has no lower edge; its upper one stands in.
     ranks = plan.bins(pair).lower_edges(np.maximum(curve.bins[::-1], 1)).astype(np.float64)
-    places = ranks if unit else scale.places(plan.formula(pair, ranks), K)
+    positions = ranks if unit else scale.on_axis(plan.formula(pair, ranks), K)
     counts = (curve.n[::-1], curve.p[::-1])
-    edges = _even_edges(places, counts)
-    bins = np.clip(np.searchsorted(edges, places, side="right") - 1, 0, BINS - 1)
+    edges = _even_edges(positions, counts)
+    bins = np.clip(np.searchsorted(edges, positions, side="right") - 1, 0, BINS - 1)
     normal, anomaly = (_shares(np.bincount(bins, weights=n, minlength=BINS)) for n in counts)
-    return normal, anomaly, edges if unit else scale.at_places(edges, K)
+    return normal, anomaly, edges if unit else scale.from_axis(edges, K)
 
 
 def sketch(plan: Plan, pair: Pair, curve: Curve) -> Sketch:
@@ -89,14 +89,14 @@ def sketch(plan: Plan, pair: Pair, curve: Curve) -> Sketch:
     return Sketch(recall, precision, fpr, *distributions(plan, pair, curve))
 
 
-def _even_edges(places: np.ndarray, counts: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Return BINS + 1 even edges around all places but the tails of each class."""
-    if not places.size:
+def _even_edges(positions: np.ndarray, counts: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Return BINS + 1 even edges around all positions but the tails of each class."""
+    if not positions.size:
         return np.linspace(0, 1, BINS + 1)
     sums = [np.cumsum(n) for n in counts if n.any()]
     # Over both classes, so that a rare one is not cut off as a tail of the other.
-    low = min(places[np.searchsorted(total, TAIL * total[-1])] for total in sums)
-    high = max(places[np.searchsorted(total, (1 - TAIL) * total[-1])] for total in sums)
+    low = min(positions[np.searchsorted(total, TAIL * total[-1])] for total in sums)
+    high = max(positions[np.searchsorted(total, (1 - TAIL) * total[-1])] for total in sums)
     return np.linspace(low, high, BINS + 1) if low < high else np.linspace(low - 0.5, low + 0.5, BINS + 1)
 
 

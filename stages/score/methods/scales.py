@@ -37,15 +37,15 @@ class Scale:
     bins: Bins
     limit: Callable[[int], float] | None = None
 
-    def places(self, scores: np.ndarray, K: int) -> np.ndarray:
+    def on_axis(self, scores: np.ndarray, K: int) -> np.ndarray:
         """Plot axis: identity, or log-odds (base 2) for scores that pile up at their limits."""
         if self.limit is None:
             return np.asarray(scores, np.float64)
         return _log2(_odds(np.clip(np.asarray(scores) / self.limit(K), LEAST, MOST)))
 
-    def at_places(self, places: np.ndarray, K: int) -> np.ndarray:
-        """Inverse of `places`: from positions on the plot axis back to scores."""
-        return np.asarray(places, np.float64) if self.limit is None else self.limit(K) * _share(places)
+    def from_axis(self, positions: np.ndarray, K: int) -> np.ndarray:
+        """Inverse of `on_axis`: from positions on the plot axis back to scores."""
+        return np.asarray(positions, np.float64) if self.limit is None else self.limit(K) * _share(positions)
 
 
 def _log2(x: np.ndarray) -> np.ndarray:

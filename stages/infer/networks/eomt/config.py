@@ -22,7 +22,7 @@ NETWORK = "model.init_args.network.init_args"
 ENCODER = f"{NETWORK}.encoder.init_args"
 
 # Fact of the network -> where a config may state it. The training links some settings, so they have several homes.
-PLACES = {
+KEYS = {
     "queries": (f"{NETWORK}.num_q", "num_queries"),
     "query_blocks": (f"{NETWORK}.num_blocks", "num_blocks"),
     "classes": ("data.init_args.num_classes", "model.init_args.num_classes", f"{NETWORK}.num_classes"),
@@ -83,24 +83,24 @@ def _refuse_bombs(text: str, path: Path | str) -> None:
             raise PipeError(f"A config must be plain yaml; {path} has {what}. Write every value out.")
 
 
-def lookup(config: object, place: str) -> Any:  # noqa: ANN401 (a yaml value)
-    """Value at a dotted place, None where there is none."""
-    for name in place.split("."):
+def lookup(config: object, key: str) -> Any:  # noqa: ANN401 (a yaml value)
+    """Value under a dotted key, None where there is none."""
+    for name in key.split("."):
         config = config.get(name) if isinstance(config, Mapping) else None
     return config
 
 
 def statements(config: Mapping[str, Any] | None, fact: str) -> Iterator[tuple[str, Any]]:
-    """Yield (place, value) for each place where the config states a fact."""
-    # All places, and not the first: two that contradict each other are both held against the weights.
-    for place in PLACES[fact]:
-        value = lookup(config, place)
+    """Yield (key, value) for each key under which the config states a fact."""
+    # All keys, and not the first: two that contradict each other are both held against the weights.
+    for key in KEYS[fact]:
+        value = lookup(config, key)
         if value is not None:
-            yield place, value
+            yield key, value
 
 
 def stated(config: Mapping[str, Any] | None, fact: str) -> Any:  # noqa: ANN401 (a yaml value)
-    """Value of a fact at the first place that states it, None where none does."""
+    """Value of a fact under the first key that states it, None where none does."""
     return next((value for _, value in statements(config, fact)), None)
 
 
@@ -134,16 +134,16 @@ def check_config(config: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> 
     ``masked_attn_enabled: True`` contradicts nothing: a training that ends with it has turned the masks off.
     """
     for fact in ("queries", "query_blocks", "classes", "patch_size"):
-        for place, value in statements(config, fact):
-            _agree(place, value, fact, facts)
-    for place, value in statements(config, "masked_attention"):
+        for key, value in statements(config, fact):
+            _agree(key, value, fact, facts)
+    for key, value in statements(config, "masked_attention"):
         # True contradicts nothing, see above; only False promises something about the weights.
         if value is False:
-            _agree(place, value, "masked_attention", facts)
-    for place, name in statements(config, "backbone"):
+            _agree(key, value, "masked_attention", facts)
+    for key, name in statements(config, "backbone"):
         parts = [part for part in BACKBONES if isinstance(name, str) and part in name]
         for fact, value in (item for part in parts for item in BACKBONES[part].items()):
-            _agree(f"{place} {name}, {fact}", value, fact, facts)
+            _agree(f"{key} {name}, {fact}", value, fact, facts)
 
 
 def shown(value: object) -> str:
@@ -152,10 +152,10 @@ def shown(value: object) -> str:
     return repr(value) if short else f"a {type(value).__name__}"
 
 
-def _agree(place: str, value: object, fact: str, facts: Mapping[str, Any]) -> None:
+def _agree(key: str, value: object, fact: str, facts: Mapping[str, Any]) -> None:
     if value != facts[fact]:
         raise PipeError(
-            f"The config and the weights must describe the same network; {place} is {shown(value)} in the config, "
+            f"The config and the weights must describe the same network; {key} is {shown(value)} in the config, "
             f"and the weights have {fact} {facts[fact]!r}",
             "config-of-training",
         )
