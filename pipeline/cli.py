@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -50,8 +51,14 @@ GLOBAL_FLAGS = ("-q", "--quiet", "-v", "--verbose")
 """They may also stand after the name of a command, none of which has a flag or takes a value of that name."""
 
 
+NO_THREAD = "can't start new thread"
+"""What Python says where a thread has no room for its stack, or the system allows no more of them."""
+
+
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, as batch systems send it, ends a run as Ctrl-C does."""
+    """SIGTERM of a batch system, or SIGHUP of a terminal that was closed, ends a run as Ctrl-C does."""
+
+    code = exits.BY_SIGNAL + signal.SIGTERM
 
 
 class Commands(click.Group):
@@ -107,10 +114,14 @@ class Commands(click.Group):
             line, code = _of_the_system(error, ctx.invoked_subcommand), exits.FAILED
         except MemoryError as error:
             line, code = _too_little_memory(str(error), ctx.invoked_subcommand), exits.FAILED
+        except RuntimeError as error:
+            if str(error) != NO_THREAD:
+                raise
+            line, code = _too_little_memory(NO_THREAD, ctx.invoked_subcommand), exits.FAILED
         except KeyboardInterrupt as interruption:
             again = "goes on where it stopped" if ctx.invoked_subcommand == "demo" else "begins anew"
             line = f"interrupted; {str(interruption) or f'the same command again {again}'}"
-            code = exits.TERMINATED if isinstance(interruption, Terminated) else exits.INTERRUPTED
+            code = interruption.code if isinstance(interruption, Terminated) else exits.INTERRUPTED
         _say(line)
         raise click.exceptions.Exit(code)
 
@@ -170,6 +181,9 @@ def _versions() -> str:
 def main() -> None:
     """Run the command line; where its results cannot be written, say so in a line."""
     signal.signal(signal.SIGTERM, _terminate)
+    # Under nohup it is ignored, and shall be.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, _terminate)
     guard_streams()
     try:
         cli(prog_name=PROGRAM)
@@ -178,17 +192,20 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(exits.FAILED)
     except SystemExit as end:
-        if end.code in (exits.INTERRUPTED, exits.TERMINATED):
+        if isinstance(end.code, int) and end.code > exits.BY_SIGNAL:
             _leave(end.code)
         raise
 
 
-def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise Terminated
+def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
+    end = Terminated()
+    end.code = exits.BY_SIGNAL + number
+    raise end
 
 
 def _leave(code: int) -> NoReturn:
     """End at once: threads that read or count may be in the middle of it, and an exit would wait for them."""
-    sys.stdout.flush()
+    with suppress(OSError):  # a terminal that was closed
+        sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -2,7 +2,10 @@
 
 from logitpipe.cache.errors import IncompleteError, IntegrityError, PipeError, UsageError
 
-DONE, FAILED, USAGE, INCOMPLETE, DAMAGED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 130, 143
+DONE, FAILED, USAGE, INCOMPLETE, DAMAGED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+BY_SIGNAL = 128
+"""Plus the signal's number, as shells have it: 129 by SIGHUP, 143 by SIGTERM."""
 
 
 def exit_code(error: PipeError) -> int:

@@ -55,6 +55,7 @@ def test_messages_that_cannot_be_printed_stop_nothing(pixel_store, where):
     [
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "there is too little memory (Cannot allocate memory)"),
         (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (RuntimeError("can't start new thread"), "there is too little memory (can't start new thread)"),
         (OSError("a library's own words"), "a library's own words"),
         (OSError(errno.EACCES, "Permission denied", "some/file"), "some/file: Permission denied"),
     ],
