@@ -73,7 +73,7 @@ def test_pictures_that_come_in_other_company_have_the_same_bits(tmp_path, data_r
     torch.save(golden_weights(lambda: ERFNet(20)), tmp_path / "weights.pth")
     words = ["--network", "erfnet", "--weights", tmp_path / "weights.pth", "--resize", "16x32", "--batch-size", 2]
     words += ["--dataset", "Tiny", "--data-root", data_root]
-    for out, shard in ("one", "0/1"), ("many", "2/3"), ("many", "0/3"), ("many", "0/1"):
+    for out, shard in ("one", "0/1"), ("many", "2/3"), ("many", "0/1"):
         result = CliRunner().invoke(cli, ["infer", *map(str, words), "--out", str(tmp_path / out), "--shard", shard])
         assert result.exit_code == 0, result.stderr
     assert content(tmp_path / "many") == content(tmp_path / "one")
