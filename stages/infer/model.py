@@ -135,9 +135,8 @@ def load_model(source: Source, device: torch.device, amp: Amp = "none") -> Model
     with device_errors(device):
         network.module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if device.type == "cuda":
-        set_arithmetic(
-            amp == "tf32"
-        )  # to be recorded before the first pass; importing the network may have changed it
+        # It is recorded before the first pass, and importing the network may have changed it.
+        set_arithmetic(amp == "tf32")
     return Model(network, resize, device, amp)
 
 

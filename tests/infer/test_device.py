@@ -307,7 +307,9 @@ def test_a_network_that_does_not_come_onto_its_device_is_told_in_one_line(monkey
         def to(self, *_, **__):
             raise error
 
-    monkeypatch.setitem(NETWORKS, "enet", lambda _: SimpleNamespace(module=Large(), resize="4x6", multiple=1))
+    channels = SimpleNamespace(names=("road", "car"), void=None, outlier=None)
+    network = SimpleNamespace(module=Large(), resize="4x6", multiple=1, channels=channels)
+    monkeypatch.setitem(NETWORKS, "enet", lambda _: network)
     with refused(line):
         load_model(Source("enet"), CPU)
 
