@@ -14,7 +14,7 @@ import numpy as np
 from logitpipe.stages.score.kernels.arithmetic import LEAST_EXPONENT, LN2, LOG2E, exp2, exp2_product, log1p, log2
 from logitpipe.stages.score.kernels.compiled import Array, inlined, kernel
 from logitpipe.stages.score.kernels.fused import pixel_ranks
-from logitpipe.stages.score.kernels.fused.mask_ranks import blended, rank_left
+from logitpipe.stages.score.kernels.fused.mask_ranks import blended, rank_left, two_largest
 from logitpipe.stages.score.kernels.fused.pixel_ranks import ENTROPY_OFFSET, WORK_ROWS, offset
 from logitpipe.stages.score.kernels.vectors import (
     LANES,
@@ -79,18 +79,6 @@ def make_row(width: int, divisors: Array, sharp: Array, maps: int) -> Row:
 
 
 # The following work on LANES pixels of a row between two stretched ones, see `mask_ranks`.
-
-
-@kernel
-def add_up(above: Array, below: Array, weight: np.float32, classes: int, start: int) -> tuple[Floats, Floats, Floats]:
-    """Return the largest and the second largest of the classes, and the sum of all."""
-    first, second, total = splat(np.float32(-np.inf)), splat(np.float32(-np.inf)), splat(np.float32(0.0))
-    for k in range(classes):
-        x = blended(above, below, weight, k * above.shape[1] + start)
-        second = greater(second, lesser(x, first))
-        first = greater(first, x)
-        total = total + x
-    return first, second, total
 
 
 @kernel
@@ -210,10 +198,10 @@ def soften(
     rest, log1r, odds = work[3][:n], work[4][:n], work[5][:n]
     for block in range(starts.size):
         start, to = starts[block], block * LANES
-        first, second, total = add_up(above, below, weight, classes, start)
+        first, second, left = two_largest(above, below, weight, classes, start)
         store(top, to, first)
         store(gap, to, (first - second) * LOG2E)
-        store(row.total, to, total)
+        store(row.total, to, first + left)
         e, weighted = sum_exponentials(above, below, weight, classes, start, second, inverse_T)
         store(others, to, e)
         store(moment, to, weighted)

@@ -73,15 +73,20 @@ def blended(above: Array, below: Array, weight: np.float32, at: int) -> Floats:
 
 
 @kernel
-def two_largest(above: Array, below: Array, weight: np.float32, classes: int, start: int) -> tuple[Floats, Floats]:
-    """Return the largest and the second largest of the classes."""
-    first, second = splat(np.float32(-np.inf)), splat(np.float32(-np.inf))
-    for k in range(classes):
+def two_largest(
+    above: Array, below: Array, weight: np.float32, classes: int, start: int
+) -> tuple[Floats, Floats, Floats]:
+    """Return the largest and the second largest of the classes, and the sum of all but the largest."""
+    first, second = blended(above, below, weight, start), splat(np.float32(-np.inf))
+    others = splat(np.float32(0.0))
+    for k in range(1, classes):
         x = blended(above, below, weight, k * above.shape[1] + start)
-        # The second largest comes first, as it needs the largest of the classes before x.
-        second = greater(second, lesser(x, first))
+        # Of x and the largest of the classes before it the lesser is not the largest of all: nothing has to be taken
+        # off the sum, which would cancel.
+        left = lesser(x, first)
+        second, others = greater(second, left), others + left
         first = greater(first, x)
-    return first, second
+    return first, second, others
 
 
 @inlined
@@ -91,21 +96,19 @@ def x_log2_x(x: Floats) -> Floats:
 
 
 @kernel
-def sum_ratios(
+def mix_ratios(
     above: Array, below: Array, weight: np.float32, classes: int, start: int, inverse: Floats, second: Floats
-) -> tuple[Floats, Floats]:
-    """Return r = sum over k != argmax of x_k, and -sum over the same k of x_k log2 x_k, with x_k = S_k / max S.
+) -> Floats:
+    """Return -sum over k != argmax of x_k log2 x_k, with x_k = S_k / max S.
 
     Each S is taken as no larger than the second largest, so that the argmax adds what that adds; taking it off once
-    leaves the sums over all others, the second largest among them, and nothing cancels. `inverse` is 1 / max S.
+    leaves the sum over all others, the second largest among them, and nothing cancels. `inverse` is 1 / max S.
     """
-    x = second * inverse
-    rest, mixed = splat(np.float32(0.0)) - x, x_log2_x(x)
+    mixed = x_log2_x(second * inverse)
     for k in range(classes):
         S = lesser(blended(above, below, weight, k * above.shape[1] + start), second)
-        rest = fused(S, inverse, rest)
         mixed = mixed - x_log2_x(S * inverse)
-    return rest, mixed
+    return mixed
 
 
 @inlined
@@ -141,33 +144,19 @@ def sum_exponentials(above: Array, below: Array, weight: np.float32, classes: in
 
 
 @kernel
-def sum_others(
-    above: Array, below: Array, weight: np.float32, classes: int, start: int, inverse: Floats, second: Floats
-) -> Floats:
-    """Return the first sum of `sum_ratios`, to the bit, for methods that need no other."""
-    rest = splat(np.float32(0.0)) - second * inverse
-    for k in range(classes):
-        rest = fused(lesser(blended(above, below, weight, k * above.shape[1] + start), second), inverse, rest)
-    return rest
-
-
-@kernel
 def sum_classes(
     above: Array, below: Array, weight: np.float32, classes: int, starts: Array, wanted: Array, row: Row
 ) -> None:
     """Fill what the wanted ranks need of a row; `starts`, int64 (n // LANES,), are its blocks."""
     for block in range(starts.size):
         start, to = starts[block], block * LANES
-        top, second = two_largest(above, below, weight, classes, start)
+        top, second, others = two_largest(above, below, weight, classes, start)
         store(row.top, to, top)
         # Where no query claims a pixel max S is 0. The inverse stays finite, and `rank_classes` sets r afterwards.
         inverse = np.float32(1.0) / greater(top, SMALLEST)
+        store(row.rest, to, others * inverse)
         if wanted[ENTROPY]:
-            rest, mixed = sum_ratios(above, below, weight, classes, start, inverse, second)
-            store(row.rest, to, rest)
-            store(row.mixed, to, mixed)
-        elif wanted[MSP]:
-            store(row.rest, to, sum_others(above, below, weight, classes, start, inverse, second))
+            store(row.mixed, to, mix_ratios(above, below, weight, classes, start, inverse, second))
         if wanted[RBA] or wanted[NEG_SUM]:
             saturated, total = sum_saturated(above, below, weight, classes, start)
             store(row.saturated, to, saturated)
@@ -246,7 +235,7 @@ def rank_maps(above: Array, below: Array, weight: np.float32, starts: Array, ran
 def rank_maxlogit(above: Array, below: Array, weight: np.float32, classes: int, starts: Array, row: Row) -> None:
     """Write the rank of `maxlogit`."""
     for block in range(starts.size):
-        top, _ = two_largest(above, below, weight, classes, starts[block])
+        top, _, _ = two_largest(above, below, weight, classes, starts[block])
         store(row.top, block * LANES, top)
     for i in range(row.top.size):
         row.ranks[MAXLOGIT, i] = offset(-row.top[i], LOGIT_OFFSET)
