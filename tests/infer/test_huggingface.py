@@ -3,16 +3,23 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from conftest import fails
+from PIL import Image
 from torch.nn import functional
 
 from logitpipe.cache import open_store
 from logitpipe.cache.errors import PipeError
+from logitpipe.stages.infer.data.geometry import Resize
+from logitpipe.stages.infer.data.layout import Sample
+from logitpipe.stages.infer.data.preprocess import prepare
+from logitpipe.stages.infer.forward import _to_device
+from logitpipe.stages.infer.model import Model
 from logitpipe.stages.infer.networks import NETWORKS
 from logitpipe.stages.infer.networks.huggingface import _declared, _filled
-from logitpipe.stages.infer.networks.seam import Source
+from logitpipe.stages.infer.networks.seam import Preprocessing, Source
 
 SIZE = (64, 64)
 NAMES = dict(enumerate(("road", "sky", "car", "tree")))
@@ -345,3 +352,24 @@ def test_a_name_on_the_hub(run, tmp_path, monkeypatch):
         NETWORKS["hf"](Source("hf", tmp_path / "model.safetensors", SIZE))
     with pytest.raises(PipeError, match="there is no such folder"):
         NETWORKS["hf"](Source("hf", tmp_path / "absent", SIZE))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(1051, 1867), (333, 1021), (2048, 1024)])
+@pytest.mark.parametrize("rule", ["windows:80", "pad:80"])
+def test_pictures_come_to_eomt_as_the_library_brings_them(tmp_path, size, rule):
+    """Windows, and padding in black, at sizes where it is no matter that the library cuts fractions of pixels off."""
+    processors = pytest.importorskip("transformers.models.eomt.image_processing_pil_eomt")
+    edges = {"shortest_edge": 80, "longest_edge": 80 if rule == "pad:80" else None}
+    processor = processors.EomtImageProcessorPil(size=edges, do_split_image=rule != "pad:80", do_pad=rule == "pad:80")
+    pixels = np.random.default_rng(0).integers(0, 256, (*(-(-side // 32) for side in size), 3), np.uint8)
+    picture = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.NEAREST)
+    picture.save(tmp_path / "a.png")
+    prepared = prepare(Sample("a.png", tmp_path / "a.png"), Resize.parse(rule, 16))
+    network = SimpleNamespace(preprocessing=Preprocessing(mean=(0.5, 0.5, 0.5)))
+    colour = Model.padding_colour.fget(SimpleNamespace(resize=Resize.parse(rule), network=network))
+    ours = _to_device(prepared.crops(), torch.device("cpu"), prepared.frame.padded, colour)
+    theirs = processor(images=picture, return_tensors="pt")["pixel_values"]
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (processor.image_mean, processor.image_std))
+    assert ours.shape == theirs.shape
+    assert torch.allclose((ours - mean) / std, theirs, atol=1e-5)
