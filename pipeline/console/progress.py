@@ -38,6 +38,7 @@ class Progress:
     total : number of things that will be done in the end
     unit : what is counted, in the plural
     already : how many of the total an earlier run has done
+    of : number of images, where each of them may be read more than once: it is said once there are more to be done
     clock : seconds, monotonic
     """
 
@@ -47,8 +48,10 @@ class Progress:
         total: int,
         unit: str = "images",
         already: int = 0,
+        of: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.of = of
         self.label, self.total, self.unit, self.already, self.clock = printable(label), total, unit, already, clock
         self.done, self.drawn = already, 0
         # `shown` starts now: the first line of a log comes after a whole pause, as __enter__ has said the beginning.
@@ -57,6 +60,7 @@ class Progress:
         self.advanced, self.lock, self.ended = self.started, threading.Lock(), threading.Event()
         self.caller = caller()
         self.watch: threading.Thread | None = None
+        self._name()
         self.on_terminal, self.quiet = self.caller is None and is_terminal(sys.stderr), is_quiet()
 
     def __enter__(self) -> Self:
@@ -85,6 +89,12 @@ class Progress:
     def extend(self, more: int) -> None:
         """Add things that will be done to those that were foreseen."""
         self.total += more
+        self._name()
+
+    def _name(self) -> None:
+        """Say that images are read, and of how many, where each is read more than once."""
+        if self.of is not None and self.total > self.of:
+            self.unit = "readings"
 
     def advance(self) -> None:
         """Count one more; show it if the last sign of life is long enough ago."""
@@ -119,7 +129,8 @@ class Progress:
         return f"{self._count()}{self._rate(new, seconds)}{time_left}"
 
     def _count(self) -> str:
-        return f"{self.done}/{self.total} {self.unit}"
+        which = f" of {self.of} images" if self.of is not None and self.total > self.of else ""
+        return f"{self.done}/{self.total} {self.unit}{which}"
 
     def _rate(self, new: int, seconds: float) -> str:
         """Return things in a second, or seconds for a thing where that is more than one."""

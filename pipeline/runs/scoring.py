@@ -117,7 +117,7 @@ def _score_store(
     per_image = into_files and len(images) * len(plan.pairs) <= MOST_HISTOGRAMS
     if into_files and not per_image:
         note(f"{store.path}: no histograms of single images are kept, as {len(images)} images are too many for that")
-    with Progress(f"scoring {name}{which}", len(walks(plan)) * len(images)) as progress:
+    with Progress(f"scoring {name}{which}", len(walks(plan)) * len(images), of=len(images)) as progress:
         scored = sweep(
             store,
             plan,
@@ -146,7 +146,7 @@ def _exactly(
     from logitpipe.stages.score.passes.exact import exact_rows
 
     rows, passes = [each.row for each in scored], len({pair.temperatures for pair in plan.pairs})
-    with Progress(what, passes * len(images), unit="readings") as progress:
+    with Progress(what, passes * len(images), of=len(images)) as progress:
         found = exact_rows(store, plan, images, rows, progress.advance)
     note(_agreement(rows, found))
     return [each._replace(row=row) for each, row in zip(scored, found, strict=True)]

@@ -35,6 +35,7 @@ from logitpipe.stages.score.cluster.walk import (
 )
 from logitpipe.stages.score.figures.components import OBJECT_SIZES
 from logitpipe.stages.score.figures.open_set import RULES
+from logitpipe.stages.score.kernels.counting.laid import Laid, cell_count
 from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.labels.spaces import label_space
 from logitpipe.stages.score.passes.closed_set import ClassTruth, class_table, closed_set_rows
@@ -52,7 +53,6 @@ from logitpipe.stages.score.statistics.gaps import Gaps, Positives
 from logitpipe.stages.score.statistics.histograms import Histograms
 from logitpipe.stages.score.statistics.in_distribution import InDistribution
 from logitpipe.stages.score.statistics.open_set import OpenSet
-from logitpipe.stages.score.statistics.ordered import Everything
 from logitpipe.stages.score.statistics.percentile_curve import PercentileCurve
 from logitpipe.stages.score.statistics.single_images import ImageAreas
 
@@ -234,7 +234,8 @@ def test_what_a_worker_may_not_do_ends_the_run_in_one_line(cluster, tmp_path):
 STATISTICS: dict[str, Callable[[Store, Plan], Statistic]] = {
     "histograms": lambda store, plan: Histograms(store, plan),
     "histograms of images": lambda store, plan: Histograms(store, plan, per_image=True),
-    "scores of all pixels": lambda store, plan: Everything(plan, pixels(store, plan)),
+    "scores of all pixels": lambda store, plan: Histograms(store, plan, ordered=True),
+    "histograms in laid bins": lambda store, plan: Histograms(store, plan, laid=laid(plan)),
     "scores of anomalous pixels": lambda store, plan: Positives(plan, pixels(store, plan)[1]),
     "gaps between these": lambda store, plan: gaps(store, plan),
     "areas of images": lambda _store, plan: ImageAreas(plan),
@@ -261,6 +262,11 @@ def pixels(store: Store, plan: Plan) -> tuple[int, int]:
     truth = GroundTruth(store, PROTOCOL, range(3))
     normal, anomalous = walk(truth, range(3), Histograms(store, plan), 1, lambda: None).pixels.tolist()
     return normal, anomalous
+
+
+def laid(plan: Plan) -> tuple[Laid, ...]:
+    bins = [plan.bins(pair) for pair in plan.pairs]
+    return tuple(Laid(each, np.arange(cell_count(each), dtype=np.uint8) % 7) for each in bins)
 
 
 def gaps(store: Store, plan: Plan) -> Gaps:

@@ -20,7 +20,6 @@ from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.plan import make_plan
 from logitpipe.stages.score.protocols import PROTOCOLS
 from logitpipe.stages.score.statistics.gaps import Gaps, Positives, edges_of
-from logitpipe.stages.score.statistics.ordered import Everything
 
 CHANGES = {
     "as they are": lambda logits: logits,
@@ -40,24 +39,28 @@ def store(request, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize(("protocol", "rule"), [("standard", "first"), ("standard", "above"), ("legacy", "linear")])
 def test_all_resolved_figures_are_those_of_every_single_score(store, protocol, rule, monkeypatch):
-    """Also where few pairs fit memory at once, and where not even all scores of a pair do."""
+    """Also where scores do not all fit memory, and where bins laid ever closer do not help."""
     chosen = replace(PROTOCOLS[protocol], fpr=rule)
     plan, images = make_plan(store.schema, chosen, None, [0.5, 2.0]), range(3)
-    rows = [scored.row for scored in sweep(store, plan, images, 2, lambda: None, resolve="all")]
-    exact = exact_rows(store, plan, images, rows, lambda: None)
-    monkeypatch.setattr(sweep_module, "ALL_BYTES", 130_000)
-    in_groups = [scored.row for scored in sweep(store, plan, images, 1, lambda: None, resolve="all")]
-    monkeypatch.setattr(sweep_module, "ORDER_BYTES", 50_000)
-    by_gaps = [scored.row for scored in sweep(store, plan, images, 1, lambda: None, resolve="all")]
-    assert in_groups == rows
-    for row, parts, expected in zip(rows, by_gaps, exact, strict=True):
-        assert not has_open_digit(row), (row.method, row.temperature)
-        assert parts == row
-        for name in BOUNDED:  # a row whose digits were certain is not walked over again
-            lower, upper, figure = (getattr(row, f"{name}{end}") for end in ("_lower", "_upper", ""))
-            assert lower - 2e-9 <= getattr(expected, name) <= upper + 2e-9, (row.method, name)
-            assert printed(figure) == printed(getattr(expected, name))
-            assert figure == pytest.approx(getattr(expected, name), abs=2e-9 + upper - lower)
+    sorted_rows = resolved(store, plan)
+    exact = exact_rows(store, plan, images, sorted_rows, lambda: None)
+    monkeypatch.setattr(sweep_module, "ALL_BYTES", 0)
+    laid_rows = resolved(store, plan)
+    monkeypatch.setattr(sweep_module, "SHARES", ())
+    by_gaps = resolved(store, plan)
+    for rows in (sorted_rows, laid_rows, by_gaps):
+        for row, expected in zip(rows, exact, strict=True):
+            assert not has_open_digit(row), (row.method, row.temperature)
+            for name in BOUNDED:
+                lower, upper, figure = (getattr(row, f"{name}{end}") for end in ("_lower", "_upper", ""))
+                assert lower - 2e-9 <= getattr(expected, name) <= upper + 2e-9, (row.method, name)
+                assert printed(figure) == printed(getattr(expected, name))
+                assert figure == pytest.approx(getattr(expected, name), abs=2e-9 + upper - lower)
+            assert row.best_iou <= expected.best_iou + 1e-12
+
+
+def resolved(store, plan):
+    return [scored.row for scored in sweep(store, plan, range(3), 2, lambda: None, resolve="all")]
 
 
 def test_only_what_a_summary_shows_is_resolved(tmp_path):
@@ -86,15 +89,13 @@ def test_what_is_collected_travels_and_adds_up(tmp_path):
     edges = collected.finish(walk(truth, range(3), collected, 2, lambda: None))
     between = Gaps(plan, edges)
     whole = between.finish(walk(truth, range(3), between, 2, lambda: None))
-    everything = Everything(plan, (row.pixels - positives, positives))
-    assert everything.finish(walk(truth, range(3), everything, 2, lambda: None)) == whole
-    for statistic in (collected, between, everything):
+    for statistic in (collected, between):
         total = statistic.zero()
         for image in (2, 0, 1):
             part = walk(truth, [image], statistic, 1, lambda: None)
             total.add(statistic.from_arrays(part.to_arrays()))
         found = statistic.finish(total)
-        if statistic is not collected:
+        if statistic is between:
             assert found == whole
         else:
             assert all(np.array_equal(a.scores, b.scores) for a, b in zip(found, edges, strict=True))

@@ -73,8 +73,9 @@ def distributions(plan: Plan, pair: Pair, curve: Curve) -> tuple[np.ndarray, np.
     edges : float64 (BINS + 1,)
     """
     scale, K, unit = plan.scale(pair), plan.classes(pair.method), plan.pools_scores(pair.method)
-    # The outermost fine bin has no lower edge; its upper one stands in.
-    ranks = plan.bins(pair).lower_edges(np.maximum(curve.bins[::-1], 1)).astype(np.float64)
+    # The outermost bin has no lower edge; its upper one stands in.
+    least = plan.bins(pair).lower_edges(np.array([1]))
+    ranks = np.maximum(curve.lows[::-1], least).astype(np.float64)
     positions = ranks if unit else scale.on_axis(plan.formula(pair, ranks), K)
     counts = (curve.n[::-1], curve.p[::-1])
     edges = _even_edges(positions, counts)

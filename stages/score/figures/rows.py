@@ -103,6 +103,34 @@ def has_open_digit(row: Row) -> bool:
     return any(is_open(row, name) for name in BOUNDED)
 
 
+def distance_to_rounding(fraction: float) -> float:
+    """Return how far a fraction is from the nearest one at which its last printed digit changes."""
+    unit = 10.0 ** -(DECIMALS + 2)
+    return abs(fraction / unit % 1 - 0.5) * unit
+
+
+def narrowed(row: Row, other: Row) -> Row:
+    """Return a row of what two rows know together, of the same scores counted in different bins."""
+    found: dict[str, Any] = {}
+    for name in BOUNDED:
+        ends = [tuple(getattr(each, f"{name}{end}") for end in ("_lower", "_upper")) for each in (row, other)]
+        if None in ends[0]:
+            continue
+        (low, high), (other_low, other_high) = ends
+        better = other if other_high - other_low < high - low else row
+        # Both contain the figure, and so does what they have in common.
+        low, high = max(low, other_low), min(high, other_high)
+        found |= {name: min(max(getattr(better, name), low), high), f"{name}_lower": low, f"{name}_upper": high}
+        found |= (
+            {f"{name}_threshold": getattr(better, f"{name}_threshold")} if f"{name}_threshold" in THRESHOLDS else {}
+        )
+    # What is the best over the edges of bins is nearest to the best over all scores where it is the greatest.
+    for name in ("best_f1", "best_iou"):
+        better = max(row, other, key=lambda each: getattr(each, name) or 0.0)  # noqa: B023 - called at once
+        found[f"{name}_threshold"] = getattr(better, f"{name}_threshold")
+    return replace(row, **found, best_iou=better.best_iou)
+
+
 def make_row(
     store: Place,
     plan: Plan,

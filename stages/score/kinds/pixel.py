@@ -25,8 +25,11 @@ from logitpipe.stages.score.methods.method import OfImage
 from logitpipe.stages.score.methods.own import arguments, score_band
 from logitpipe.stages.score.plan import Pair, Plan
 
-BAND_PIXELS = 1 << 15
-"""Pixels whose ranks of all pairs are held at a time: those of a sweep must not fill the memory."""
+BAND_PIXELS, BAND_BYTES = 1 << 19, 128 << 20
+"""Pixels whose ranks of all pairs are held at a time, and memory for these ranks in bytes.
+
+Many at a time: the histogram of a pair, which comes from far away for each band, then serves many pixels.
+"""
 
 
 @dataclass(frozen=True)
@@ -227,7 +230,8 @@ def _kept(
 
     The sink is written over by what is yielded next; labels are those of the band.
     """
-    rows = max(1, BAND_PIXELS // labels.shape[1])
+    pixels = min(BAND_PIXELS, BAND_BYTES // (4 * len(group.pairs)))
+    rows = min(len(labels), max(1, pixels // labels.shape[1]))
     sink = kept(_slots(plan, group, temperatures, range(len(group.pairs))), rows, labels.shape[1])
     for start in range(0, len(labels), rows):
         part = slice(start, min(start + rows, len(labels)))

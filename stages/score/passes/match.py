@@ -16,12 +16,11 @@ import numpy as np
 from logitpipe.cache import Store
 from logitpipe.stages.score.figures.rows import DECIMALS, Row, printed
 from logitpipe.stages.score.labels.ground_truth import GridTruth, GroundTruth
-from logitpipe.stages.score.passes.sweep import ORDER_BYTES, sweep, walks
+from logitpipe.stages.score.passes.sweep import all_fit, sweep, walks
 from logitpipe.stages.score.passes.walk import walk
 from logitpipe.stages.score.picture import sigmoid_at
 from logitpipe.stages.score.plan import Pair, Plan
 from logitpipe.stages.score.protocols import PROTOCOLS, Protocol
-from logitpipe.stages.score.statistics.gaps import SCORE_BYTES
 from logitpipe.stages.score.statistics.histograms import Histograms, make_rows
 from logitpipe.stages.streams import in_parallel
 
@@ -182,10 +181,9 @@ class Search:
         return [found[configuration] for configuration in configurations]
 
     def _readings(self, group: tuple[Plan, Sequence[Configuration]]) -> int:
-        """Return how often images are read for configurations of one protocol: counted, and then put in order."""
-        plan, together = group
-        bytes_of_order = len(together) * self.pixels * SCORE_BYTES
-        return (len(walks(plan)) + -(-bytes_of_order // ORDER_BYTES)) * len(self.images)
+        """Return about how often images are read for configurations of one protocol."""
+        plan, _ = group
+        return (len(walks(plan)) + (0 if all_fit(self.store, plan, len(self.images)) else 2)) * len(self.images)
 
     def _key(self, plan: Plan, pair: Pair) -> tuple[object, ...]:
         """Return what the scores and labels of a configuration depend on; equal keys mean equal counts."""

@@ -10,15 +10,24 @@ import numpy as np
 from logitpipe.cache import Store
 from logitpipe.cache.format import version1
 from logitpipe.cache.format.geometry import Geometry
-from logitpipe.stages.score.figures.rows import Row, has_open_digit, with_figures
+from logitpipe.stages.score.figures.laying import Slack, Widths, density, lay
+from logitpipe.stages.score.figures.rows import (
+    Row,
+    distance_to_rounding,
+    has_open_digit,
+    is_open,
+    narrowed,
+    with_figures,
+)
+from logitpipe.stages.score.kernels.counting.laid import Laid, cell_count, count_laid
 from logitpipe.stages.score.kinds import KINDS
-from logitpipe.stages.score.labels.ground_truth import GroundTruth
+from logitpipe.stages.score.labels.ground_truth import GridTruth, GroundTruth
 from logitpipe.stages.score.passes.walk import Walk, walk
 from logitpipe.stages.score.picture import Picture, sigmoid_at
 from logitpipe.stages.score.plan import Pair, Plan
 from logitpipe.stages.score.statistics.gaps import PIXEL_BYTES, Gaps, Positives
-from logitpipe.stages.score.statistics.histograms import Histograms, Scored
-from logitpipe.stages.score.statistics.ordered import SCORE_BYTES, Everything
+from logitpipe.stages.score.statistics.histograms import BIN_BYTES, Histograms, Scored
+from logitpipe.stages.score.statistics.ordered import SCORE_BYTES
 from logitpipe.stages.score.statistics.tally import PAIR_BYTES, Tally
 
 Resolve = Literal["summary", "all", "none"]
@@ -28,10 +37,32 @@ WALK_BYTES = 768 << 20
 """Memory for the counts of one walk, in bytes. A sweep that needs more is divided into several walks."""
 
 ORDER_BYTES = 384 << 20
-"""Memory for what one walk orders, in bytes; joining the scores of a pair holds them twice."""
+"""Memory for what one walk puts in order, in bytes."""
 
 ALL_BYTES = 768 << 20
-"""The same for the scores that a walk both counts and collects: more pairs of a walk share more of its work."""
+"""The same for the scores that a walk both counts and collects."""
+
+LAID_BYTES = 384 << 20
+"""Memory for the laid bins of one walk, in bytes."""
+
+FIRST_BINS = 1 << 20
+"""Of a pair, about, where the first walk counts in laid bins."""
+
+LAST_BINS = 1 << 25
+"""The same where as many are laid as fit."""
+
+FIRST_WIDTHS, FIRST_SLACK = Widths(1e-6, 5e-7, 1e-6, 5e-7, 5e-7), Slack(0.03, 0.01)
+"""What such bins are laid for. Narrower bounds leave fewer digits open, and take more bins."""
+
+PILOT_STEP, PILOTS = 5, 50
+"""Grid of pixels, and most images, that show how scores are spread before all are counted in laid bins."""
+
+SHARES = (0.5, 0.0)
+"""Of a figure's distance from its next rounding, how wide its bounds are made in each further walk.
+
+With 0 there are as many bins as fit, mostly one for each number that float32 has where it matters. Scores that tie,
+as the greatest of a few logits does, are known to do so in such a bin alone.
+"""
 
 
 def sweep(
@@ -73,26 +104,26 @@ def sweep(
     """
     # One ground truth for all walks: a protocol that thins reads all masks to know what it keeps.
     parts, truth = walks(plan), GroundTruth(store, plan.protocol, images)
-    most = _most_ordered(store, plan, len(images)) if resolve == "all" else 0
-    if most:
-        extend((len(walks(plan, most)) - len(parts)) * len(images))
-        parts = walks(plan, most)
-    kept = partial(_to_resolve, "none" if most else resolve)
+    # Means over images are exact already.
+    every = resolve == "all" and plan.protocol.pooling == "pixels"
+    ordered = every and all_fit(store, plan, len(images))
+    kept = partial(_to_resolve, resolve if plan.protocol.pooling == "pixels" else "none")
     found: dict[Pair, Scored] = {}
     for part in parts:
-        statistic = Histograms(store, part, workers, sketched, kept, per_image, ordered=most > 0)
+        laid = None
+        if every and not ordered and not per_image:
+            pilots, grid = images[:: -(-len(images) // PILOTS)], GridTruth(truth, PILOT_STEP)
+            extend(len(pilots))
+            laid = _first_laid(part, walker(grid, pilots, Histograms(store, part, workers), workers, advance))
+        statistic = Histograms(store, part, workers, sketched, kept, per_image, ordered, laid)
         scored = statistic.finish(walker(truth, images, statistic, workers, advance))
-        of_part = dict(zip(part.pairs, scored, strict=True))
-        if resolve == "all" and not most:
-            of_part |= _resolved(truth, plan, of_part, images, workers, advance, extend, walker, every=True)
-        found |= of_part
+        found |= zip(part.pairs, scored, strict=True)
     # After all parts: which temperature of a method may be the best is known when all of them have bounds.
-    if resolve == "summary":
-        best = _to_resolve(resolve, [found[pair].row for pair in plan.pairs])
-        chosen = {pair: found[pair] for i, pair in enumerate(plan.pairs) if i in best}
-        found |= _resolved(truth, plan, chosen, images, workers, advance, extend, walker)
-    # The bins have served their purpose; in a run over many stores they would be megabytes for each row.
-    return [found[pair]._replace(curve=None) for pair in plan.pairs]
+    chosen = kept([found[pair].row for pair in plan.pairs])
+    opened = {pair: found[pair] for i, pair in enumerate(plan.pairs) if i in chosen and found[pair].density}
+    found |= _resolved(truth, plan, opened, images, workers, advance, extend, walker)
+    # In a run over many stores these would be much for each row.
+    return [found[pair]._replace(density=None) for pair in plan.pairs]
 
 
 def _to_resolve(resolve: Resolve, rows: Sequence[Row]) -> set[int]:
@@ -100,28 +131,16 @@ def _to_resolve(resolve: Resolve, rows: Sequence[Row]) -> set[int]:
 
     Bounds of neighbouring temperatures overlap. Which of them is the best is known once all that may be are resolved.
     """
+    opened = set() if resolve == "none" else {i for i, row in enumerate(rows) if has_open_digit(row)}
     if resolve != "summary":
-        return set(range(len(rows))) if resolve == "all" else set()
+        return opened
     floor: dict[tuple[object, ...], float] = {}
     for row in rows:
         # What is surely reached: a temperature whose upper bound lies below it cannot be the best.
         floor[_swept(row)] = max(floor.get(_swept(row), 0.0), row.auprc_lower or 0.0)
     return {
-        i
-        for i, row in enumerate(rows)
-        if row.temperature in (None, 1) or (row.auprc_upper or 0.0) >= floor[_swept(row)]
+        i for i in opened if rows[i].temperature in (None, 1) or (rows[i].auprc_upper or 0) >= floor[_swept(rows[i])]
     }
-
-
-def _most_ordered(store: Store, plan: Plan, images: int) -> int:
-    """Return of how many pairs a walk can collect all scores; 0 where those of a pair do not fit memory."""
-    # Where figures are means over images, each image's are exact already.
-    if plan.protocol.pooling == "images":
-        return 0
-    by_network = store.schema.kind == "pixel" and plan.protocol.pixel_size == "network"
-    height, width = store.schema.input_size if by_network else store.schema.label_shape
-    pair_bytes = max(1, images * height * width * SCORE_BYTES)
-    return 0 if pair_bytes > ORDER_BYTES else max(1, ALL_BYTES // pair_bytes)
 
 
 def _swept(row: Row) -> tuple[object, ...]:
@@ -129,46 +148,102 @@ def _swept(row: Row) -> tuple[object, ...]:
     return row.method, row.parameters, row.map_temperature, row.mask_temperature
 
 
+def all_fit(store: Store, plan: Plan, images: int) -> bool:
+    """Return whether one walk can collect the scores of all pixels of all pairs."""
+    by_network = store.schema.kind == "pixel" and plan.protocol.pixel_size == "network"
+    height, width = store.schema.input_size if by_network else store.schema.label_shape
+    return len(plan.pairs) * images * height * width * SCORE_BYTES <= ALL_BYTES
+
+
+def _first_laid(plan: Plan, pilots: Tally) -> tuple[Laid, ...] | None:
+    """Return the bins in which all images are counted, by how some scores are spread; None if they do not say."""
+    most, bins, reading = (
+        WALK_BYTES // BIN_BYTES // len(plan.pairs),
+        map(plan.bins, plan.pairs),
+        plan.protocol.reading,
+    )
+    if not pilots.pixels.all():
+        return None
+    return tuple(
+        lay(of_pair, density(pilots.curve(i), of_pair), FIRST_WIDTHS, reading, min(FIRST_BINS, most), FIRST_SLACK)
+        for i, of_pair in enumerate(bins)
+    )
+
+
 def _resolved(
     truth: GroundTruth,
     plan: Plan,
-    found: Mapping[Pair, Scored],
+    opened: dict[Pair, Scored],
     images: Sequence[int],
     workers: int,
     advance: Callable[[], None],
     extend: Callable[[int], None],
     walker: Walk,
-    every: bool = False,
 ) -> dict[Pair, Scored]:
-    """Return those of the pairs that have a digit open, or every one, with the figures of all scores in order."""
-    every = every and plan.protocol.pooling == "pixels"  # means over images are exact already
-    with_curve = {pair: scored for pair, scored in found.items() if scored.curve and scored.curve.measurable}
-    opened = [pair for pair, scored in with_curve.items() if every or has_open_digit(scored.row)]
-    if not opened:
-        return {}
-    a_row, rows = next(iter(found.values())).row, dict[Pair, Row]()
-    # Any row will do: all pairs of a plan are scored on the same pixels.
-    pixels = a_row.pixels - a_row.positives, a_row.positives
-    # Where all scores of a pair fit, a sort of them is faster than a third walk.
-    all_fit = a_row.pixels * SCORE_BYTES <= ORDER_BYTES
-    for group in _grouped(opened, a_row.pixels * SCORE_BYTES if all_fit else a_row.positives * PIXEL_BYTES):
+    """Return pairs that have a digit open, once all their digits are certain.
+
+    They are counted again in bins that are laid as narrow as a figure's distance from its next rounding asks for. The
+    few that lie too near to it are put in order.
+    """
+    resolved = dict(opened)
+    for share in SHARES:
+        # Several pairs fit a walk, and are mostly content with few bins; at last each has as many as there may be.
+        most = LAST_BINS if not share else max(FIRST_BINS, LAID_BYTES // BIN_BYTES // max(1, len(opened)))
+        laid = {pair: _aimed(plan, pair, scored, share, most) for pair, scored in opened.items()}
+        for group in _grouped({pair: BIN_BYTES * bins.count for pair, bins in laid.items()}, LAID_BYTES):
+            part = replace(plan, pairs=tuple(group))
+            extend(len(images))
+            again = Histograms(
+                truth.store, part, workers, kept=partial(_to_resolve, "all"), laid=tuple(map(laid.__getitem__, group))
+            )
+            for pair, scored in zip(group, again.finish(walker(truth, images, again, workers, advance)), strict=True):
+                row = narrowed(resolved[pair].row, scored.row)
+                resolved[pair] = resolved[pair]._replace(row=row, density=scored.density)
+        opened = {pair: resolved[pair] for pair in opened if has_open_digit(resolved[pair].row)}
+    positives = max((scored.row.positives for scored in opened.values()), default=0)
+    for group in _grouped(dict.fromkeys(opened, positives * PIXEL_BYTES), ORDER_BYTES):
         part = replace(plan, pairs=tuple(group))
-        extend((1 if all_fit else 2) * len(images))
-        if all_fit:
-            everything = Everything(part, pixels, workers)
-            figures = everything.finish(walker(truth, images, everything, workers, advance))
-        else:
-            positives = Positives(part, a_row.positives)
-            between = Gaps(part, positives.finish(walker(truth, images, positives, workers, advance)))
-            figures = between.finish(walker(truth, images, between, workers, advance))
-        rows |= {pair: with_figures(found[pair].row, part, i, figures[i]) for i, pair in enumerate(group)}
-    return {pair: found[pair]._replace(row=rows[pair]) for pair in opened}
+        extend(2 * len(images))
+        ends = Positives(part, positives)
+        between = Gaps(part, ends.finish(walker(truth, images, ends, workers, advance)))
+        figures = between.finish(walker(truth, images, between, workers, advance))
+        for i, pair in enumerate(group):
+            resolved[pair] = resolved[pair]._replace(row=with_figures(resolved[pair].row, part, i, figures[i]))
+    return resolved
 
 
-def _grouped(pairs: Sequence[Pair], pair_bytes: int) -> list[Sequence[Pair]]:
-    """Divide pairs into groups that fit memory, but at least one pair to a group."""
-    most = max(1, ORDER_BYTES // max(1, pair_bytes))
-    return [pairs[i : i + most] for i in range(0, len(pairs), most)]
+def _aimed(plan: Plan, pair: Pair, scored: Scored, share: float, most: int) -> Laid:
+    """Return bins that make the open digits of a pair certain, or as many as there may be."""
+    row, found = scored.row, scored.density
+    assert found is not None
+
+    def width(name: str, least: float, most: float = np.inf) -> float:
+        """Return how wide the bounds of a figure may be."""
+        wanted = max(least, min(most, share * distance_to_rounding(getattr(row, name))))
+        return wanted if is_open(row, name) else np.inf
+
+    widths = Widths(
+        auprc=width("auprc", 1e-9),
+        auroc=width("auroc", 1e-9),
+        # Where these two lie within their bounds is not known; and to look closely at one place takes few bins.
+        fpr95=width("fpr95", 1e-10, 1e-10),
+        best_f1=width("best_f1", 1e-9, 1e-7),
+        best_iou=2e-7,
+    )
+    return lay(plan.bins(pair), found, widths, plan.protocol.reading, most)
+
+
+def _grouped(sizes: Mapping[Pair, int], most: int) -> list[list[Pair]]:
+    """Divide pairs, by their bytes, into groups of `most` bytes at most, but of at least one pair."""
+    groups: list[list[Pair]] = []
+    room = 0
+    for pair, size in sizes.items():
+        if size > room or not groups:
+            groups.append([])
+            room = most
+        groups[-1].append(pair)
+        room -= size
+    return groups
 
 
 def walks(plan: Plan, most: int | None = None) -> list[Plan]:
@@ -208,5 +283,8 @@ def compile_kernels(plan: Plan) -> None:
         picture, tally = Picture("", 0, "", logits, np.zeros(size, np.uint8)), Tally.zero(part)
         every = range(len(part.pairs))
         picture.count(part, every, tally.counts, tally.above)
-        for _ in picture.score_bands(part, every, picture.labels):  # of a later walk
-            pass
+        laid = tuple(Laid(each, np.zeros(cell_count(each), np.uint8)) for each in map(part.bins, part.pairs))
+        tally = Tally.zero(part, laid)
+        for i, scores, labels in picture.score_bands(part, every, picture.labels):  # of a later walk
+            count_laid(scores, labels, laid[i].layout, laid[i].table, tally.of_pair(i))
+            density(tally.curve(i), laid[i].bins)

@@ -11,16 +11,21 @@ from logitpipe.cache import PipeError, Store
 from logitpipe.stages.score.figures import metrics
 from logitpipe.stages.score.figures.curves import Sketch, sketch
 from logitpipe.stages.score.figures.image_counts import image_counts
-from logitpipe.stages.score.figures.metrics import Curve, Figures, all_figures
+from logitpipe.stages.score.figures.laying import Density, density
+from logitpipe.stages.score.figures.metrics import Figures, all_figures
 from logitpipe.stages.score.figures.rows import Row, make_row
 from logitpipe.stages.score.kernels.counting.bins import count, count_above
 from logitpipe.stages.score.kernels.counting.counts import Counts
+from logitpipe.stages.score.kernels.counting.laid import Laid, count_laid
 from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Plan, split
 from logitpipe.stages.score.statistics.ordered import no_scores, ordered_figures
 from logitpipe.stages.score.statistics.single_images import image_values, mean_figures, mean_ious
 from logitpipe.stages.score.statistics.tally import PAIR_BYTES, Tally, _from_arrays
 from logitpipe.stages.streams import in_parallel
+
+BIN_BYTES = 3
+"""Of a laid bin, about: a byte for each class, and whole counts where many pixels lie."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +38,10 @@ class Histograms:
     plan : its pairs
     workers : threads that compute the figures
     sketched : whether curves and distributions are wanted beside the figures
-    kept : from the rows of all pairs, the indices of those whose filled bins are wanted too
+    kept : from the rows of all pairs, the indices of those whose densities are wanted too
     per_image : whether histograms of single images are wanted
     ordered : whether all scores are collected too, so that the figures are those of their order
+    laid : the bins of each pair; None for those of its scale
     """
 
     store: Store
@@ -45,15 +51,18 @@ class Histograms:
     kept: Callable[[Sequence[Row]], Collection[int]] = lambda _rows: ()
     per_image: bool = False
     ordered: bool = False
+    laid: tuple[Laid, ...] | None = None
 
     @cached_property
     def expected_bytes(self) -> int:
         """See `Statistic`; scores are not each total's own, as each is collected by one of them."""
+        if self.laid:
+            return sum(BIN_BYTES * bins.count for bins in self.laid)
         return len(self.plan.pairs) * PAIR_BYTES
 
     def zero(self) -> Tally:
         """See `Statistic`."""
-        tally = Tally.zero(self.plan)
+        tally = Tally.zero(self.plan, self.laid)
         tally.scores = no_scores(self.plan) if self.ordered else None
         return tally
 
@@ -75,20 +84,23 @@ class Histograms:
             total.by_image[picture.image] = [total.drain(pair) for pair in range(len(self.plan.pairs))]
 
     def _count(self, picture: Picture, pairs: Sequence[int], counts: Counts, total: Tally) -> None:
-        if total.scores is None:
+        if total.scores is None and self.laid is None:
             picture.count(self.plan, pairs, counts, total.above)
             return
         # A walk that counts and collects computes each exponential once; a second walk would do so again.
         for i, scores, labels in picture.score_bands(self.plan, pairs, picture.labels):
-            if self.sketched or self.per_image:  # figures need no bins here
+            if self.laid:
+                count_laid(scores, labels, self.laid[i].layout, self.laid[i].table, total.of_pair(i))
+            elif self.sketched or self.per_image:  # figures need no bins here
                 layout = self.plan.bins(self.plan.pairs[i]).layout
                 count(scores, labels, layout, Counts(counts.low[i], counts.carries[i]))
             count_above(scores, labels, self.plan.threshold_ranks[i], total.above[i])
-            total.scores.take(i, scores, labels)
+            if total.scores is not None:
+                total.scores.take(i, scores, labels)
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Tally:
         """See `Statistic`."""
-        return _from_arrays(self.plan, arrays)
+        return _from_arrays(self.plan, arrays, self.laid)
 
     def finish(self, total: Tally) -> list["Scored"]:
         """Return the figures of each pair, in the plan's order; raises as `make_rows`."""
@@ -103,7 +115,8 @@ class Histograms:
             images = sorted(total.by_image)
             counts = image_counts([total.by_image[image][pair] for image in images]) if images else None
             of_images = None if counts is None else OfImages(tuple(images), counts)
-            return Scored(rows[pair], drawn, curve if pair in kept else None, of_images)
+            spread = density(curve, self.plan.bins(self.plan.pairs[pair])) if curve and pair in kept else None
+            return Scored(rows[pair], drawn, spread, of_images)
 
         return in_parallel(scored, range(len(rows)), self.workers)
 
@@ -128,13 +141,13 @@ class Scored(NamedTuple):
     ----------
     row : its figures
     sketch : what is drawn of it
-    curve : its filled bins
+    density : how its pixels are spread
     images : histograms of single images
     """
 
     row: Row
     sketch: Sketch | None
-    curve: Curve | None
+    density: Density | None
     images: OfImages | None
 
 

@@ -10,8 +10,7 @@ from logitpipe.stages.score.figures.metrics import Best, Bounded, Figures, neede
 from logitpipe.stages.score.figures.reading import Reading, Rule
 from logitpipe.stages.score.kernels.counting.bins import ANOMALY, NORMAL
 from logitpipe.stages.score.kernels.curves.ordering import Walked, divide, merge_sorted, start, walk_down
-from logitpipe.stages.score.picture import Picture
-from logitpipe.stages.score.plan import Plan, split
+from logitpipe.stages.score.plan import Plan
 from logitpipe.stages.streams import in_parallel
 
 SCORE_BYTES = np.dtype(np.float32).itemsize
@@ -50,49 +49,6 @@ class Scores:
         sizes = np.array([each.size for each in whole], np.int64)
         arrays = {"scores": _joined(whole), "sizes": sizes, "images": np.array(self.images)}
         return {f"{prefix}{name}": array for name, array in arrays.items()}
-
-
-@dataclass(frozen=True)
-class Everything:
-    """The scores of all pixels that count (see `statistics.Statistic`).
-
-    Parameters
-    ----------
-    plan : its pairs
-    pixels : how many normal and anomalous pixels there are in all
-    workers : threads that compute the figures
-    """
-
-    plan: Plan
-    pixels: tuple[int, int]
-    workers: int = 1
-
-    @property
-    def expected_bytes(self) -> int:
-        """See `Statistic`."""
-        return sum(self.pixels) * len(self.plan.pairs) * SCORE_BYTES
-
-    def zero(self) -> Scores:
-        """See `Statistic`."""
-        return no_scores(self.plan)
-
-    def of_image(self, picture: Picture, total: Scores, threads: int = 1) -> None:
-        """Collect an image's scores; threads share it by temperatures."""
-
-        def collect(some: Sequence[int]) -> None:
-            for pair, scores, labels in picture.score_bands(self.plan, some, picture.labels):
-                total.take(pair, scores, labels)
-
-        in_parallel(collect, split(self.plan, threads), threads)
-        total.images += 1
-
-    def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Scores:
-        """See `Statistic`."""
-        return scores_from(arrays, 2 * len(self.plan.pairs))
-
-    def finish(self, total: Scores) -> list[Figures]:
-        """Return the figures of each pair, and leave the total empty; raises as `taken`."""
-        return ordered_figures(total, self.plan.protocol.reading, self.pixels, self.workers)
 
 
 def no_scores(plan: Plan) -> Scores:

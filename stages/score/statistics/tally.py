@@ -3,6 +3,8 @@
 import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
 from math import prod
 from typing import cast
 
@@ -11,7 +13,9 @@ import numpy as np
 from logitpipe.stages.score.figures import image_counts as of_images
 from logitpipe.stages.score.figures.image_counts import MOST_JOINED, Joined
 from logitpipe.stages.score.figures.metrics import Curve
+from logitpipe.stages.score.kernels.counting.bins import Bins
 from logitpipe.stages.score.kernels.counting.counts import Counts, add_counts, drain, fill, filled
+from logitpipe.stages.score.kernels.counting.laid import Laid, points
 from logitpipe.stages.score.plan import Plan
 from logitpipe.stages.score.statistics.ordered import Scores, scores_from
 from logitpipe.stages.streams import in_parallel
@@ -35,7 +39,8 @@ class Tally:
     Parameters
     ----------
     plan : what is counted
-    counts : of (pairs, places), the flat histograms of `counting.count`
+    counts : of (pairs, places), the flat histograms of `counting.count`; of (places,), one histogram after another,
+        where bins were laid
     above : int64 (pairs, thresholds, 2), normal and anomalous pixels that reach each threshold
     images : number of images counted
     pixels : int64 (2,), normal and anomalous pixels counted
@@ -44,6 +49,7 @@ class Tally:
     values : where a protocol takes the mean over images, by the index of each that has both classes, its pixels and
         its figures: float64 (pairs, 2 + n), see `single_images.image_values`
     scores : of single pixels; None unless they are put in order
+    laid : the bins of each pair; None where they are those of its scale
     """
 
     plan: Plan
@@ -55,14 +61,18 @@ class Tally:
     scratch: Counts | None = None
     values: dict[int, np.ndarray] = field(default_factory=dict)
     scores: Scores | None = None
+    laid: tuple[Laid, ...] | None = None
 
     @classmethod
-    def zero(cls, plan: Plan) -> "Tally":
+    def zero(cls, plan: Plan, laid: tuple[Laid, ...] | None = None) -> "Tally":
         """Return the tally of no image."""
-        shape = len(plan.pairs), max(2 * plan.bins(pair).count + 1 for pair in plan.pairs)
+        # Laid bins differ in number from pair to pair, and the most would be too many for all.
+        shape = (
+            (sum(map(_places, laid)),) if laid else (len(plan.pairs), max(map(_places, map(plan.bins, plan.pairs))))
+        )
         counts = Counts(untouched(shape, np.dtype(np.uint8)), untouched(shape, np.dtype(np.uint32)))
         above = np.zeros((len(plan.pairs), len(plan.thresholds), 2), np.int64)
-        return cls(plan, counts, above, 0, np.zeros(2, np.int64))
+        return cls(plan, counts, above, 0, np.zeros(2, np.int64), laid=laid)
 
     def add_image(self, labels: np.ndarray) -> None:
         """Note that an image with these labels has been counted."""
@@ -82,7 +92,19 @@ class Tally:
 
     def of_pair(self, pair: int) -> Counts:
         """Return the histogram of a pair, not a copy."""
-        return Counts(self.counts.low[pair], self.counts.carries[pair])
+        if self.laid is None:
+            return Counts(self.counts.low[pair], self.counts.carries[pair])
+        part = slice(self._starts[pair], self._starts[pair + 1])
+        return Counts(self.counts.low[part], self.counts.carries[part])
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Where the histogram of each pair starts in those of laid bins, and where the last ends."""
+        return [0, *accumulate(map(_places, self.laid or ()))]
+
+    def bins(self, pair: int) -> Bins | Laid:
+        """Return the bins of a pair."""
+        return self.laid[pair] if self.laid else self.plan.bins(self.plan.pairs[pair])
 
     def drain(self, pair: int) -> Joined:
         """Move the counts of the image at hand to those of all images, and return them in small form."""
@@ -92,12 +114,14 @@ class Tally:
 
     def curve(self, pair: int) -> Curve:
         """Return what the figures of a pair are computed from."""
-        bins = self.plan.bins(self.plan.pairs[pair])
+        bins, chosen = self.bins(pair), self.plan.pairs[pair]
+        if isinstance(bins, Laid):
+            found, p, n, tied, edges = points(self.of_pair(pair), bins.table, bins.layout)
+            return Curve(found, p, n, tied | self.plan.single_valued(chosen, edges), edges)
         found, p, n = filled(self.of_pair(pair), bins.count)
         edges = bins.lower_edges(found)
         # Whether the pixels of a bin share one score is not known, unless there is only one of them.
-        tied = (p + n == 1) | self.plan.single_valued(self.plan.pairs[pair], edges)
-        return Curve(found, p, n, tied, edges)
+        return Curve(found, p, n, (p + n == 1) | self.plan.single_valued(chosen, edges), edges)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the filled bins alone, the pairs one after the other.
@@ -112,16 +136,14 @@ class Tally:
         of_images ... : the histograms of single images, see `image_counts.to_arrays`
         ordered ... : the scores of single pixels, see `ordered.Scores.to_arrays`
         """
-        curves = [self.curve(pair) for pair in range(len(self.plan.pairs))]
-        steps = [
-            -np.diff(curve.bins, prepend=self.plan.bins(pair).count)
-            for pair, curve in zip(self.plan.pairs, curves, strict=True)
-        ]
+        counts = [self.bins(pair).count for pair in range(len(self.plan.pairs))]
+        found = [filled(self.of_pair(pair), count) for pair, count in enumerate(counts)]
+        steps = [-np.diff(bins, prepend=count) for (bins, _, _), count in zip(found, counts, strict=True)]
         return {
-            "sizes": np.array([curve.bins.size for curve in curves]),
+            "sizes": np.array([bins.size for bins, _, _ in found]),
             "steps": np.concatenate(steps).astype(np.uint32),
-            "anomalous": _narrow(np.concatenate([curve.p for curve in curves])),
-            "normal": _narrow(np.concatenate([curve.n for curve in curves])),
+            "anomalous": _narrow(np.concatenate([p for _, p, _ in found])),
+            "normal": _narrow(np.concatenate([n for _, _, n in found])),
             "above": self.above,
             "images": np.array(self.images),
             "pixels": self.pixels,
@@ -133,15 +155,20 @@ class Tally:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the filled bins alone: a tally spans all scores that float32 can hold."""
-        return _from_arrays, (self.plan, self.to_arrays())
+        return _from_arrays, (self.plan, self.to_arrays(), self.laid)
 
 
-def _from_arrays(plan: Plan, arrays: Mapping[str, np.ndarray]) -> Tally:
-    tally, ends = Tally.zero(plan), np.cumsum(arrays["sizes"])
+def _places(bins: Bins | Laid) -> int:
+    """Return the length of a histogram: both classes, and one place for what is ignored."""
+    return 2 * bins.count + 1
+
+
+def _from_arrays(plan: Plan, arrays: Mapping[str, np.ndarray], laid: tuple[Laid, ...] | None = None) -> Tally:
+    tally, ends = Tally.zero(plan, laid), np.cumsum(arrays["sizes"])
     if ends.size != len(plan.pairs) or ends[-1] != arrays["steps"].size or arrays["above"].shape != tally.above.shape:
         raise ValueError(f"a tally of {len(plan.pairs)} pairs was expected, one of {ends.size} was found")
     for i, (end, size) in enumerate(zip(ends, arrays["sizes"], strict=True)):
-        part, count = slice(end - size, end), plan.bins(plan.pairs[i]).count
+        part, count = slice(end - size, end), tally.bins(i).count
         bins = count - np.cumsum(arrays["steps"][part], dtype=np.int64)
         # The arrays may come from a file or another machine, and kernels do not check indices.
         if size and not 0 <= bins[-1] <= bins[0] < count:

@@ -78,7 +78,13 @@ def precision_sums(p: Array, n: Array, tied: Array, trapezoid: bool) -> tuple[fl
     expected, least, greatest, TP, FP = 0.0, 0.0, 0.0, 0, 0
     for i in range(p.size):
         # A bin without positives adds no precision, but its negatives count for all bins after it.
-        if p[i] > 0:
+        if p[i] == 1 and not trapezoid:
+            # The sum of one term, as most are where bins are narrow.
+            last = float(TP + 1) / float(TP + 1 + FP + n[i])
+            expected += last if tied[i] else float(TP + 1) / (TP + 1 + FP + 0.5 * n[i])
+            least += last
+            greatest += last if tied[i] else float(TP + 1) / float(TP + 1 + FP)
+        elif p[i] > 0:
             first = p[i] * (float(TP + p[i]) / float(TP + p[i] + FP))
             if tied[i] and trapezoid:
                 line = chord(TP, FP, p[i], n[i], precision(TP, FP))
@@ -141,14 +147,15 @@ def best_f1(p: Array, n: Array, tied: Array, P: int) -> tuple[float, int, float]
     """
     best, at, most, TP, FP = 0.0, 0, 0.0, 0, 0
     for i in range(p.size):
-        if not tied[i]:
-            # The best order: all positives of the bin stand before its first negative.
-            most = max(most, 2 * (TP + p[i]) / (P + TP + p[i] + FP))
+        if p[i] > 0:  # negatives alone make it no better
+            if not tied[i]:
+                # The best order: all positives of the bin stand before its first negative.
+                most = max(most, 2 * (TP + p[i]) / (P + TP + p[i] + FP))
+            f1 = 2 * (TP + p[i]) / (P + TP + p[i] + FP + n[i])
+            if f1 > best:
+                best, at = f1, i
         TP += p[i]
         FP += n[i]
-        f1 = 2 * TP / (P + TP + FP)
-        if f1 > best:
-            best, at = f1, i
     return best, at, max(best, most)
 
 
@@ -159,7 +166,9 @@ def best_mean_iou(p: Array, n: Array, P: int, N: int) -> tuple[float, int]:
     for i in range(p.size):
         TP += p[i]
         FP += n[i]
-        mean = (TP / (P + FP) + (N - FP) / (N + P - TP)) / 2
-        if mean > best:
-            best, at = mean, i
+        # Only above all positives may negatives alone be the best: behind them they make it worse.
+        if p[i] > 0 or TP == 0:
+            mean = (TP / (P + FP) + (N - FP) / (N + P - TP)) / 2
+            if mean > best:
+                best, at = mean, i
     return best, at
