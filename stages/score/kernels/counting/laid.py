@@ -56,6 +56,10 @@ class Laid:
         if self.count > MOST_BINS:
             raise ValueError(f"at most {MOST_BINS} bins were expected, {self.count} were found")
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the fields alone: what follows from them is larger."""
+        return Laid, (self.bins, self.parts)
+
     @cached_property
     def first(self) -> np.ndarray:
         """The first bin of each cell, and last the number of bins: int64 (cells + 1,)."""
@@ -213,6 +217,6 @@ def points(counts: Counts, table: Array, layout: Array) -> tuple[Array, Array, A
                 if key == 0:
                     lows[size] = -np.inf
                 size += 1
-                joins, begun = p == 0, begun or p > 0
+                joins, begun = p == 0, bool(begun or p > 0)
         stop = start
     return found[:size], anomalous[:size], normal[:size], tied[:size], lows[:size]
