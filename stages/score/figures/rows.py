@@ -126,7 +126,7 @@ def narrowed(row: Row, other: Row) -> Row:
         )
     # What is the best over the edges of bins is nearest to the best over all scores where it is the greatest.
     for name in ("best_f1", "best_iou"):
-        better = max(row, other, key=lambda each: getattr(each, name) or 0.0)  # noqa: B023 - called at once
+        better = max(row, other, key=lambda each: getattr(each, name) or 0.0)
         found[f"{name}_threshold"] = getattr(better, f"{name}_threshold")
     return replace(row, **found, best_iou=better.best_iou)
 
