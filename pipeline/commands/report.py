@@ -31,7 +31,7 @@ def report(folders: tuple[Path, ...], out: Path | None, overwrite: bool) -> None
       pipe report results
       pipe report results more-results --out report.html
     """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
-    with word_if_slow("reading the results"):
+    with word_if_slow("reading the results", after=1.0):
         from logitpipe.report.writing import write_report
         from logitpipe.results.reading import read_results
 

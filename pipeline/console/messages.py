@@ -55,9 +55,14 @@ def detail(text: str) -> None:
 
 
 @contextmanager
-def word_if_slow(what: str) -> Iterator[None]:
-    """Say what takes so long, if it takes long, and how long it took; on a terminal the seconds are counted."""
-    started, who = time.monotonic(), caller()
+def word_if_slow(what: str, after: float | None = None) -> Iterator[None]:
+    """Say what takes so long, if it takes long, and how long it took; on a terminal the seconds are counted.
+
+    Parameters
+    ----------
+    after : seconds of silence before that; None: SECONDS_BEFORE_WORD. Less where one silence follows another
+    """
+    seconds, started, who = SECONDS_BEFORE_WORD if after is None else after, time.monotonic(), caller()
     # The thread has neither click's context nor a caller, so -q and who listens are looked up here.
     say = who.show if who else None if is_quiet() else partial(click.echo, err=True)
     if say is None:
@@ -65,7 +70,7 @@ def word_if_slow(what: str) -> Iterator[None]:
         return
     ended = threading.Event()
     # A thread, since what takes so long (a compiler, a foreign library) gives no sign of life itself.
-    teller = threading.Thread(target=_tell, args=(say, what, ended, who is None and is_terminal(sys.stderr)))
+    teller = threading.Thread(target=_tell, args=(say, what, seconds, ended, who is None and is_terminal(sys.stderr)))
     teller.start()
     try:
         yield
@@ -73,13 +78,12 @@ def word_if_slow(what: str) -> Iterator[None]:
         ended.set()
         # Waited for, so that its line never falls into what is printed next.
         teller.join()
-    if time.monotonic() - started > SECONDS_BEFORE_WORD:
+    if time.monotonic() - started > seconds:
         note(f"... done in {time.monotonic() - started:.0f} s")
 
 
-def _tell(say: Callable[[str], object], what: str, ended: threading.Event, on_terminal: bool) -> None:
+def _tell(say: Callable[[str], object], what: str, seconds: float, ended: threading.Event, on_terminal: bool) -> None:
     """Say that something goes on, once it has gone on for a while; on a terminal again every second."""
-    seconds = SECONDS_BEFORE_WORD
     if ended.wait(seconds):
         return
     if not on_terminal:

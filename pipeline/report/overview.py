@@ -56,7 +56,7 @@ def _optimism(results: JoinedResults) -> list[Table]:
         )
         return []
     try:
-        with word_if_slow("choosing temperatures again on resamples of the images"):
+        with word_if_slow("choosing temperatures again on resamples of the images", after=1.0):
             return optimism_tables(results, DECIMALS)
     except PipeError:  # an earlier release has left no histograms of single images
         return []
