@@ -10,6 +10,7 @@ from logitpipe.cache import Schema, Store, StoreWriter, open_store
 from logitpipe.cache.format import version1
 from logitpipe.stages.score.figures.metrics import Curve
 from logitpipe.stages.score.figures.rows import Row
+from logitpipe.stages.score.kernels.counting.bins import Bins
 from logitpipe.stages.score.kernels.counting.counts import CARRY, Counts
 from logitpipe.stages.score.kinds import KINDS
 from logitpipe.stages.score.methods import METHODS
@@ -130,8 +131,9 @@ def whole(counts: Counts) -> np.ndarray:
     return counts.low + int(CARRY) * counts.carries.astype(np.int64)
 
 
-def curve_of(histogram: np.ndarray) -> Curve:
-    """The curve of integers (2, bins), normal and anomalous pixels."""
+def curve_of(histogram: np.ndarray, bins: Bins | None = None) -> Curve:
+    """The curve of integers (2, bins), normal and anomalous pixels; without `bins` a bin's edge is its number."""
     found = np.flatnonzero(histogram.any(axis=0))[::-1]
     p, n = histogram[1, found].astype(np.int64), histogram[0, found].astype(np.int64)
-    return Curve(found, p, n, p + n == 1, found.astype(np.float32))
+    lows = found.astype(np.float32) if bins is None else bins.lower_edges(found)
+    return Curve(found, p, n, p + n == 1, lows)

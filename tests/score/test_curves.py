@@ -138,7 +138,8 @@ def test_distributions_are_those_of_the_scores(kind, method, protocol, centre):
     scores = 1 / (1 + np.exp(centre - places)) if plan.pools_scores(method) else scale.from_axis(places, K)
     if method in ("margin", "gen"):  # which have limits but no logarithmic axis
         scores = plan.formula(plan.pairs[0], places)
-    normal, anomaly, edges = distributions(plan, plan.pairs[0], curve_of(counted(plan, scores, labels)))
+    curve = curve_of(counted(plan, scores, labels), plan.bins(plan.pairs[0]))
+    normal, anomaly, edges = distributions(plan, plan.pairs[0], curve)
     assert edges.shape == (BINS + 1,) and (np.diff(edges) > 0).all()
     assert normal.sum() == pytest.approx(1, abs=1e-6) and anomaly.sum() == pytest.approx(1, abs=1e-6)
     inside = np.clip(scores, edges[0], edges[-1])
@@ -152,7 +153,8 @@ def test_distributions_are_those_of_the_scores(kind, method, protocol, centre):
 def test_one_score_alone_has_a_bin_around_it():
     values = random_values(np.random.default_rng(0), "pixel", 5, (2, 2))
     plan = plan_for(values, ["maxlogit"])
-    found = distributions(plan, plan.pairs[0], curve_of(counted(plan, np.full(9, 3.0), np.zeros(9, np.uint8))))
+    curve = curve_of(counted(plan, np.full(9, 3.0), np.zeros(9, np.uint8)), plan.bins(plan.pairs[0]))
+    found = distributions(plan, plan.pairs[0], curve)
     assert found[0].max() == 1 and np.isnan(found[1]).all()
     assert found[2][0] < 3 < found[2][-1]
 
