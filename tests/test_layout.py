@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from stores import fill, make_schema
 
+from logitpipe.console.advice import ADVICE
+
 ROOT = Path(__file__).parents[1]
 RANK = {"cache": 0, "stages": 1, "pipeline": 2}
 TORCHLESS = (["cache"], ["stages", "score"], ["pipeline", "demo"])
@@ -178,6 +180,12 @@ def test_what_computes_knows_no_flags(package):
 
 def test_a_flag_is_found():
     assert flags_in('"""Say --out."""\nraise ValueError(f"give --out {1}")') == ["give --out "]
+
+
+def test_every_advice_is_given_somewhere():
+    files = [path for package in RANK for path in (ROOT / package).rglob("*.py") if path.name != "advice.py"]
+    code = "".join(path.read_text(encoding="utf-8") for path in files)
+    assert [name for name in ADVICE if f'"{name}"' not in code] == []
 
 
 def loaded_by(statement: str) -> set[str]:

@@ -15,7 +15,7 @@ from typing import Self
 from logitpipe.console.audience import caller
 from logitpipe.console.messages import is_quiet
 from logitpipe.console.streams import columns, is_terminal
-from logitpipe.console.text import cells, printable, shortened
+from logitpipe.console.text import cells, counted, printable, shortened
 
 BAR_CELLS = 24
 SECONDS_BETWEEN_REDRAWS = 0.1
@@ -129,7 +129,7 @@ class Progress:
         return f"{self._count()}{self._rate(new, seconds)}{time_left}"
 
     def _count(self) -> str:
-        which = f" of {self.of} images" if self.of is not None and self.total > self.of else ""
+        which = f" of {counted(self.of, 'image')}" if self.of is not None and self.total > self.of else ""
         return f"{self.done}/{self.total} {self.unit}{which}"
 
     def _rate(self, new: int, seconds: float) -> str:

@@ -301,7 +301,7 @@ def test_a_picture_over_the_pixel_limit_is_refused(data_root, monkeypatch, limit
     picture = data_root / "Tiny" / "images" / "0.png"
     with refused(
         f"{picture}: an image may have at most {limit} pixels, and this one has more; "
-        "reduce it, or take it out of the data set"
+        "allow more with --max-pixels, reduce it, or take it out of the data set"
     ):
         read_dataset(data_root, "Tiny")
 

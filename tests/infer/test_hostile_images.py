@@ -70,7 +70,7 @@ def test_a_size_beyond_the_limit_is_refused_by_the_header(data, folder, size):
     file.write_bytes(png(*size))
     message = (
         f"{file}: an image may have at most {MOST} pixels, and this one has more; "
-        "reduce it, or take it out of the data set"
+        "allow more with --max-pixels, reduce it, or take it out of the data set"
     )
     with refused(message):
         read_dataset(data.parent, "Tiny")

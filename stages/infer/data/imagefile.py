@@ -219,8 +219,7 @@ def naming(path: Path) -> Iterator[None]:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PipeError(
-            f"{path}: an image may have at most {Image.MAX_IMAGE_PIXELS} pixels, and this one has more; "
-            "reduce it, or take it out of the data set"
+            f"{path}: an image may have at most {Image.MAX_IMAGE_PIXELS} pixels, and this one has more", "max-pixels"
         ) from error
     except UnidentifiedImageError as error:
         raise PipeError(
