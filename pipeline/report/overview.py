@@ -56,7 +56,8 @@ def _optimism(results: JoinedResults) -> list[Table]:
         )
         return []
     try:
-        with word_if_slow("choosing temperatures again on resamples of the images", after=1.0):
+        # Soon: the compiler, which may come next, lets no other thread speak for seconds.
+        with word_if_slow("choosing temperatures again on resamples of the images", after=0.3):
             return optimism_tables(results, DECIMALS)
     except PipeError:  # an earlier release has left no histograms of single images
         return []
