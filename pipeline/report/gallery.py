@@ -78,7 +78,8 @@ def gallery(entry: Entry, workers: int) -> Html:
     scored = Scored(store, drawn, GroundTruth(store, drawn.protocol, images), areas)
     if all(area is None for values in areas.values() for area in values):
         return tag("p", "No image has both normal and anomalous pixels.", class_="note")
-    with word_if_slow(f"drawing the best and worst images of {entry.label}"):
+    # Soon, as in overview.py.
+    with word_if_slow(f"drawing the best and worst images of {entry.label}", after=0.3):
         drawn_methods = [(s.method in CORE, _of_method(scored, s, i)) for i, s in enumerate(entry.series)]
     core, others = ([part for is_core, part in drawn_methods if is_core == wanted] for wanted in (True, False))
     return joined(_key(), *core, *([fold("All other methods", *others)] if core and others else others))
