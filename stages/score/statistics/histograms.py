@@ -21,7 +21,7 @@ from logitpipe.stages.score.picture import Picture
 from logitpipe.stages.score.plan import Plan, split
 from logitpipe.stages.score.statistics.ordered import no_scores, ordered_figures
 from logitpipe.stages.score.statistics.single_images import image_values, mean_figures, mean_ious
-from logitpipe.stages.score.statistics.tally import PAIR_BYTES, Tally, _from_arrays
+from logitpipe.stages.score.statistics.tally import PAIR_BYTES, Tally, tally_from_arrays
 from logitpipe.stages.streams import in_parallel
 
 BIN_BYTES = 3
@@ -100,7 +100,7 @@ class Histograms:
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Tally:
         """See `Statistic`."""
-        return _from_arrays(self.plan, arrays, self.laid)
+        return tally_from_arrays(self.plan, arrays, self.laid)
 
     def finish(self, total: Tally) -> list["Scored"]:
         """Return the figures of each pair, in the plan's order; raises as `make_rows`."""

@@ -155,7 +155,7 @@ class Tally:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the filled bins alone: a tally spans all scores that float32 can hold."""
-        return _from_arrays, (self.plan, self.to_arrays(), self.laid)
+        return tally_from_arrays, (self.plan, self.to_arrays(), self.laid)
 
 
 def _places(bins: Bins | Laid) -> int:
@@ -163,7 +163,8 @@ def _places(bins: Bins | Laid) -> int:
     return 2 * bins.count + 1
 
 
-def _from_arrays(plan: Plan, arrays: Mapping[str, np.ndarray], laid: tuple[Laid, ...] | None = None) -> Tally:
+def tally_from_arrays(plan: Plan, arrays: Mapping[str, np.ndarray], laid: tuple[Laid, ...] | None = None) -> Tally:
+    """Return the tally of `Tally.to_arrays`; ValueError where the arrays are those of another plan."""
     tally, ends = Tally.zero(plan, laid), np.cumsum(arrays["sizes"])
     if ends.size != len(plan.pairs) or ends[-1] != arrays["steps"].size or arrays["above"].shape != tally.above.shape:
         raise ValueError(f"a tally of {len(plan.pairs)} pairs was expected, one of {ends.size} was found")
