@@ -50,6 +50,15 @@ def ahead(pool: Executor, work: Callable[[Item], Result], items: Iterable[Item],
         raise failure
 
 
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """Yield `work(item)` for each item in order, computed by `threads` threads; one is the caller's own."""
+    if threads == 1:
+        yield from map(work, items)
+        return
+    with thread_pool(threads) as pool:
+        yield from ahead(pool, work, items, threads)
+
+
 def _until_failure(items: Iterable[Item], failures: list[Exception]) -> Iterator[Item]:
     """Yield the items until their source raises; append the exception to `failures`."""
     try:

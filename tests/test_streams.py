@@ -1,5 +1,6 @@
 """Work in background threads: in order, bounded, and early to fail."""
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logitpipe.stages.streams import ahead, batched, behind, in_parallel
+from logitpipe.stages.streams import ahead, batched, behind, in_order, in_parallel
 
 
 @given(st.lists(st.integers()), st.integers(1, 4), st.integers(0, 5))
@@ -33,6 +34,14 @@ def test_work_ahead_fails_before_the_source_runs_dry():
     with ThreadPoolExecutor(1) as pool, pytest.raises(ZeroDivisionError):
         list(ahead(pool, lambda item: 1 / (item - 1), source(), depth=50))
     assert len(drawn) < 10
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_work_in_order_is_done_by_so_many_threads_and_one_is_the_callers(threads):
+    workers = set()
+    squares = in_order(lambda item: workers.add(threading.current_thread()) or item**2, range(50), threads)
+    assert list(squares) == [item**2 for item in range(50)]
+    assert (workers == {threading.current_thread()}) == (threads == 1)
 
 
 @given(st.lists(st.integers()), st.integers(0, 3))

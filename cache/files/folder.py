@@ -48,7 +48,7 @@ class Folder:
         path = self.root / key
         try:
             # Before the file is opened: opening a pipe would wait for its writer, for ever.
-            _require_file(self.root, key)
+            _require_file(self.root, key, path.stat())
             return path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -162,9 +162,8 @@ def require_size(root: object, key: str, size: int) -> None:
         raise IntegrityError(f"cannot be read ({size} bytes, and {most} are the most)", root, file=key)
 
 
-def _require_file(root: Path, key: str) -> None:
+def _require_file(root: Path, key: str, status: os.stat_result) -> None:
     """Refuse devices, pipes and sockets, which never end or block the reader, and files that are too large."""
-    status = (root / key).stat()
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise IntegrityError("cannot be read (a device, pipe or socket and no file)", root, file=key)
     require_size(root, key, status.st_size)

@@ -161,15 +161,16 @@ class Schema(Described):
     def extent(self, array: str, geometry: Geometry) -> tuple[int, ...]:
         """See `Described`."""
         channels, windows = self.logits_shape[0], len(geometry.windows)
-        # Others, such as `geometry`, have one size for all images.
         extents: dict[str, tuple[int, ...]] = {
             "logits": (channels, *geometry.logits),
             "mask_logits": (windows, channels, *geometry.logits),
             "class_logits": (windows, channels, len(self.classes) + 1),
             "labels": geometry.labels,
             "preview": (*geometry.preview, 3),
+            "geometry": (len(Geometry.SIZES), 2),
+            "window_box": (self.windows, 4),
         }
-        return extents.get(array, self.arrays()[array].image_shape)
+        return extents[array]
 
     def require_fit(self, geometry: Geometry) -> None:
         """Refuse an image that is larger than the largest, by a ValueError."""

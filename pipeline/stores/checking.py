@@ -4,20 +4,19 @@ from collections.abc import Sequence
 from functools import partial
 
 from logitpipe.cache.files.places import Place
-from logitpipe.cache.reading.store import Store
+from logitpipe.cache.reading.store import Store, readers
 from logitpipe.cache.reading.verify import Damage, ImageCheck, check_image
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import printable
 from logitpipe.stages.cores import available_cores
-from logitpipe.stages.streams import ahead, thread_pool
+from logitpipe.stages.streams import in_order
 
 
 def check_images(store: Store, images: Sequence[int]) -> list[ImageCheck]:
     """Read all of the images, and return what was found in each."""
-    # Hashing and decompressing let other threads run, so that all cores read at once.
-    threads, checks = available_cores(), []
-    with Progress(f"reading {printable(str(store.path))}", len(images)) as progress, thread_pool(threads) as pool:
-        for check in ahead(pool, partial(check_image, store), images, threads):
+    threads, checks = readers(store, available_cores()), []
+    with Progress(f"reading {printable(str(store.path))}", len(images)) as progress:
+        for check in in_order(partial(check_image, store), images, threads):
             checks.append(check)
             progress.advance()
     return checks

@@ -1,20 +1,19 @@
 """A store as one zip: every image is verified on its way into it."""
 
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 from logitpipe.cache.errors import PipeError
 from logitpipe.cache.files.places import Place
-from logitpipe.cache.reading.store import Store, open_store
+from logitpipe.cache.reading.store import Store, open_store, readers
 from logitpipe.cache.writing.pack import image_members, metadata_members, write_zip
 from logitpipe.console.messages import note
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import byte_size, counted, printable
 from logitpipe.stages.cores import available_cores
-from logitpipe.stages.streams import ahead
+from logitpipe.stages.streams import in_order
 
 
 def pack_store(place: Place, out: Path | None, allow_incomplete: bool) -> tuple[Path, int]:
@@ -62,9 +61,7 @@ def _write(store: Store, images: Sequence[int], out: Path) -> int:
 
 
 def _members(store: Store, images: Sequence[int], progress: Progress) -> Generator[Mapping[str, bytes]]:
-    workers = available_cores()
     yield metadata_members(store)
-    with ThreadPoolExecutor(workers) as pool:
-        for members in ahead(pool, partial(image_members, store), images, workers):
-            yield members
-            progress.advance()
+    for members in in_order(partial(image_members, store), images, readers(store, available_cores())):
+        yield members
+        progress.advance()

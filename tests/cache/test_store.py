@@ -15,9 +15,10 @@ from conftest import refused
 from stores import LABEL_SIZE, fill, make_schema, noise_values
 
 from logitpipe.cache import IntegrityError, PipeError, Schema, Store, StoreWriter, open_store
+from logitpipe.cache.files.folder import Folder
 from logitpipe.cache.format import version1
 from logitpipe.cache.format.schema import canonical, fingerprint
-from logitpipe.cache.reading.store import raw_bytes, stored_bytes
+from logitpipe.cache.reading.store import image_bytes, raw_bytes, readers, stored_bytes
 
 CODES = (0, 1, 255)
 CHUNK = "logits/c/1/0/2/0"
@@ -287,3 +288,11 @@ def test_the_sizes_of_a_store_are_those_of_its_images(store):
     assert raw_bytes(store) == 3 * store.schema.image_bytes()
     (store.path / "records/1.json").unlink()
     assert raw_bytes(store) == 2 * store.schema.image_bytes()
+
+
+def test_small_images_are_read_by_one_thread_and_those_of_a_server_by_many(store, monkeypatch):
+    far = store.through(Folder("https://example.org/store"))
+    assert (readers(store, 4), readers(far, 4), readers(far, 40)) == (1, 16, 40)
+    monkeypatch.setattr("logitpipe.cache.reading.store.SMALL_IMAGE_BYTES", image_bytes(store))
+    monkeypatch.setattr("logitpipe.cache.reading.store.READ_AHEAD_BYTES", 5 * image_bytes(store))
+    assert (readers(store, 4), readers(far, 4), readers(far, 40)) == (4, 5, 40)

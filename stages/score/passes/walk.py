@@ -11,9 +11,7 @@ from typing import Generic, Protocol
 
 from threadpoolctl import threadpool_limits
 
-from logitpipe.cache import Store
-from logitpipe.cache.files.places import is_url
-from logitpipe.cache.reading.store import image_bytes
+from logitpipe.cache.reading.store import readers
 from logitpipe.stages.score.labels.ground_truth import Truth
 from logitpipe.stages.score.picture import Picture, read_picture
 from logitpipe.stages.score.statistics import Statistic, Sum
@@ -22,13 +20,6 @@ from logitpipe.stages.streams import ahead, thread_pool
 
 TOTALS_BYTES = 512 << 20
 """Memory for all totals of a walk together, in bytes; at least one total is made."""
-
-
-READ_AHEAD_BYTES = 256 << 20
-"""Memory for the images that are read ahead from a server, where there are more of them than workers."""
-
-MOST_READERS = 16
-"""Images that are read from a server at the same time: what takes long there is waiting for answers."""
 
 
 class Walk(Protocol):
@@ -68,9 +59,9 @@ def walk(
     PipeError
         A mask holds a code that the protocol does not know, or the total is not of all images.
     """
-    totals, reading = Totals(statistic, workers), _readers(truth.store, workers)
+    totals, reading = Totals(statistic, workers), readers(truth.store, workers)
     # One thread of linear algebra for each worker: sums keep their order, and cores their worker.
-    with threadpool_limits(1, "blas"), thread_pool(reading) as readers, thread_pool(totals.count) as counters:
+    with threadpool_limits(1, "blas"), thread_pool(reading) as reading_pool, thread_pool(totals.count) as counters:
 
         def add(picture: Picture | None) -> bool:
             """Return whether the image counts: a protocol may skip it."""
@@ -81,7 +72,7 @@ def walk(
             return True
 
         added = []
-        pictures = ahead(readers, lambda image: read_picture(truth.store, truth, image), images, reading + 1)
+        pictures = ahead(reading_pool, lambda image: read_picture(truth.store, truth, image), images, reading + 1)
         # One more than there are totals: the next image waits, decoded, for the first total that is free.
         for counts in ahead(counters, add, pictures, totals.count + 1):
             added.append(counts)
@@ -92,13 +83,6 @@ def walk(
     if len(added) != len(images) or total.images != sum(added):
         raise lost(truth.store, len(images))
     return total
-
-
-def _readers(store: Store, workers: int) -> int:
-    """Return how many images are read at the same time."""
-    if not is_url(store.path):
-        return workers
-    return max(workers, min(MOST_READERS, READ_AHEAD_BYTES // image_bytes(store)))
 
 
 class Totals(Generic[Sum]):
