@@ -18,9 +18,11 @@ from logitpipe.cache import Store, open_store
 from logitpipe.stages.score.figures.rows import Row
 from logitpipe.stages.score.kernels.compiled import entry
 from logitpipe.stages.score.kernels.counting.picking import Picked, make_picked, pick
-from logitpipe.stages.score.kernels.fused.pixel_ranks import MAXLOGIT, ROWS, VOID, make_ranks, make_row, temper
-from logitpipe.stages.score.kernels.fused.pixel_ranks import Row as PixelRow
-from logitpipe.stages.score.kernels.fused.pixel_ranks import prepare as prepare_row
+from logitpipe.stages.score.kernels.fused.pixel_ranks import MAXLOGIT, ROWS, VOID, make_ranks, sum_family, temper
+from logitpipe.stages.score.kernels.fused.pixel_rows import HALVINGS, make_row
+from logitpipe.stages.score.kernels.fused.pixel_rows import Row as PixelRow
+from logitpipe.stages.score.kernels.fused.pixel_rows import prepare as prepare_row
+from logitpipe.stages.score.kernels.fused.pixel_sums import Families, families
 from logitpipe.stages.score.kernels.vectors import apart
 from logitpipe.stages.score.kinds.bands import axes, resampled
 from logitpipe.stages.score.kinds.pixel import PixelLogits
@@ -86,10 +88,10 @@ def _pictures(store: Store) -> list[Picture]:
 def _fused_loop(logits: np.ndarray, labels: np.ndarray, temperatures: np.ndarray) -> None:
     """Float32 (rows, C, W) logits, uint8 (rows, W) labels -> ranks that nobody looks at."""
     _, classes, width = logits.shape
-    wanted = np.ones(ROWS, np.bool_)
-    wanted[MAXLOGIT] = wanted[VOID] = False
+    wanted = np.ones((temperatures.size, ROWS), np.bool_)
+    wanted[:, [MAXLOGIT, VOID]] = False
     room = np.zeros((classes, apart(width)), np.float32), make_picked(width), make_row(classes, classes, width)
-    _compiled_loop(logits, labels, temperatures, wanted, room, make_ranks(width))
+    _compiled_loop(logits, labels, temperatures, families(temperatures), wanted, room, make_ranks(width))
 
 
 @entry
@@ -97,6 +99,7 @@ def _compiled_loop(
     logits: np.ndarray,
     labels: np.ndarray,
     temperatures: np.ndarray,
+    shared: Families,
     wanted: np.ndarray,
     room: tuple[np.ndarray, Picked, PixelRow],
     ranks: np.ndarray,
@@ -107,8 +110,12 @@ def _compiled_loop(
         picked = pick(labels[y], blocks)
         if picked.starts.size > 0:
             row, lowest = prepare_row(z, picked.starts, row_room)
-            for T in temperatures:
-                temper(row, lowest, T, wanted, ranks)
+            for f in range(shared.bases.size):
+                sum_family(row, lowest, shared.bases[f], shared.members[f], wanted)
+                for k in range(HALVINGS):
+                    t = shared.members[f, k]
+                    if t >= 0:
+                        temper(row, k, temperatures[t], wanted[t], ranks)
 
 
 def plain_pixel(path: Path) -> Callable[[], None]:

@@ -320,15 +320,16 @@ def test_only_the_method_void_needs_a_void_channel():
 
 @pytest.mark.parametrize("kind", METHODS)
 def test_a_method_by_itself_has_the_ranks_that_it_has_among_all(kind):
-    """What others need is computed or not; either way the bits are the same."""
+    """What others need is computed or not, and so are other temperatures; either way the bits are the same."""
     values = random_values(np.random.default_rng(9), kind, 6, (5, 7))
     void = 5 if kind == "pixel" else None
-    together = plan_for(values, None, (0.5, 2), void=void)
+    together = plan_for(values, None, (0.5, 1, 2), void=void)
     among = dict(zip(together.pairs, all_ranks_in_order(together, values), strict=True))
     for method in (name for each, name in EVERY if each == kind):
-        alone = plan_for(values, [method], (0.5, 2), void=void)
-        for pair, ranks in zip(alone.pairs, all_ranks_in_order(alone, values), strict=True):
-            assert np.array_equal(ranks, among[pair]), pair
+        for temperatures in ((0.5, 2), (1,)):
+            alone = plan_for(values, [method], temperatures, void=void)
+            for pair, ranks in zip(alone.pairs, all_ranks_in_order(alone, values), strict=True):
+                assert np.array_equal(ranks, among[pair]), pair
 
 
 def all_ranks_in_order(plan, values):

@@ -69,14 +69,14 @@ def log2(x: Floats) -> Floats:
 
 
 @inlined
-def log1p(x: np.float32) -> np.float32:
+def log1p(x: Floats) -> Floats:
     """Return ln(1 + x) for x >= 0; relative error under 1e-6, also where 1 + x rounds to 1.
 
     What the rounding loses, lost, adds lost / (1 + x). It matters where x is small; 1 - x does for 1 / (1 + x) there.
     """
-    sum1 = np.float32(1.0) + x
+    sum1 = x + np.float32(1.0)
     lost = x - (sum1 - np.float32(1.0))
-    return log2(sum1) * LN2 + lost * max(np.float32(1.0) - x, np.float32(0.0))
+    return log2(sum1) * LN2 + lost * greater(np.float32(1.0) - x, np.float32(0.0))
 
 
 @inlined

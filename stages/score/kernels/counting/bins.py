@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from logitpipe.stages.score.kernels.compiled import Array, entry, kernel
+from logitpipe.stages.score.kernels.compiled import Array, entry, inlined, kernel
 from logitpipe.stages.score.kernels.counting.counts import Counts, add
 from logitpipe.stages.score.kernels.vectors import as_int
 
@@ -65,7 +65,6 @@ def count(scores: Array, labels: Array, layout: Array, counts: Counts) -> None:
     add(places, counts.low, counts.carries)
 
 
-# Arithmetic on int32 gives int64 here, and vectors of half as many numbers, unless each result is made int32 again.
 @kernel
 def place(scores: Array, labels: Array, layout: Array, places: Array) -> None:
     """Find where scores are counted.
@@ -77,19 +76,40 @@ def place(scores: Array, labels: Array, layout: Array, places: Array) -> None:
     layout : `Bins.layout`
     places : uint32 (n,) or longer, written: normal bins, then anomaly bins, then one place for what is ignored
     """
-    drop = np.int32(layout[0] & np.int32(31))  # a shift that might be longer would be done in 64 bits
-    low, below, above = layout[1], layout[3], layout[4]  # the two low exponents are equal
-    bins, least = np.int32(below + above + np.int32(1)), np.int32(-below)
+    drop, low, below, above = layout[0], layout[1], layout[3], layout[4]  # the two low exponents are equal
     for i in range(labels.size):
-        pattern = as_int(scores[i])
-        sign = np.int32(pattern >> np.int32(31))
-        kept = np.int32(np.int32(pattern & np.int32(0x7FFFFFFF)) >> drop)
-        magnitude = max(np.int32(kept - low), np.int32(0))
-        # sign is 0 or -1: this negates without a branch.
-        signed = np.int32(np.int32(magnitude ^ sign) - sign)
-        found = np.int32(min(max(signed, least), above) + below)
-        # IGNORED is 2: what is ignored falls behind all bins, and goes to the one place there.
-        places[i] = np.uint32(min(np.int32(found + np.int32(labels[i]) * bins), np.int32(bins + bins)))
+        places[i] = _place(scores[i], labels[i], drop, low, below, above)
+
+
+@kernel
+def place_row(ranks: Array, score: int, labels: Array, layouts: Array, places: Array, row: int, start: int) -> None:
+    """Find where the scores of one row of (rows, n) ranks are counted: as `place`, into a row of (rows, m) places.
+
+    A view of each row would be counted by whoever holds it, which takes long beside the few pixels of a row.
+    """
+    drop, low, below, above = layouts[score, 0], layouts[score, 1], layouts[score, 3], layouts[score, 4]
+    # Without a sign: numba tests each signed index for one that counts from the end.
+    of, to, first = np.uint64(score), np.uint64(row), np.uint64(start)
+    for i in range(np.uint64(labels.size)):
+        places[to, first + i] = _place(ranks[of, i], labels[i], drop, low, below, above)
+
+
+# Arithmetic on int32 gives int64 here, and vectors of half as many numbers, unless each result is made int32 again.
+@inlined
+def _place(
+    score: np.float32, label: np.uint8, drop: np.int32, low: np.int32, below: np.int32, above: np.int32
+) -> np.uint32:
+    bins = np.int32(below + above + np.int32(1))
+    pattern = as_int(score)
+    sign = np.int32(pattern >> np.int32(31))
+    # A shift that might be longer would be done in 64 bits.
+    kept = np.int32(np.int32(pattern & np.int32(0x7FFFFFFF)) >> np.int32(drop & np.int32(31)))
+    magnitude = max(np.int32(kept - low), np.int32(0))
+    # sign is 0 or -1: this negates without a branch.
+    signed = np.int32(np.int32(magnitude ^ sign) - sign)
+    found = np.int32(min(max(signed, np.int32(-below)), above) + below)
+    # IGNORED is 2: what is ignored falls behind all bins, and goes to the one place there.
+    return np.uint32(min(np.int32(found + np.int32(label) * bins), np.int32(bins + bins)))
 
 
 @entry

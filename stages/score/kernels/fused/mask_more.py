@@ -15,13 +15,15 @@ from logitpipe.stages.score.kernels.arithmetic import LEAST_EXPONENT, LN2, LOG2E
 from logitpipe.stages.score.kernels.compiled import Array, inlined, kernel
 from logitpipe.stages.score.kernels.fused import pixel_ranks
 from logitpipe.stages.score.kernels.fused.mask_ranks import blended, rank_left, two_largest
-from logitpipe.stages.score.kernels.fused.pixel_ranks import ENTROPY_OFFSET, WORK_ROWS, offset
+from logitpipe.stages.score.kernels.fused.pixel_ranks import ENTROPY_OFFSET, ONE, Step, offset
+from logitpipe.stages.score.kernels.fused.pixel_rows import LOG1R, ODDS, REST, WORK_ROWS
 from logitpipe.stages.score.kernels.vectors import (
     LANES,
     Floats,
     apart,
     fused,
     greater,
+    lanes,
     lesser,
     load,
     splat,
@@ -51,7 +53,8 @@ class Row(NamedTuple):
     ----------
     divisors, sharp : float32 (t,), T_S, and -T_S logsumexp(S / T_S) of a perfectly confident pixel at each
     top, gap, total : float32 (n,), largest S, its distance to the second largest times log2 e, and the sum of all
-    work : float32 (WORK_ROWS, at least n), as in `pixel_ranks.temper`
+    others, moments : float32 (1, n), as `pixel_sums` has them
+    work : float32 (WORK_ROWS, n), as in `pixel_rows.Row`
     beyond, deviation : float32 (n,), V and W of `sum_deviations`
     left, joined : float32 (n,), prod_k (1 - S_k) and 1 - prod_k (1 - S_k), S clipped to [0, 1]
     ranks : float32 (CLASS_ROWS and the single maps, at least n)
@@ -62,6 +65,8 @@ class Row(NamedTuple):
     top: Array
     gap: Array
     total: Array
+    others: Array
+    moments: Array
     work: Array
     beyond: Array
     deviation: Array
@@ -74,8 +79,9 @@ def make_row(width: int, divisors: Array, sharp: Array, maps: int) -> Row:
     """Return room for a row of an image."""
     n = apart(width)
     top, gap, total, beyond, deviation, left, joined = np.empty((7, n), np.float32)
+    others, moments = np.empty((2, 1, n), np.float32)
     work, ranks = np.empty((WORK_ROWS, n), np.float32), np.empty((CLASS_ROWS + maps, n), np.float32)
-    return Row(divisors, sharp, top, gap, total, work, beyond, deviation, left, joined, ranks)
+    return Row(divisors, sharp, top, gap, total, others, moments, work, beyond, deviation, left, joined, ranks)
 
 
 # The following work on LANES pixels of a row between two stretched ones, see `mask_ranks`.
@@ -157,33 +163,38 @@ def sum_saturated_squares(above: Array, below: Array, weight: np.float32, classe
     return total
 
 
-# The loops below write to two arrays at most, as those of `mask_ranks`.
+# The loops below are short and take whole arrays, as those of `pixel_ranks`.
 
 
 @kernel
-def rank_soft_energy(top: Array, log1r: Array, T_S: np.float32, sharp: np.float32, energies: Array) -> None:
+def rank_soft_energy(row: Row, step: Step, sharp: np.float32) -> None:
     """Write the rank of `softmax-energy`, relative to its value `sharp` for a perfectly confident pixel."""
-    for i in range(top.size):
-        energies[i] = -sharp - top[i] - T_S * log1r[i]
+    width = row.work.shape[1]
+    for at in range(0, step.n, LANES):
+        energy = load(row.top, at) + load(row.work, LOG1R * width + at) * step.T
+        store(row.ranks, SOFT_ENERGY * row.ranks.shape[1] + at, (np.float32(0.0) - sharp) - energy)
 
 
 @kernel
-def weigh_even(V: Array, W: Array, rest: Array, K: np.float32, odds: Array) -> None:
-    """Replace `odds` of `pixel_ranks.weigh_entropy` where classes are nearly equal, as where no query claims a pixel.
+def weigh_even(row: Row, n: int, K: np.float32) -> None:
+    """Replace the odds of `pixel_ranks.weigh_entropy` where classes are nearly equal: where no query claims a pixel.
 
     ln K - H = W / (K + V) - ln(1 + V / K) is a sum of its own there, which does not cancel.
     """
-    log_K, most = log2(K) * LN2, EVEN * (K - np.float32(1.0))
-    for i in range(odds.size):
-        lack = max(W[i] / (K + V[i]) - log1p(V[i] / K), LEAST_LACK)
-        odds[i] = (log_K - lack) / lack if rest[i] > most else odds[i]
+    log_K, most, width = log2(K) * LN2, EVEN * (K - ONE), row.work.shape[1]
+    for at in range(0, n, LANES):
+        V, odds = load(row.beyond, at), load(row.work, ODDS * width + at)
+        lack = greater(load(row.deviation, at) / (V + K) - log1p(V / K), LEAST_LACK)
+        even = where_greater(load(row.work, REST * width + at), most, (log_K - lack) / lack, odds)
+        store(row.work, ODDS * width + at, even)
 
 
 @kernel
 def rank_product(left: Array, joined: Array, product: Array) -> None:
     """Write the rank of `rba-product`: log2 of the odds of prod_k (1 - S_k)."""
-    for i in range(left.size):
-        product[i] = offset(log2(max(left[i], TINY)) - log2(max(joined[i], TINY)), ENTROPY_OFFSET)
+    for at in range(0, left.size, LANES):
+        odds = log2(greater(load(left, at), TINY)) - log2(greater(load(joined, at), TINY))
+        store(product, at, offset(odds, ENTROPY_OFFSET))
 
 
 @kernel
@@ -191,46 +202,44 @@ def soften(
     above: Array, below: Array, weight: np.float32, classes: int, starts: Array, wanted: Array, t: int, row: Row
 ) -> None:
     """Write the wanted ranks of S taken as logits, at one T_S."""
-    n, T_S, K = starts.size * LANES, row.divisors[t], np.float32(classes)
-    most = EVEN * (K - np.float32(1.0))
-    top, gap, work, inverse_T = row.top[:n], row.gap[:n], row.work, np.float32(1.0) / T_S
-    others, moment, shrink = work[0][:n], work[1][:n], work[2][:n]
-    rest, log1r, odds = work[3][:n], work[4][:n], work[5][:n]
+    K, step = np.float32(classes), Step(starts.size * LANES, 0, row.divisors[t], ONE / row.divisors[t])
+    most, rest = EVEN * (K - ONE), REST * row.work.shape[1]
     for block in range(starts.size):
         start, to = starts[block], block * LANES
         first, second, left = two_largest(above, below, weight, classes, start)
-        store(top, to, first)
-        store(gap, to, (first - second) * LOG2E)
+        store(row.top, to, first)
+        store(row.gap, to, (first - second) * LOG2E)
         store(row.total, to, first + left)
-        e, weighted = sum_exponentials(above, below, weight, classes, start, second, inverse_T)
-        store(others, to, e)
-        store(moment, to, weighted)
+        others, moment = sum_exponentials(above, below, weight, classes, start, second, step.inverse_T)
+        store(row.others, to, others)
+        store(row.moments, to, moment)
     if wanted[SOFT_MSP]:
-        pixel_ranks.rank_msp(others, gap, inverse_T, log2(K - np.float32(1.0)), row.ranks[SOFT_MSP])
+        pixel_ranks.rank_msp(row, step, log2(K - ONE), row.ranks, SOFT_MSP)
     if wanted[SOFT_ENTROPY] or wanted[SOFT_ENERGY]:
-        pixel_ranks.weigh_others(others, gap, inverse_T, shrink, rest)
-        pixel_ranks.log1p_all(rest, log1r)
+        pixel_ranks.weigh_others(row, step)
+        pixel_ranks.take_logarithms(row, step)
     if wanted[SOFT_ENTROPY]:
         some, every = False, True
         for block in range(starts.size):
             # Only blocks that have such pixels pay for one more loop over the classes.
-            least, largest = rest[block * LANES], np.float32(0.0)
-            for i in range(block * LANES, (block + 1) * LANES):
-                least, largest = min(least, rest[i]), max(largest, rest[i])
+            r = lanes(load(row.work, rest + block * LANES))
+            least, largest = r[0], r[0]
+            for i in range(1, LANES):
+                least, largest = min(least, r[i]), max(largest, r[i])
             every &= least > most
             if largest > most:
                 some = True
-                mean = load(row.total, block * LANES) * (np.float32(1.0) / K)
-                V, W = sum_deviations(above, below, weight, classes, starts[block], mean, inverse_T)
+                mean = load(row.total, block * LANES) * (ONE / K)
+                V, W = sum_deviations(above, below, weight, classes, starts[block], mean, step.inverse_T)
                 store(row.beyond, block * LANES, V)
                 store(row.deviation, block * LANES, W)
         if not every:
-            pixel_ranks.weigh_entropy(work, gap, inverse_T, log2(K) * LN2, odds)
+            pixel_ranks.weigh_entropy(row, step, log2(K) * LN2)
         if some:
-            weigh_even(row.beyond, row.deviation, rest, K, odds)
-        pixel_ranks.rank_entropy(odds, rest, gap, inverse_T, row.ranks[SOFT_ENTROPY])
+            weigh_even(row, step.n, K)
+        pixel_ranks.rank_entropy(row, step, row.ranks, SOFT_ENTROPY)
     if wanted[SOFT_ENERGY]:
-        rank_soft_energy(top, log1r, T_S, row.sharp[t], row.ranks[SOFT_ENERGY])
+        rank_soft_energy(row, step, row.sharp[t])
 
 
 @kernel
@@ -270,7 +279,7 @@ def finish_more(
             squares = sum_saturated_squares(above, below, weight, classes, starts[block])
             # tanh(log S) = (S^2 - 1) / (S^2 + 1), so that the score is K - 2 sum S^2 / (1 + S^2).
             store(room.left, block * LANES, squares * np.float32(2.0))
-        rank_left(np.float32(1.0), room.left[:n], room.ranks[TANH_LOG])
+        rank_left(ONE, room.left[:n], room.ranks[TANH_LOG])
     for p in range(above.shape[0] - classes):
         if wanted[CLASS_ROWS + p]:
             for block in range(starts.size):

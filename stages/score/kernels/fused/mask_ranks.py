@@ -13,8 +13,20 @@ import numpy as np
 
 from logitpipe.stages.score.kernels.arithmetic import LN2, LOG2E, exp2, log1p, log2
 from logitpipe.stages.score.kernels.compiled import Array, inlined, kernel
-from logitpipe.stages.score.kernels.fused.pixel_ranks import ENTROPY_OFFSET, LOGIT_OFFSET, SMALL, offset
-from logitpipe.stages.score.kernels.vectors import LANES, Floats, apart, fused, greater, lesser, load, splat, store
+from logitpipe.stages.score.kernels.fused import pixel_ranks
+from logitpipe.stages.score.kernels.fused.pixel_ranks import ENTROPY_OFFSET, ONE, SMALL, offset
+from logitpipe.stages.score.kernels.vectors import (
+    LANES,
+    Floats,
+    apart,
+    fused,
+    greater,
+    lesser,
+    load,
+    splat,
+    store,
+    where_greater,
+)
 
 MSP, ENTROPY, RBA, MASK2ANOMALY, NEG_SUM, MASK_ENERGY, EAM, VOID, RBA_NORMALIZED, MAXLOGIT = range(10)
 """Rows of the ranks."""
@@ -165,38 +177,38 @@ def sum_classes(
             store(row.exponentials, to, sum_exponentials(above, below, weight, classes, start, top))
 
 
-# The loops below write to two arrays at most: with more, compilers cannot tell that they do not overlap, and leave
-# the loop scalar, five times slower.
+# The loops below are short, as those of `pixel_ranks`. All arrays are float32 (n,) or longer, n a multiple of LANES.
 
 
 @kernel
 def rank_msp(r: Array, log2_others: np.float32, msp: Array) -> None:
-    """Write the rank of `msp` from r of `Row`: float32 (n,) each."""
-    for i in range(r.size):
-        msp[i] = log2(max(r[i], SMALLEST)) - log2_others
+    """Write the rank of `msp` from r of `Row`."""
+    for at in range(0, r.size, LANES):
+        store(msp, at, log2(greater(load(r, at), SMALLEST)) - log2_others)
 
 
 @kernel
 def rank_entropy(r: Array, mixed: Array, log_classes: np.float32, entropies: Array) -> None:
-    """Write the rank of `entropy` from r and `mixed` of `Row`: float32 (n,) each."""
-    for i in range(r.size):
-        entropy = log1p(r[i]) + mixed[i] * LN2 / (np.float32(1.0) + r[i])
-        odds = max(entropy, SMALLEST) / max(log_classes - entropy, SMALL)
-        entropies[i] = offset(log2(odds), ENTROPY_OFFSET)
+    """Write the rank of `entropy` from r and `mixed` of `Row`."""
+    for at in range(0, r.size, LANES):
+        rest = load(r, at)
+        entropy = log1p(rest) + load(mixed, at) * LN2 / (rest + ONE)
+        odds = greater(entropy, SMALLEST) / greater(log_classes - entropy, SMALL)
+        store(entropies, at, offset(log2(odds), ENTROPY_OFFSET))
 
 
 @kernel
 def rank_left(whole: np.float32, part: Array, left: Array) -> None:
-    """Write what is left of a whole without a part: float32 (n,) each."""
-    for i in range(part.size):
-        left[i] = whole - part[i]
+    """Write what is left of a whole without a part."""
+    for at in range(0, part.size, LANES):
+        store(left, at, whole - load(part, at))
 
 
 @kernel
 def rank_exponentials(top: Array, exponentials: Array, sharp: np.float32, mask_energy: Array) -> None:
     """Write the rank of `mask-energy`, relative to its value `sharp` for a perfectly confident pixel."""
-    for i in range(top.size):
-        mask_energy[i] = sharp - top[i] - log2(exponentials[i]) * LN2
+    for at in range(0, top.size, LANES):
+        store(mask_energy, at, sharp - load(top, at) - log2(load(exponentials, at)) * LN2)
 
 
 @kernel
@@ -204,11 +216,12 @@ def rank_classes(classes: int, wanted: Array, row: Row) -> None:
     """Write the wanted ranks that are functions of the K class planes, MSP to MASK_ENERGY, from the sums of a row."""
     K, ranks, n = np.float32(classes), row.ranks, row.top.size
     if wanted[MSP] or wanted[ENTROPY]:
-        for i in range(n):  # where no query claims the pixel, all S are 0 and count as equal
-            row.rest[i] = row.rest[i] if row.top[i] > np.float32(0.0) else K - np.float32(1.0)
+        even = splat(K - ONE)
+        for at in range(0, n, LANES):  # where no query claims the pixel, all S are 0 and count as equal
+            store(row.rest, at, where_greater(load(row.top, at), np.float32(0.0), load(row.rest, at), even))
     sharp = np.float32(np.log(np.exp(1.0) + classes - 1.0))  # logsumexp of a perfectly confident pixel
     if wanted[MSP]:
-        rank_msp(row.rest, log2(K - np.float32(1.0)), ranks[MSP])
+        rank_msp(row.rest, log2(K - ONE), ranks[MSP])
     if wanted[ENTROPY]:
         rank_entropy(row.rest, row.mixed, log2(K) * LN2, ranks[ENTROPY])
     if wanted[MASK_ENERGY]:
@@ -216,9 +229,9 @@ def rank_classes(classes: int, wanted: Array, row: Row) -> None:
     if wanted[RBA]:
         rank_left(np.float32(np.tanh(1.0)), row.saturated, ranks[RBA])
     if wanted[NEG_SUM]:
-        rank_left(np.float32(1.0), row.total, ranks[NEG_SUM])
+        rank_left(ONE, row.total, ranks[NEG_SUM])
     if wanted[MASK2ANOMALY]:
-        rank_left(np.float32(1.0), row.top, ranks[MASK2ANOMALY])
+        rank_left(ONE, row.top, ranks[MASK2ANOMALY])
 
 
 @kernel
@@ -226,7 +239,7 @@ def rank_maps(above: Array, below: Array, weight: np.float32, starts: Array, ran
     """Write the ranks that are single maps, EAM to RBA_NORMALIZED, from two stretched rows (SINGLE_MAPS, width)."""
     for block in range(starts.size):
         start, to = starts[block], block * LANES
-        store(ranks[EAM], to, np.float32(1.0) - blended(above, below, weight, start))
+        store(ranks[EAM], to, ONE - blended(above, below, weight, start))
         store(ranks[VOID], to, blended(above, below, weight, above.shape[1] + start))
         store(ranks[RBA_NORMALIZED], to, blended(above, below, weight, 2 * above.shape[1] + start))
 
@@ -237,8 +250,7 @@ def rank_maxlogit(above: Array, below: Array, weight: np.float32, classes: int, 
     for block in range(starts.size):
         top, _, _ = two_largest(above, below, weight, classes, starts[block])
         store(row.top, block * LANES, top)
-    for i in range(row.top.size):
-        row.ranks[MAXLOGIT, i] = offset(-row.top[i], LOGIT_OFFSET)
+    pixel_ranks.rank_maxlogit(row.top, row.top.size, row.ranks, MAXLOGIT)
 
 
 @kernel

@@ -7,14 +7,15 @@ import numpy as np
 from logitpipe.stages.score.kernels.compiled import Array, entry
 from logitpipe.stages.score.kernels.counting.picking import Picked, make_picked, pick
 from logitpipe.stages.score.kernels.fused.pixel_ranks import (
-    Row,
-    count_infinite,
+    MAXLOGIT,
+    Step,
     make_ranks,
-    make_row,
-    prepare,
     rank_maxlogit,
+    sum_family,
     temper,
 )
+from logitpipe.stages.score.kernels.fused.pixel_rows import HALVINGS, Row, count_infinite, make_row, prepare
+from logitpipe.stages.score.kernels.fused.pixel_sums import Families, families
 from logitpipe.stages.score.kernels.fused.sinks import Sink, deliver, empty, keep_labels, make_space
 from logitpipe.stages.score.kernels.resampling import Axis, make_rows, sample_row
 
@@ -70,7 +71,8 @@ def score_pixels(
     row = make_row(channels.size, classes, width)
     # z begins with zeros, as `count_infinite` also reads what lies behind the width of the image.
     room = Room(held, stretched, np.zeros_like(stretched[0]), row, make_picked(width), make_ranks(width))
-    filled, damaged = _score_rows(logits, channels, temperatures, axes, start, labels, room, sink)
+    shared = families(temperatures)
+    filled, damaged = _score_rows(logits, channels, classes, temperatures, shared, axes, start, labels, room, sink)
     return int(filled), int(damaged)
 
 
@@ -78,14 +80,16 @@ def score_pixels(
 def _score_rows(
     logits: Array,
     channels: Array,
+    classes: int,
     temperatures: Array,
+    shared: Families,
     axes: tuple[Axis, Axis],
     start: int,
     labels: Array,
     room: Room,
     sink: Sink,
 ) -> tuple[int, int]:
-    damaged, filled = 0, 0
+    damaged, filled, row, ranks = 0, 0, room.row, room.ranks
     for y in range(labels.shape[0]):
         picked = pick(labels[y], room.picked)
         if picked.starts.size == 0 and sink.kept.size > 0:
@@ -95,14 +99,19 @@ def _score_rows(
         # Only after the check above: damage is also found in rows that have no pixel to score.
         if picked.starts.size == 0:
             continue
-        row, lowest = prepare(room.z, picked.starts, room.row)
+        n, lowest = prepare(room.z, picked.starts, row)
         # Never within a row: all scores have the same number of places waiting.
-        filled = make_space(sink, filled, row.top.size)
-        rank_maxlogit(row.top, room.ranks)
-        for t in range(temperatures.size):
-            temper(row, lowest, temperatures[t], sink.wanted[t], room.ranks)
-            deliver(room.ranks, t, picked.labels, filled, sink)
+        filled = make_space(sink, filled, n)
+        rank_maxlogit(row.top, n, ranks, MAXLOGIT)
+        for f in range(shared.bases.size):
+            sum_family(row, n, lowest, shared.bases[f], shared.members, f, sink.wanted)
+            for k in range(HALVINGS):
+                t = shared.members[f, k]
+                if t >= 0:
+                    step = Step(n, k, temperatures[t], np.float32(1.0) / temperatures[t])
+                    temper(row, step, classes, sink.wanted, t, ranks)
+                    deliver(ranks, t, picked.labels, filled, sink)
         keep_labels(picked.labels, filled, sink)
-        filled += row.top.size
+        filled += n
     empty(sink, filled)
     return filled, damaged

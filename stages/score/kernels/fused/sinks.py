@@ -10,7 +10,7 @@ import numpy as np
 
 from logitpipe.stages.score.kernels.arithmetic import widen
 from logitpipe.stages.score.kernels.compiled import Array, kernel
-from logitpipe.stages.score.kernels.counting.bins import add_above, place
+from logitpipe.stages.score.kernels.counting.bins import add_above, place_row
 from logitpipe.stages.score.kernels.counting.counts import WAITING, Counts, add
 from logitpipe.stages.score.kernels.vectors import LANES, apart
 
@@ -113,8 +113,9 @@ def deliver(ranks: Array, t: int, labels: Array, filled: int, sink: Sink) -> Non
         if sink.kept.size > 0:
             widen(ranks[score][:n], sink.kept[slot][filled : filled + n])
         else:
-            place(ranks[score], labels, sink.layouts[score], sink.waiting[score * count + t][filled:])
-            add_above(ranks[score], labels, sink.thresholds[slot], sink.above[slot])
+            place_row(ranks, score, labels, sink.layouts, sink.waiting, score * count + t, filled)
+            if sink.thresholds.shape[1] > 0:
+                add_above(ranks[score], labels, sink.thresholds[slot], sink.above[slot])
 
 
 @kernel
