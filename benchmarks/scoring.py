@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -16,16 +15,6 @@ from benchmarks.sheet import Sheet
 from benchmarks.timing import Seconds, median, one_core, ratio, take_turns
 from logitpipe.cache import Store, open_store
 from logitpipe.stages.score.figures.rows import Row
-from logitpipe.stages.score.kernels.compiled import entry
-from logitpipe.stages.score.kernels.counting.picking import Picked, make_picked, pick
-from logitpipe.stages.score.kernels.fused.pixel_ranks import MAXLOGIT, ROWS, VOID, make_ranks, sum_family, temper
-from logitpipe.stages.score.kernels.fused.pixel_rows import HALVINGS, make_row
-from logitpipe.stages.score.kernels.fused.pixel_rows import Row as PixelRow
-from logitpipe.stages.score.kernels.fused.pixel_rows import prepare as prepare_row
-from logitpipe.stages.score.kernels.fused.pixel_sums import Families, families
-from logitpipe.stages.score.kernels.vectors import apart
-from logitpipe.stages.score.kinds.bands import axes, resampled
-from logitpipe.stages.score.kinds.pixel import PixelLogits
 from logitpipe.stages.score.labels.ground_truth import GroundTruth
 from logitpipe.stages.score.passes.sweep import tally_store
 from logitpipe.stages.score.picture import Picture, read_picture
@@ -55,17 +44,6 @@ def score(
     return make_rows(store, plan, tally, workers)
 
 
-def scores_alone(path: Path) -> Callable[[], None]:
-    """Return the fused loop over a few images in memory, and nothing else: no score is counted."""
-    pictures = _pictures(open_store(path))
-    logits = [cast(PixelLogits, picture.logits).values for picture in pictures]
-    rows = [values[: made.CLASSES, y] for values in logits for y in range(made.PIXEL_SIZE[0])]
-    labels = np.concatenate([picture.labels for picture in pictures])
-    patterns = np.stack(rows)
-    widened = resampled(patterns, axes(patterns.shape[1:], patterns.shape[1:]))
-    return partial(_fused_loop, widened, labels, np.array(SWEEP, np.float32))
-
-
 def counted_alone(path: Path) -> Callable[[], None]:
     """Return the scores of a few images in memory, counted: all that the kernels do."""
     store = open_store(path)
@@ -83,39 +61,6 @@ def _pictures(store: Store) -> list[Picture]:
     """Read the first images with their labels at the network's size."""
     truth = GroundTruth(store, AT_NETWORK, store.completed())
     return [picture for i in range(LOOP_IMAGES) if (picture := read_picture(store, truth, i))]
-
-
-def _fused_loop(logits: np.ndarray, labels: np.ndarray, temperatures: np.ndarray) -> None:
-    """Float32 (rows, C, W) logits, uint8 (rows, W) labels -> ranks that nobody looks at."""
-    _, classes, width = logits.shape
-    wanted = np.ones((temperatures.size, ROWS), np.bool_)
-    wanted[:, [MAXLOGIT, VOID]] = False
-    room = np.zeros((classes, apart(width)), np.float32), make_picked(width), make_row(classes, classes, width)
-    _compiled_loop(logits, labels, temperatures, families(temperatures), wanted, room, make_ranks(width))
-
-
-@entry
-def _compiled_loop(
-    logits: np.ndarray,
-    labels: np.ndarray,
-    temperatures: np.ndarray,
-    shared: Families,
-    wanted: np.ndarray,
-    room: tuple[np.ndarray, Picked, PixelRow],
-    ranks: np.ndarray,
-) -> None:
-    z, blocks, row_room = room
-    for y in range(len(logits)):
-        z[:, : logits.shape[2]] = logits[y]
-        picked = pick(labels[y], blocks)
-        if picked.starts.size > 0:
-            row, lowest = prepare_row(z, picked.starts, row_room)
-            for f in range(shared.bases.size):
-                sum_family(row, lowest, shared.bases[f], shared.members[f], wanted)
-                for k in range(HALVINGS):
-                    t = shared.members[f, k]
-                    if t >= 0:
-                        temper(row, k, temperatures[t], wanted[t], ranks)
 
 
 def plain_pixel(path: Path) -> Callable[[], None]:
@@ -156,14 +101,13 @@ def measure_pixel(sheet: Sheet, path: Path, kind: str) -> None:
     candidates: dict[str, Callable[[], object]] = {
         "pipe score": partial(score, path, AT_NETWORK, PIXEL_METHODS, SWEEP, 1),
         "its scores and counts alone": counted_alone(path),
-        "its scores alone": scores_alone(path),
         "torch + scikit-learn": plain_pixel(path),
     }
     with one_core(), threadpool_limits(1):
         seconds = take_turns(candidates, ROUNDS)
     image = made.PIXEL_SIZE[0] * made.PIXEL_SIZE[1]
     part = (pairs, LOOP_IMAGES)
-    work = {"pipe score": (pairs, images), "its scores and counts alone": part, "its scores alone": part}
+    work = {"pipe score": (pairs, images), "its scores and counts alone": part}
     work["torch + scikit-learn"] = (len(PIXEL_METHODS), images)
     sweep = f"{', '.join(PIXEL_METHODS)} at {len(SWEEP)} temperatures"
     title = f"Pixel network: {sweep}, {images} images of 20x512x1024, {kind}, one core"
