@@ -12,8 +12,9 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from statistics import median
 from unittest import mock
 
 import blake3
@@ -99,17 +100,27 @@ def counted_syncs() -> Iterator[list[int]]:
         yield syncs
 
 
-def print_version(name: str, schema: Schema, image: Mapping[str, np.ndarray], folder: Path, rounds: int) -> None:
-    """Print what commits of an image and its reading cost in one format version."""
-    writer, images = StoreWriter(folder / name, schema), iter(range(rounds + 2))
-    with writer.claimed(range(rounds + 2)):
-        writer.commit(next(images), image, {})  # which makes the store
-        with counted_syncs() as syncs:
-            writer.commit(next(images), image, {})
-        spent = least(lambda: writer.commit(next(images), image, {}), rounds)
-    store = open_store(folder / name)
-    read = least(lambda: store.read("logits", 0), rounds)
-    print(f"{name}: commit {spent:5.1f} ms, {len(syncs)} syncs; reading logits {read:5.1f} ms")
+def print_versions(schemas: Mapping[str, Schema], image: Mapping[str, np.ndarray], folder: Path, rounds: int) -> None:
+    """Print what commits of an image and its reading cost in both format versions, which take turns."""
+    with ExitStack() as claims:
+        writers = {name: StoreWriter(folder / name, schema) for name, schema in schemas.items()}
+        syncs, spent, read = {}, {name: list[float]() for name in writers}, {name: list[float]() for name in writers}
+        for name, writer in writers.items():
+            claims.enter_context(writer.claimed(range(rounds + 2)))
+            writer.commit(0, image, {})  # which makes the store
+            with counted_syncs() as syncs[name]:
+                writer.commit(1, image, {})
+        for i in range(2, rounds + 2):
+            for name, writer in writers.items():
+                spent[name].append(least(lambda writer=writer, i=i: writer.commit(i, image, {}), 1))  # type: ignore[misc]
+    stores = {name: open_store(folder / name) for name in writers}
+    for _ in range(rounds):
+        for name, store in stores.items():
+            read[name].append(least(lambda store=store: store.read("logits", 0), 1))  # type: ignore[misc]
+    for name, n in ((name, len(syncs[name])) for name in writers):
+        of_commit, of_reading = ((min(ms[name]), median(ms[name])) for ms in (spent, read))
+        print(f"{name}: commit {of_commit[0]:5.1f} ms, median {of_commit[1]:5.1f}, {n} syncs")
+        print(f"{name}: reading logits {of_reading[0]:5.1f} ms, median {of_reading[1]:5.1f}")
 
 
 def first_image(store: Store) -> dict[str, np.ndarray]:
@@ -129,19 +140,18 @@ def main() -> None:
     image = first_image(store)
     values = image["logits"]
     print(f"logits {values.shape}, {values.dtype}, {values.nbytes / 1e6:.1f} MB; CPU ms, the least of {rounds}")
-    for name, run in hashes(values, encode(values).data).items():
+    for name, run in hashes(values, encode(values).to_bytes()).items():
         print(f"{name:32} {least(run, rounds):5.1f}")
     for target in TARGETS:
         chunks = cut(values, target)
         encoded = [encode(chunk) for chunk in chunks]
-        pairs = list(zip(encoded, chunks, strict=True))
+        pairs = list(zip([chunk.to_bytes() for chunk in encoded], chunks, strict=True))
         pack = least(lambda chunks=chunks: [encode(chunk) for chunk in chunks], rounds)  # type: ignore[misc]
         unpack = least(lambda pairs=pairs: [decode(e, c.shape, c.dtype) for e, c in pairs], rounds)  # type: ignore[misc]
-        size = sum(len(chunk.data) for chunk in encoded) / 1e6
+        size = sum(chunk.size for chunk in encoded) / 1e6
         print(f"{target // MIB:2} MiB: {len(chunks)} chunks, {size:.1f} MB; encode {pack:5.1f}, decode {unpack:5.1f}")
     with tempfile.TemporaryDirectory(dir=arguments.store.parent) as folder:
-        for name, schema in schemas(store.schema, rounds + 2).items():
-            print_version(name, schema, image, Path(folder), rounds)
+        print_versions(schemas(store.schema, rounds + 2), image, Path(folder), rounds)
 
 
 if __name__ == "__main__":

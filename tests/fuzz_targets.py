@@ -19,7 +19,7 @@ from PIL import Image
 from stores import fill, make_schema
 
 from logitpipe.cache import PipeError, open_store
-from logitpipe.cache.format.codec import Encoded, decode, encode
+from logitpipe.cache.format.codec import decode, encode
 from logitpipe.cache.format.records import parse
 from logitpipe.cache.format.schema import MAX_IMAGE_BYTES
 from logitpipe.commands.infer import parse_shard, parse_size
@@ -75,7 +75,7 @@ def record(data: bytes) -> None:
 def chunk(data: bytes) -> None:
     """Decode a chunk; one that is taken has the shape that was expected."""
     with suppress(PipeError):
-        assert decode(Encoded(data), CHUNK.shape, CHUNK.dtype).shape == CHUNK.shape
+        assert decode(data, CHUNK.shape, CHUNK.dtype).shape == CHUNK.shape
 
 
 def config(data: bytes) -> None:
@@ -162,7 +162,7 @@ def seeds() -> Mapping[str, list[bytes]]:
     return {
         "metadata": [(store / "zarr.json").read_bytes() for store in stores],
         "record": [(store / "records/0.json").read_bytes() for store in stores],
-        "chunk": [encode(CHUNK).data],
+        "chunk": [encode(CHUNK).to_bytes()],
         "config": [CONFIG],
         "weights": [WEIGHTS.read_bytes()],
         "image": [buffer.getvalue() for buffer in buffers.values()],

@@ -22,7 +22,7 @@ MAX_FILE_BYTES = (2 << 30) + (1 << 10)
 MOST_STEM_BYTES = 200
 """Longest file name, in bytes, that is kept in a `.partial` name; most systems allow 255 bytes with the ending."""
 
-PIECE_BYTES = 1 << 18
+WRITTEN_BYTES = 1 << 18
 """Bytes of one write call; with several megabytes in one call Linux takes three times as long to find the pages."""
 
 NO_FOLDER_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)
@@ -80,19 +80,20 @@ class Folder:
 
     def publish(self, key: str, data: bytes) -> None:
         """Write `data` under `key` so that after a crash the key holds all of it or what it held before."""
-        self.publish_all([(key, data)])
+        self.publish_all([(key, [data])])
 
-    def publish_all(self, files: Iterable[tuple[str, bytes]]) -> None:
+    def publish_all(self, files: Iterable[tuple[str, Sequence[bytes]]]) -> None:
         """Write bytes under several keys, all durable when this returns; a key holds all of its own or what it held.
 
-        Files of other names are written and synced, renamed over their keys, and then each folder is synced once.
+        The bytes of each come in pieces, as to join them would copy them. Files of other names are written and
+        synced, renamed over their keys, and then each folder is synced once.
         """
         written: dict[str, Path] = {}
         try:
-            for key, data in files:
+            for key, pieces in files:
                 make_folders((self.root / key).parent)
                 written[key] = beside(self.root / key)
-                _write(written[key], key, data)
+                _write(written[key], key, pieces)
             # All bytes are durable by now: of an image that is cut short nothing was replaced before.
             for key, partial in written.items():
                 step("file.rename", key)
@@ -119,14 +120,15 @@ class Folder:
         return list((self.root / key).rglob(f"*{PARTIAL}"))
 
 
-def _write(path: Path, key: str, data: bytes) -> None:
+def _write(path: Path, key: str, pieces: Sequence[bytes]) -> None:
     """Write a new file durably; `key` is what it will be renamed to."""
     step("file.create", key)
     # Never an existing file: the name is random, so a file under it would be another writer's.
     with path.open("xb") as file:
         step("file.write", key)
-        for start in range(0, len(data), PIECE_BYTES):
-            file.write(memoryview(data)[start : start + PIECE_BYTES])
+        for data in pieces:
+            for start in range(0, len(data), WRITTEN_BYTES):
+                file.write(memoryview(data)[start : start + WRITTEN_BYTES])
         file.flush()
         step("file.sync", key)
         # The bytes before the name: a rename that outlives a crash must not lead to a file that is empty.

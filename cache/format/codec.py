@@ -37,14 +37,45 @@ MAX_CHUNK_BYTES = blosc.MAX_BUFFERSIZE
 
 @dataclass(frozen=True)
 class Encoded:
-    """A chunk as it lies on disk: the compressed bytes and, last, their little-endian crc32c."""
+    """A chunk to be written.
 
-    data: bytes
+    Parameters
+    ----------
+    packed : the compressed bytes
+    tail : their crc32c, four bytes, little-endian
+    """
+
+    packed: bytes
+    tail: bytes
 
     @property
     def checksum(self) -> str:
-        """The crc32c that closes the chunk, as eight hexadecimal digits."""
-        return f"{int.from_bytes(self.data[-CHECKSUM_BYTES:], 'little'):08x}"
+        """The crc32c, as eight hexadecimal digits."""
+        return checksum(self.tail)
+
+    @property
+    def pieces(self) -> tuple[bytes, bytes]:
+        """What lies on disk, one behind the other: to join them would copy all of a chunk."""
+        return self.packed, self.tail
+
+    def to_bytes(self) -> bytes:
+        """Return what lies on disk as one."""
+        return b"".join(self.pieces)
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return len(self.packed) + len(self.tail)
+
+
+def checksum(data: bytes) -> str:
+    """Return the crc32c that closes a chunk, as eight hexadecimal digits."""
+    return f"{int.from_bytes(data[-CHECKSUM_BYTES:], 'little'):08x}"
+
+
+def is_intact(data: bytes) -> bool:
+    """Return whether a chunk has the crc32c that closes it."""
+    return google_crc32c.value(data) == INTACT  # without a copy that lacks the last four bytes
 
 
 def encode(values: np.ndarray) -> Encoded:
@@ -53,7 +84,7 @@ def encode(values: np.ndarray) -> Encoded:
     plain = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
     packed = blosc.compress(plain, COMPRESSOR.encode(), LEVEL, blosc.BITSHUFFLE)
     # Over the compressed bytes: damage is found before a decompressor sees it.
-    return Encoded(packed + struct.pack("<I", google_crc32c.value(packed)))
+    return Encoded(packed, struct.pack("<I", google_crc32c.value(packed)))
 
 
 def decode_committed(
@@ -75,11 +106,10 @@ def decode_committed(
     """
     if data is None:
         raise IntegrityError("the chunk is missing")
-    encoded = Encoded(data)
     # Version 1: the record names the checksum, so a foreign chunk is told before any work is spent on decoding it.
-    if chunk_hash == CRC32C and encoded.checksum != committed:
-        raise IntegrityError(f"checksum {committed} was committed, {encoded.checksum} was found")
-    values = decode(encoded, shape, dtype)
+    if chunk_hash == CRC32C and checksum(data) != committed:
+        raise IntegrityError(f"checksum {committed} was committed, {checksum(data)} was found")
+    values = decode(data, shape, dtype)
     # Version 2 hashes the decoded values: this also finds a value that the codec itself changed.
     if chunk_hash == XXH3 and (found := xxh3(values)) != committed:
         raise IntegrityError(f"values of digest {committed} were committed, of {found} were found")
@@ -97,19 +127,14 @@ def committed_digest(values: np.ndarray, encoded: Encoded, chunk_hash: str) -> s
     return encoded.checksum if chunk_hash == CRC32C else xxh3(values)
 
 
-def bytes_digest(data: bytes) -> str:
-    """XXH3 with 128 bits of the bytes of a file."""
-    return xxhash.xxh3_128_hexdigest(data)
-
-
 def xxh3(values: np.ndarray) -> str:
     """XXH3 with 128 bits of a chunk's values, little-endian, in C order, as 32 hexadecimal digits."""
     plain = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
     return xxhash.xxh3_128_hexdigest(plain.data)
 
 
-def decode(encoded: Encoded, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Decode one whole chunk into an array of `shape`.
+def decode(data: bytes, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Decode one whole chunk, as it lies on disk, into an array of `shape`.
 
     Raises
     ------
@@ -117,12 +142,12 @@ def decode(encoded: Encoded, shape: tuple[int, ...], dtype: np.dtype) -> np.ndar
         The checksum does not match, the chunk holds another number of bytes than `shape` and `dtype` say, or
         it is no blosc buffer.
     """
-    if len(encoded.data) < HEADER_BYTES + CHECKSUM_BYTES:
-        raise IntegrityError(f"{len(encoded.data)} bytes are too few for a chunk")
-    if google_crc32c.value(encoded.data) != INTACT:  # without a copy that lacks the last four bytes
-        found = google_crc32c.value(encoded.data[:-CHECKSUM_BYTES])
-        raise IntegrityError(f"checksum {encoded.checksum} is stored, but the bytes give {found:08x}")
-    packed = memoryview(encoded.data)[:-CHECKSUM_BYTES]
+    if len(data) < HEADER_BYTES + CHECKSUM_BYTES:
+        raise IntegrityError(f"{len(data)} bytes are too few for a chunk")
+    if not is_intact(data):
+        found = google_crc32c.value(data[:-CHECKSUM_BYTES])
+        raise IntegrityError(f"checksum {checksum(data)} is stored, but the bytes give {found:08x}")
+    packed = memoryview(data)[:-CHECKSUM_BYTES]
     # Before the allocation below: nobody makes room for a size that only the chunk itself promises.
     _check_header(packed, prod(shape) * dtype.itemsize)
     out = np.empty(shape, dtype.newbyteorder("<"))

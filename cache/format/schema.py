@@ -134,7 +134,8 @@ class Described:
     def differences(self, other: "Described") -> list[str]:
         """Lines that name each field in which another run would give other logits; software is not compared."""
         mine, theirs = ({**each.attributes(), "images": list(each.images)} for each in (self, other))
-        ignored = {"format", "software", "fingerprint", "image_count", "images_sha256"}  # the names say it better
+        # The names say better what images there are; how a store is cut into chunks is its own business.
+        ignored = {"format", "software", "fingerprint", "image_count", "images_sha256", "chunk_rows"}
         # Fields of either: a later release may know one more.
         names = [name for name in mine | theirs if name not in ignored and mine.get(name) != theirs.get(name)]
         pairs = [(name, json.dumps(mine.get(name)), json.dumps(theirs.get(name))) for name in names]

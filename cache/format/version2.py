@@ -19,8 +19,11 @@ from logitpipe.cache.format.geometry import Geometry
 from logitpipe.cache.format.keys import IMAGES
 from logitpipe.cache.format.schema import ArraySpec, Described, Kind, Precision, canonical
 
-CHUNK_BYTES = 8 << 20
-"""Decoded size that a chunk of logits should not exceed; twice that of version 1, as it compresses faster so."""
+CHUNK_BYTES = 32 << 20
+"""Decoded size that a chunk of logits should not exceed.
+
+What most networks give for a picture is then one chunk: written as it lies in memory, and read without a copy.
+"""
 
 SigmoidAt = Literal["masks", "window", "picture"] | tuple[int, int]
 """Where the sigmoid of mask logits is taken: at their own size; at that of a window; at the picture's; at (h, w)."""

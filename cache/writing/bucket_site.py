@@ -4,7 +4,7 @@ There are no locks. Two commands on one image compute it twice; its record comes
 them, so that where their numbers differ the image is whole or found to be damaged, never a mixture.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from urllib.parse import urlsplit
 
 from obstore.exceptions import AlreadyExistsError
@@ -24,10 +24,10 @@ class Objects(Bucket):
         """Put an object; until that is done the key holds what it held."""
         self.ask(key, lambda: self.objects.put(key, data))
 
-    def publish_all(self, files: Iterable[tuple[str, bytes]]) -> None:
+    def publish_all(self, files: Iterable[tuple[str, Sequence[bytes]]]) -> None:
         """Put several objects, one after the other."""
-        for key, data in files:
-            self.publish(key, data)
+        for key, pieces in files:
+            self.publish(key, b"".join(pieces))
 
     def publish_first(self, key: str, data: bytes) -> bool:
         """Put an object unless there is one; return whether it was put."""
@@ -123,7 +123,7 @@ class BucketSite:
     def _describe_arrays(self, schema: Schema) -> None:
         for name, spec in schema.arrays().items():
             self.files.publish(f"{name}/{METADATA}", metadata_bytes(spec.metadata()))
-        self.files.publish_all(schema.documents().items())
+        self.files.publish_all((key, [data]) for key, data in schema.documents().items())
 
     def _clear(self) -> None:
         """Delete a store in such an order that at every moment it is one, with ever fewer images, or none."""

@@ -1,6 +1,6 @@
 """How an image enters a store: chunks first, each durable and read back, its completion record last."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Lock as Mutex
 from typing import cast
@@ -12,7 +12,7 @@ from logitpipe.cache.files.places import Place
 from logitpipe.cache.files.steps import step
 from logitpipe.cache.format import Schema, records, version1
 from logitpipe.cache.format.chunks import image_chunks
-from logitpipe.cache.format.codec import CRC32C, Encoded, bytes_digest, committed_digest, decode, encode
+from logitpipe.cache.format.codec import CRC32C, Encoded, checksum, committed_digest, decode, encode, is_intact
 from logitpipe.cache.format.geometry import Geometry
 from logitpipe.cache.format.records import ArrayRecord, Record, digest
 from logitpipe.cache.format.schema import VOID_LABEL, ArraySpec
@@ -243,9 +243,9 @@ def _all_finite(values: np.ndarray) -> bool:
 def _write(files: Writable, image: int, parts: Mapping[str, np.ndarray], store: Store) -> dict[str, ArrayRecord]:
     """Put an image's chunks, all durable and read back when this returns; return what its record says of them."""
     chunk_hash, written = store.schema.chunk_hash, dict[str, ArrayRecord]()
-    encodings: dict[str, str] = {}  # what lies under a key must have this digest: the bytes themselves may be many
+    sums: dict[str, tuple[int, str]] = {}  # size and checksum of what must lie under a key; the bytes may be many
 
-    def encoded_chunks() -> Iterator[tuple[str, bytes]]:
+    def encoded_chunks() -> Iterator[tuple[str, Sequence[bytes]]]:
         """Yield each chunk's key and bytes, and note its digests."""
         for name, spec in store.arrays.items():
             digests: dict[str, str] = {}
@@ -255,17 +255,16 @@ def _write(files: Writable, image: int, parts: Mapping[str, np.ndarray], store: 
                 if chunk_hash == CRC32C:  # who reads does not hold the values against their digest
                     _require_decoding(encoded, chunk, files, f"{name}/{key}")
                 digests[key] = committed_digest(chunk, encoded, chunk_hash)
-                encodings[f"{name}/{key}"] = bytes_digest(encoded.data)
-                yield f"{name}/{key}", encoded.data
+                sums[f"{name}/{key}"] = encoded.size, encoded.checksum
+                yield f"{name}/{key}", encoded.pieces
             written[name] = ArrayRecord(digest(parts[name]) if chunk_hash == CRC32C else None, digests)
 
-    # A generator: one encoded chunk is in memory at a time, and `written` and `encodings` are full once it is
-    # drained.
+    # A generator: one encoded chunk is in memory at a time, and `written` and `sums` are full once it is drained.
     files.publish_all(encoded_chunks())
-    for key, expected in encodings.items():
+    for key, expected in sums.items():
         step("file.read-back", key)
-        # A missing file gives the digest of no bytes, which never matches.
-        if bytes_digest(files.read(key) or b"") != expected:
+        data = files.read(key) or b""
+        if (len(data), checksum(data)) != expected or not is_intact(data):
             raise IntegrityError(LOST, files.root, file=key)
     return written
 
@@ -284,6 +283,6 @@ def _whole_chunk(part: np.ndarray, spec: ArraySpec, schema: Schema) -> np.ndarra
 
 
 def _require_decoding(encoded: Encoded, chunk: np.ndarray, files: Writable, key: str) -> None:
-    decoded = decode(encoded, chunk.shape, chunk.dtype)
+    decoded = decode(encoded.to_bytes(), chunk.shape, chunk.dtype)
     if not np.array_equal(decoded.view(np.uint8), chunk.view(np.uint8)):  # as bytes: NaN equals nothing, -0 equals 0
         raise IntegrityError(LOST, files.root, file=key)

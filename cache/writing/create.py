@@ -152,7 +152,8 @@ def _build(files: Folder, schema: Schema) -> None:
             make_folders(files.root / name / CHUNKS)
     make_folders(files.root / records.FOLDER)
     # The group's metadata comes last: a folder without it is no store.
-    files.publish_all([*schema.documents().items(), (METADATA, metadata_bytes(schema.metadata()))])
+    described = {**schema.documents(), METADATA: metadata_bytes(schema.metadata())}
+    files.publish_all((key, [data]) for key, data in described.items())
 
 
 def _take_place(built: Lock, place: Path) -> bool:

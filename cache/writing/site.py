@@ -3,7 +3,7 @@
 The commit of an image is the same everywhere (commit.py); what differs between a folder and a bucket is here.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -26,8 +26,8 @@ class Writable(Files, Protocol):
     def publish(self, key: str, data: bytes) -> None:
         """Put `data` under `key`, durably: after a crash the key holds all of it or what it held before."""
 
-    def publish_all(self, files: Iterable[tuple[str, bytes]]) -> None:
-        """Put bytes under several keys, as `publish` does; all of them are durable when this returns."""
+    def publish_all(self, files: Iterable[tuple[str, Sequence[bytes]]]) -> None:
+        """Put bytes, each in pieces, under several keys, as `publish` does; all are durable when this returns."""
 
     def remove(self, key: str) -> None:
         """Remove what is under `key`, if there is anything, durably."""

@@ -17,7 +17,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 from zarr.errors import ZarrUserWarning
 
 from logitpipe.cache import Store, open_dataset, open_store
-from logitpipe.cache.format.codec import Encoded, decode, encode
+from logitpipe.cache.format.codec import decode, encode
 from logitpipe.cache.format.schema import ArraySpec, Kind, Precision
 
 CODES = (0, 1, 255)
@@ -147,8 +147,8 @@ def test_zarr_python_and_the_codec_agree_on_one_chunk(tmp_path):
     array = zarr_made(tmp_path / "array", spec)
     array[0] = values
     chunk = tmp_path / "array/c/0/0/0/0"
-    assert np.array_equal(decode(Encoded(chunk.read_bytes()), values.shape, values.dtype), values)
-    chunk.write_bytes(encode(values + 1).data)
+    assert np.array_equal(decode(chunk.read_bytes(), values.shape, values.dtype), values)
+    chunk.write_bytes(encode(values + 1).to_bytes())
     assert np.array_equal(array[0], values + 1)
 
 

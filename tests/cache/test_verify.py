@@ -60,7 +60,7 @@ def sign_again(store: Path, image: int, **arrays: ArrayRecord) -> None:
 def put(store: Path, array: str, image: int, values: np.ndarray) -> None:
     """Put other values in place of one image's and commit them as if nothing were wrong."""
     encoded, key = encode(values), f"c/{image}" + "/0" * values.ndim
-    (store / array / key).write_bytes(encoded.data)
+    (store / array / key).write_bytes(encoded.to_bytes())
     sign_again(store, image, **{array: ArrayRecord(records.digest(values), {key: encoded.checksum})})
 
 

@@ -145,7 +145,7 @@ def test_an_image_larger_than_the_largest_is_not_committed(wide, sizes, fault):
 
 def put(store: Path, array: str, values: np.ndarray, key: str) -> None:
     """Put other values in the place of a chunk and commit them as if nothing were wrong."""
-    (store / array / key).write_bytes(encode(values).data)
+    (store / array / key).write_bytes(encode(values).to_bytes())
     sign_again(store, 0, **{array: ArrayRecord(None, {key: xxh3(values)})})
 
 
@@ -303,3 +303,22 @@ def test_a_store_of_version_1_is_gone_on_with(tmp_path, kind):
         writer.commit(image, noise_values(now, image, (0, 1, 255)), {}, geometry(preview=(4, 6)))
     assert content(path) == content(undisturbed)
     assert StoreWriter(tmp_path / "new", now, earlier=earlier).schema == now
+
+
+def test_a_store_that_is_cut_into_other_chunks_is_gone_on_with(tmp_path):
+    undisturbed, path = fill(tmp_path / "undisturbed", PIXEL), fill(tmp_path / "store", PIXEL, images=[0])
+    writer = StoreWriter(path, replace(PIXEL, chunk_rows=8))
+    for image in (1, 2):
+        writer.commit(image, noise_values(PIXEL, image, (0, 1, 255)), {})
+    assert content(path) == content(undisturbed)
+
+
+def test_an_image_of_one_chunk_is_read_as_it_was_written(tmp_path):
+    whole = replace(PIXEL, chunk_rows=8)
+    store = open_store(fill(tmp_path / "store", whole))
+    for image in range(3):
+        expected = noise_values(whole, image, (0, 1, 255))["logits"]
+        found = store.read("logits", image)
+        assert (found.dtype, found.tobytes()) == (expected.dtype, expected.tobytes())
+        assert found.flags.writeable
+        assert list(store.record(image).arrays["logits"].chunks) == [f"c.{image}.0.0.0"]
