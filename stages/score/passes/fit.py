@@ -58,7 +58,7 @@ class Fit:
     Parameters
     ----------
     store : what is read
-    plan : the pairs whose scores are wanted, of `fitting_plan`
+    plan : the pairs whose scores are wanted
     images : indices, all of them committed
     classes : label space, and class of each code of its masks (`closed_set.class_table`); None where these name none
     """
