@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Sequence, Set
 from pathlib import Path
 from typing import Protocol
 
+from logitpipe.cache.errors import UsageError
+
 Place = Path | str
 """A path, or the text of a URL; a path would swallow one of the URL's slashes."""
 
@@ -43,7 +45,9 @@ def is_url(place: Place) -> bool:
 
 
 def as_place(text: str) -> Place:
-    """Return the place that a text names."""
+    """Return the place that a text names; UsageError where it is empty, which a path would take for this folder."""
+    if not text:
+        raise UsageError("expected the path or the URL of a store, and found an empty text")
     return text if is_url(text) else Path(text)
 
 

@@ -109,9 +109,9 @@ def _require_sound(store: Store, damages: list[Damage]) -> None:
 @contextmanager
 def _new_file(path: Path) -> Iterator[BinaryIO]:
     """Give a file that comes to lie at `path`, whole and durable, when the block ends without an error."""
-    partial = beside(path)
     if path.exists():
         raise FileExistsError(f"{path} exists")
+    partial = beside(path)
     try:
         with partial.open("xb") as file:
             yield file

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from logitpipe.console.messages import word_if_slow
-from logitpipe.console.options import results_argument, table_temperature_option
+from logitpipe.console.options import FilePath, results_argument, table_temperature_option
 from logitpipe.tables.formats import writer
 
 if TYPE_CHECKING:
-    from logitpipe.results.per_image.sampling import Sampled
     from logitpipe.results.selection import Temperature
 
 FORMATS = ("table", "markdown", "latex", "csv")
@@ -30,9 +29,7 @@ FORMATS = ("table", "markdown", "latex", "csv")
 @click.option("--all-pairs", is_flag=True, help="Compare each with each.")
 @click.option("--decimals", type=click.IntRange(0, 5), default=2, show_default=True, help="Of a per cent.")
 @click.option("--format", "format_name", type=click.Choice(FORMATS), default="table", show_default=True)
-@click.option(
-    "--per-image", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures of single images as CSV."
-)
+@click.option("--per-image", type=FilePath(dir_okay=False), help="Write the figures of single images as CSV.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 def compare(
     folders: tuple[Path, ...],
@@ -58,28 +55,22 @@ def compare(
     """  # noqa: D301 - the backslash-b is click's, and keeps lines apart
     if all_pairs and against is not None:
         raise click.UsageError("--all-pairs compares each with each; leave --against out")
-    from logitpipe.console.output import refuse_to_replace
+    from logitpipe.console.output import prepare_folder, publish, refuse_to_replace
     from logitpipe.results.per_image.sampling import sampled_by_dataset
     from logitpipe.results.reading import read_results
     from logitpipe.tables.uncertainty.differences import compared
 
-    # Before resamples are drawn, which take seconds: damaged results and files that would be replaced.
+    # Before resamples are drawn, which take seconds: damaged results, and files that cannot or must not be written.
     results = read_results(folders)
     if per_image is not None:
-        refuse_to_replace([per_image], overwrite)
+        refuse_to_replace([per_image], overwrite, "per-image")
+        prepare_folder(per_image.parent, "per-image")
     every = sampled_by_dataset(results, temperature)
     with word_if_slow("drawing resamples of the images"):
         tables = [compared(name, each, metric, against, all_pairs, decimals) for name, each in every.items()]
     click.echo("\n\n".join(map(writer(format_name), tables)))
     if per_image is not None:
-        _write_images(per_image, every)
+        from logitpipe.results.per_image.rows import images_as_csv
+        from logitpipe.results.plain_rows import csv_bytes
 
-
-def _write_images(path: Path, every: "dict[str, Sampled]") -> None:
-    from logitpipe.cache.files.folder import Folder
-    from logitpipe.console.output import prepare_folder
-    from logitpipe.results.per_image.rows import images_as_csv
-    from logitpipe.results.plain_rows import csv_bytes
-
-    prepare_folder(path.parent)
-    Folder(path.parent).publish(path.name, csv_bytes(images_as_csv(every)))
+        publish(per_image, csv_bytes(images_as_csv(every)), "per-image")

@@ -8,6 +8,7 @@ import click
 
 from logitpipe.cache.errors import PipeError
 from logitpipe.console.messages import note, word_if_slow
+from logitpipe.console.options import FilePath
 from logitpipe.console.progress import Progress
 from logitpipe.console.settings import WORDS
 from logitpipe.console.text import listed
@@ -23,7 +24,7 @@ NOTE = "COMMANDS.txt"
     "--out",
     default="logitpipe-demo",
     show_default=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FilePath(file_okay=False),
     help="Folder for everything that the demo writes.",
 )
 @click.pass_context

@@ -10,6 +10,7 @@ from logitpipe.commands.completion import complete_methods
 from logitpipe.commands.maps import parse_temperature
 from logitpipe.console.options import (
     STORE,
+    FilePath,
     map_temperature_option,
     mask_temperature_option,
     overwrite_option,
@@ -36,7 +37,7 @@ from logitpipe.stores.names import find_images
 @click.option("--format", "format_name", required=True, type=click.Choice(list(EXPORTS)), help="Which tool's files.")
 @click.option("--name", metavar="NAME", help="What smiyc calls the method  [default: network, method, temperature]")
 @click.option("--images", "names", metavar="NAME,...", help="These images only.")
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the files.")
+@click.option("--out", required=True, type=FilePath(file_okay=False), help="Folder for the files.")
 @overwrite_option
 def export(
     path: Place,

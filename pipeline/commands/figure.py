@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from logitpipe.cache.errors import PipeError
-from logitpipe.cache.files.folder import Folder
-from logitpipe.console.options import overwrite_option, results_argument, table_temperature_option
-from logitpipe.console.output import prepare_folder, refuse_to_replace
+from logitpipe.console.options import FilePath, overwrite_option, results_argument, table_temperature_option
+from logitpipe.console.output import prepare_folder, publish, refuse_to_replace
 from logitpipe.console.text import printable
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ KINDS = ("sweep", "pr", "roc", "scores", "ranking")
     "--size", type=click.Choice(["column", "page"]), default="page", show_default=True, help="88 or 180 mm wide."
 )
 @click.option("--font", type=click.Choice(["serif", "sans"]), default="serif", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder  [default: figures in RESULTS]")
+@click.option("--out", type=FilePath(file_okay=False), help="Folder  [default: figures in RESULTS]")
 @overwrite_option
 def figure(
     folders: tuple[Path, ...],
@@ -74,7 +73,7 @@ def figure(
     refuse_to_replace((target / name for name in drawn), overwrite)
     prepare_folder(target)
     for name, data in drawn.items():
-        Folder(target).publish(name, data)
+        publish(target / name, data)
         click.echo(printable(str(target / name)))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from logitpipe.commands.completion import complete_methods
-from logitpipe.console.options import dask_option, overwrite_option, protocol_option, stores_argument
+from logitpipe.console.options import FilePath, dask_option, overwrite_option, protocol_option, stores_argument
 from logitpipe.console.scoring import (
     class_codes_option,
     label_space_option,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(dir_okay=False),
     metavar="FILE",
     help="Where to: FILE.json and FILE.npz.",
 )

@@ -11,7 +11,7 @@ from logitpipe.cache.errors import UsageError
 from logitpipe.cache.files.places import Place
 from logitpipe.cache.format.schema import Precision
 from logitpipe.commands.completion import complete_datasets, complete_networks
-from logitpipe.console.options import STORE, max_pixels_option
+from logitpipe.console.options import STORE, FilePath, max_pixels_option
 from logitpipe.console.settings import details
 from logitpipe.runs.inference import fill_stores
 from logitpipe.stages.infer.data.geometry import Resize
@@ -80,9 +80,7 @@ def parse_values(_context: click.Context, _option: click.Parameter, texts: tuple
     metavar="NAME",
     help=f"{', '.join(NETWORKS)}, or one of your own as FILE.py:NAME or MODEL.pt2.",
 )
-@click.option(
-    "--weights", type=click.Path(path_type=Path), help="Its checkpoint; for hf a folder of the transformers library."
-)
+@click.option("--weights", type=FilePath(), help="Its checkpoint; for hf a folder of the transformers library.")
 @click.option("--weights-key", metavar="KEY", help="Which of several state dicts in the checkpoint, such as teacher.")
 @click.option(
     "--classes",
@@ -100,7 +98,7 @@ def parse_values(_context: click.Context, _option: click.Parameter, texts: tuple
     shell_complete=complete_datasets,
     help="Data set in --data-root; repeatable.",
 )
-@click.option("--data-root", required=True, type=click.Path(path_type=Path), help="Folder that holds the data sets.")
+@click.option("--data-root", required=True, type=FilePath(), help="Folder that holds the data sets.")
 @click.option(
     "--out",
     required=True,
@@ -122,9 +120,7 @@ def parse_values(_context: click.Context, _option: click.Parameter, texts: tuple
     help="For networks of your own: mean, std, range, colour, multiple, resize or output; repeatable.",
 )
 @click.option("--trust-model", is_flag=True, help="Read MODEL.pt2 although such a file can run code.")
-@click.option(
-    "--config", type=click.Path(path_type=Path), help="For eomt: the yaml of its training or its config.json."
-)
+@click.option("--config", type=FilePath(), help="For eomt: the yaml of its training or its config.json.")
 @click.option(
     "--masked-attention",
     type=click.Choice(["on", "off", "checkpoint"]),
@@ -132,7 +128,7 @@ def parse_values(_context: click.Context, _option: click.Parameter, texts: tuple
 )
 @click.option(
     "--base-weights",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     help="For eomt: the backbone's own weights, where the checkpoint holds differences from them.",
 )
 @click.option(
@@ -168,7 +164,7 @@ def parse_values(_context: click.Context, _option: click.Parameter, texts: tuple
 @click.option(
     "--select",
     "names_file",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="Take only the pictures that a file names, one on each line.",
 )

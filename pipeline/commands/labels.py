@@ -7,13 +7,13 @@ from typing import Any
 import click
 
 from logitpipe.console.messages import note
-from logitpipe.console.options import max_pixels_option
+from logitpipe.console.options import FilePath, max_pixels_option
 from logitpipe.console.text import aligned, counted, listed, printable
 from logitpipe.runs.codes import count_codes, describe_codes, find_masks
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=FilePath())
 @click.option("--layout", metavar="NAME", help="How the files lie, where that is not clear; see `pipe list layouts`.")
 @max_pixels_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from logitpipe.cache.errors import IncompleteError, PipeError
-from logitpipe.cache.files.folder import Folder
+from logitpipe.cache.errors import IncompleteError
 from logitpipe.cache.files.places import Place
 from logitpipe.cache.reading.store import Store, open_store
 from logitpipe.commands.completion import complete_methods
 from logitpipe.console.messages import note
 from logitpipe.console.options import (
     STORE,
+    FilePath,
     map_temperature_option,
     mask_temperature_option,
     overwrite_option,
@@ -24,7 +24,7 @@ from logitpipe.console.options import (
     require_temperature,
     statistics_option,
 )
-from logitpipe.console.output import prepare_folder, refuse_to_replace
+from logitpipe.console.output import prepare_folder, publish, refuse_to_replace
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import listed, printable
 from logitpipe.runs.fitting import statistics_of
@@ -86,9 +86,7 @@ def _parse_region(
 @click.option("--label-codes", metavar="CODES", help="What the masks' codes mean: normal=0,anomaly=1-2,void=255.")
 @click.option("--images", "names", metavar="NAME,...", help="Draw these images only.")
 @click.option("--limit", type=click.IntRange(min=1), help="Draw only so many images, the first ones.")
-@click.option(
-    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the pictures."
-)
+@click.option("--out", required=True, type=FilePath(file_okay=False), help="Folder for the pictures.")
 @overwrite_option
 def maps(
     path: Place,
@@ -182,7 +180,8 @@ def _draw_queries(
         picture, table = diagnosed(store, truth, image, box, temperature, most)
         buffer = io.BytesIO()
         picture.save(buffer, "png")
-        click.echo(_write(out, name, buffer.getvalue()))
+        publish(out / name, buffer.getvalue())
+        click.echo(out / name)
         click.echo("\n".join(map(printable, table.split("\n"))))
 
 
@@ -227,7 +226,8 @@ def _draw_all(store: Store, plan: "Plan", truth: "GroundTruth", names: Mapping[i
             if scored is None:
                 skipped.append(name)
             else:
-                paths.append(_write(out, names[image], _draw(store, plan, image, scored)))
+                publish(out / names[image], _draw(store, plan, image, scored))
+                paths.append(out / names[image])
             progress.advance()
     for path in paths:
         click.echo(path)
@@ -257,11 +257,3 @@ def _require_all(store: Store, images: Sequence[int], drawn: Sequence[int]) -> N
             f"{store.path}: {len(missing)} of {len(images)} images were not drawn, as they are not in the store "
             f"({printable(listed(missing))}); run the same `pipe infer` again to add them"
         )
-
-
-def _write(out: Path, name: str, data: bytes) -> Path:
-    try:
-        Folder(out).publish(name, data)
-    except OSError as error:
-        raise PipeError(f"--out {out}: {name} cannot be written ({error.strerror}); choose another folder") from error
-    return out / name

@@ -6,14 +6,14 @@ import click
 
 from logitpipe.cache.errors import IncompleteError
 from logitpipe.cache.files.places import Place
-from logitpipe.console.options import STORE
+from logitpipe.console.options import STORE, FilePath
 from logitpipe.console.text import printable
 from logitpipe.stores.packing import pack_store
 
 
 @click.command()
 @click.argument("place", metavar="STORE", type=STORE)
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE.zip", help="The zip  [default: STORE.zip]")
+@click.option("--out", type=FilePath(), metavar="FILE.zip", help="The zip  [default: STORE.zip]")
 @click.option("--allow-incomplete", is_flag=True, help="Pack what the store has, and exit with 3.")
 def pack(place: Place, out: Path | None, allow_incomplete: bool) -> None:
     """Make one zip of a store, which every command reads.

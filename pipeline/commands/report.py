@@ -5,18 +5,18 @@ from pathlib import Path
 import click
 
 from logitpipe.console.messages import word_if_slow
-from logitpipe.console.options import overwrite_option
+from logitpipe.console.options import FilePath, overwrite_option, results_argument
 from logitpipe.console.text import printable
 
 NAME = "report.html"
 
 
 @click.command()
-@click.argument("folders", nargs=-1, required=True, metavar="RESULTS...", type=click.Path(path_type=Path))
+@results_argument
 @click.option(
     "--out",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     help=f"The page to write  [default: {NAME} in the first folder]",
 )
 @overwrite_option

@@ -12,6 +12,7 @@ from logitpipe.cache.errors import IncompleteError
 from logitpipe.commands.completion import complete_methods
 from logitpipe.console.messages import word_if_slow
 from logitpipe.console.options import (
+    FilePath,
     dask_option,
     metrics_option,
     overwrite_option,
@@ -109,7 +110,7 @@ def parse_choices(_context: click.Context, _option: click.Parameter, texts: tupl
 @click.option(
     "--allow-incomplete", is_flag=True, help="Score what a store has, and exit with 3 if images are missing."
 )
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results as files.")
+@click.option("--out", type=FilePath(file_okay=False), help="Folder for the results as files.")
 @overwrite_option
 @click.option(
     "--format",

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from logitpipe.cache.errors import PipeError
 
 ADVICE: Mapping[str, str] = {
-    "overwrite": "name another place with --out, or replace it with --overwrite",
+    "overwrite": "name another place with --{named}, or replace it with --overwrite",
     "install": "run pip install {extra} in the project's folder",
+    "score-store": "`pipe score {store} --out RESULTS` makes results of it; name that folder",
+    "results-folder": "name the folder that `pipe score --out` wrote",
     "score": "`pipe score --out {folder}` makes it",
     "score again": "run `pipe score --out {folder} --overwrite` again",
     "give-weights": "give the checkpoint with --weights",

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from functools import partial
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import click
 
 from logitpipe.cache.errors import UsageError
-from logitpipe.cache.files.places import Place, as_place
+from logitpipe.cache.files.places import Place, as_place, is_url
 from logitpipe.runs.temperatures import require_temperatures
 from logitpipe.stores.names import stores_in
 
@@ -17,6 +17,27 @@ PROTOCOL_NAMES = ("standard", "course", "legacy")
 """The keys of `logitpipe.stages.score.protocols.PROTOCOLS`, repeated here as these load numba."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class FilePath(click.Path):
+    """A path on this machine."""
+
+    def convert(
+        self, value: str | PathLike[str], parameter: click.Parameter | None, context: click.Context | None
+    ) -> Path:
+        """Return a path; a URL is refused, as it would become folders such as `s3:`."""
+        text = _not_empty(self, fspath(value), parameter, context)
+        if is_url(text):
+            self.fail(f"expected a path on this machine, and found the URL {text}", parameter, context)
+        return Path(super().convert(text, parameter, context))
+
+
+def _not_empty(kind: click.Path, text: str, parameter: click.Parameter | None, context: click.Context | None) -> str:
+    """Refuse the empty path, which a script leaves of a variable that is not set: it would mean this folder."""
+    if not text:
+        kind.fail("expected a path, and found an empty text", parameter, context)
+    return text
+
 
 protocol_option = click.option(
     "--protocol",
@@ -46,7 +67,7 @@ map_temperature_option = _temperature_option(
 )
 statistics_option = click.option(
     "--statistics",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(dir_okay=False),
     metavar="FILE",
     help="What `pipe fit` found, for the methods sml, sml+, kl and z:ID.",
 )
@@ -99,9 +120,11 @@ def metrics_option(default: str) -> Callable[[Command], Command]:
 class StorePlace(click.Path):
     """A path or a URL; a URL stays text."""
 
-    def convert(self, value: str | PathLike[str], *_: object) -> Place:
+    def convert(
+        self, value: str | PathLike[str], parameter: click.Parameter | None, context: click.Context | None
+    ) -> Place:
         """Return a path, unless it is a URL."""
-        return as_place(str(value))
+        return as_place(_not_empty(self, str(value), parameter, context))
 
 
 STORE = StorePlace()
@@ -119,9 +142,7 @@ def stores_argument() -> Callable[[Command], Command]:
     )
 
 
-results_argument = click.argument(
-    "folders", nargs=-1, required=True, metavar="RESULTS...", type=click.Path(path_type=Path)
-)
+results_argument = click.argument("folders", nargs=-1, required=True, metavar="RESULTS...", type=FilePath())
 """Folders that `pipe score --out` wrote."""
 
 

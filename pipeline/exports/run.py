@@ -1,6 +1,7 @@
 """A run that writes the scores of each image of a store in a format, and a JSON file that says how they were made."""
 
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 SAFE = re.compile(r"\w[\w.+-]*( [\w.+-]+)*")
 """Names of files that no system reads as anything else: no separators, no leading dot, no spaces at the ends."""
+
+MOST_NAME_BYTES = 200
+"""Most file systems take 255 bytes, and formats add words of their own."""
 
 
 def export_scores(
@@ -150,6 +154,8 @@ def _names(store: Store, plan: "Plan", images: Sequence[int], name: str | None) 
                 "digit first",
                 "file-name",
             )
+        if len(os.fsencode(text)) > MOST_NAME_BYTES:
+            raise PipeError(f"{text!r} is longer than names of files can be", "file-name")
     return [Named(stem, image, method, dataset) for stem, image in zip(stems, images, strict=True)]
 
 

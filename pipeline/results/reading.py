@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from logitpipe.cache.errors import PipeError
+from logitpipe.cache.format.keys import METADATA
 from logitpipe.results import arrays, version_1
 from logitpipe.results.benchmarks import read_rows
 from logitpipe.results.columns import FORMAT, from_record
@@ -61,8 +62,7 @@ def read_results(folders: Sequence[Path]) -> JoinedResults:
 
 
 def _read_folder(folder: Path) -> tuple[Run, list[Drawn]]:
-    if not (folder / "results.json").is_file():
-        raise PipeError(f"{folder}: expected results, but there is no results.json", "score", folder=folder)
+    _require_results(folder)
     try:
         return _read(folder)
     # The files may come from anyone. These are the errors that damaged JSON and arrays can raise here;
@@ -73,6 +73,16 @@ def _read_folder(folder: Path) -> tuple[Run, list[Drawn]]:
             "score again",
             folder=folder,
         ) from error
+
+
+def _require_results(folder: Path) -> None:
+    """Tell what else lies there: a store is easily taken for its results, and a file for its folder."""
+    if (folder / METADATA).exists() or (folder.is_file() and folder.suffix == ".zip"):
+        raise PipeError(f"{folder}: expected results, but this is a store", "score-store", store=folder)
+    if folder.is_file():
+        raise PipeError(f"{folder}: expected a folder of results, but this is a file", "results-folder")
+    if not (folder / "results.json").is_file():
+        raise PipeError(f"{folder}: expected results, but there is no results.json", "score", folder=folder)
 
 
 def _read(folder: Path) -> tuple[Run, list[Drawn]]:

@@ -10,6 +10,7 @@ from logitpipe.cache.files.places import Place
 from logitpipe.cache.reading.store import Store, open_store, readers
 from logitpipe.cache.writing.pack import image_members, metadata_members, write_zip
 from logitpipe.console.messages import note
+from logitpipe.console.output import refuse_in_store
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import byte_size, counted, printable
 from logitpipe.stages.cores import available_cores
@@ -33,6 +34,7 @@ def pack_store(place: Place, out: Path | None, allow_incomplete: bool) -> tuple[
     store, target = open_store(place), out or default_zip(place)
     if not allow_incomplete:
         store.require_complete()
+    refuse_in_store(target.parent)
     images, missing = store.completed(), len(store.missing())
     size = _write(store, images, target)
     note(f"{store.schema.dataset}: {counted(len(images), 'image')}, {byte_size(size)}")

@@ -1,0 +1,76 @@
+"""Paths that are empty, of another kind or in the wrong place: one line says so, and nothing is written."""
+
+import click
+import pytest
+from click.testing import CliRunner
+from conftest import fails
+from stores import fill, make_schema
+
+import logitpipe as lp
+from logitpipe.cache import PipeError
+from logitpipe.cli import COMMANDS, cli
+from logitpipe.console.options import StorePlace
+
+EMPTY = "expected a path, and found an empty text"
+
+
+def call(*words: object):
+    return CliRunner().invoke(cli, [*map(str, words)])
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return fill(tmp_path_factory.mktemp("stores") / "store.zarr", make_schema("pixel"))
+
+
+@pytest.mark.parametrize("name", [None, *COMMANDS])
+def test_no_path_is_empty_and_no_file_of_this_machine_is_a_url(name):
+    context = click.Context(cli)
+    command = cli if name is None else cli.get_command(context, name)
+    for each in command.params:
+        if isinstance(each.type, click.Path):
+            with pytest.raises(click.BadParameter, match=EMPTY):
+                each.type.convert("", each, context)
+            if not isinstance(each.type, StorePlace):
+                with pytest.raises(click.BadParameter, match="found the URL s3://a/b"):
+                    each.type.convert("s3://a/b", each, context)
+
+
+def test_an_empty_path_is_not_the_working_folder(store, monkeypatch):
+    monkeypatch.chdir(store.parent)
+    fails(call("show", ""), f"pipe: Invalid value for 'STORE...': {EMPTY}", 2)
+    with pytest.raises(PipeError, match="found an empty text"):
+        lp.open("")
+
+
+def test_a_store_is_told_from_its_results(store):
+    advice = f"`pipe score {store} --out RESULTS` makes results of it; name that folder"
+    for command in ("table", "report"):
+        fails(call(command, store), f"pipe: {store}: expected results, but this is a store; {advice}")
+    file = store / "zarr.json"
+    advice = "name the folder that `pipe score --out` wrote"
+    fails(call("table", file), f"pipe: {file}: expected a folder of results, but this is a file; {advice}")
+
+
+@pytest.mark.parametrize("inside", ["", "labels", "a/b"])
+def test_nothing_is_written_into_a_store(store, inside):
+    before = sorted(store.rglob("*"))
+    line = f"pipe: --out {store / inside}: a store lies there; name another folder for the results"
+    fails(call("pack", store, "--out", store / inside / "a.zip"), line)
+    fails(call("maps", store, "--classes", "--out", store / inside), line)
+    assert sorted(store.rglob("*")) == before
+
+
+@pytest.mark.parametrize("out", [".", "..", "/"])
+def test_a_folder_is_no_zip(store, out):
+    fails(call("pack", store, "--out", out), f"pipe: {out} exists; remove it, or name another file with --out")
+    with pytest.raises(PipeError, match="exists"):
+        lp.pack(store, out)
+
+
+def test_a_name_that_no_file_system_takes_is_refused_at_once(store, tmp_path):
+    words = ("--method", "msp", "--format", "smiyc", "--name", "x" * 300, "--out", tmp_path / "out")
+    result = call("export", store, *words)
+    assert result.exit_code == 1
+    assert "is longer than names of files can be" in result.stderr
+    assert not (tmp_path / "out").exists()
