@@ -118,6 +118,8 @@ def _new_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             # Bytes are durable before the name is: after a crash the name never stands for half a zip.
             os.fsync(file.fileno())
+        if path.exists():  # another command has made it meanwhile
+            raise FileExistsError(f"{path} exists")
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)

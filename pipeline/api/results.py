@@ -181,7 +181,7 @@ class Results:
         refuse_to_replace((folder / name for name in (*FILES, *OF_BENCHMARKS)), overwrite)
         prepare_folder(folder)
         rows, sketches, settings, images = self._parts
-        write_results(folder, rows, sketches, settings, images, self._benchmarks)
+        write_results(folder, rows, sketches, settings, images, self._benchmarks, overwrite)
 
     def report(self, path: str | PathLike[str], overwrite: bool = False, progress: bool | None = None) -> Path:
         """Write the page of `pipe report`, and return where it lies.

@@ -207,7 +207,7 @@ def score(
     )
     try:
         if out:
-            _write(out, found, _settings(ctx, exact, plans))
+            _write(out, found, _settings(ctx, exact, plans), overwrite)
     finally:  # hours of work may stand behind the figures: they are shown whatever became of the files
         click.echo(formatted(found.rows, printed_as, summary, shown, found.also), nl=False)
     # Last, so that the figures of the images that are there have been printed and written.
@@ -223,11 +223,11 @@ def _prepare(out: Path, overwrite: bool) -> None:
     prepare_folder(out)
 
 
-def _write(out: Path, found: ScoredRun, settings: dict[str, Any]) -> None:
+def _write(out: Path, found: ScoredRun, settings: dict[str, Any], overwrite: bool) -> None:
     from logitpipe.results.writing import write_results
 
     with word_if_slow(f"writing the results to {out}"):
-        write_results(out, found.rows, found.sketches, settings, found.images, found.also.records())
+        write_results(out, found.rows, found.sketches, settings, found.images, found.also.records(), overwrite)
 
 
 def _refuse_what_is_no_number(thresholds: Sequence[float]) -> None:

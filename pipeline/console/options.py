@@ -29,7 +29,8 @@ class FilePath(click.Path):
         text = _not_empty(self, fspath(value), parameter, context)
         if is_url(text):
             self.fail(f"expected a path on this machine, and found the URL {text}", parameter, context)
-        return Path(super().convert(text, parameter, context))
+        super().convert(text, parameter, context)  # refuses a folder where a file is meant
+        return Path(text)
 
 
 def _not_empty(kind: click.Path, text: str, parameter: click.Parameter | None, context: click.Context | None) -> str:

@@ -201,19 +201,14 @@ def _last(rows: Iterable[OneRow], measured: Sequence[str] = _MEASURED) -> list[O
 
 
 def write_benchmarks(folder: Path, records: Records) -> None:
-    """Write FAMILY.json and FAMILY.csv of each family, and remove those of families that are not there.
+    """Write FAMILY.json and FAMILY.csv of each family that is there.
 
     Raises
     ------
     OSError
         The folder cannot be written.
     """
-    for name in FAMILIES:
-        # Those of an earlier run would stand beside figures that they do not belong to.
-        if name not in records:
-            for ending in ("json", "csv"):
-                (folder / f"{name}.{ending}").unlink(missing_ok=True)
-            continue
+    for name in records:
         document = {"schema_version": FORMAT, name: list(records[name])}
         Folder(folder).publish(f"{name}.json", (json.dumps(document, indent=1) + "\n").encode())
         Folder(folder).publish(f"{name}.csv", csv_bytes(records_as_csv(records[name])))

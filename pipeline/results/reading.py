@@ -65,6 +65,8 @@ def _read_folder(folder: Path) -> tuple[Run, list[Drawn]]:
     _require_results(folder)
     try:
         return _read(folder)
+    except PermissionError as error:
+        raise PipeError(f"{error.filename}: cannot be read ({error.strerror})") from error
     # The files may come from anyone. These are the errors that damaged JSON and arrays can raise here;
     # RecursionError is that of deeply nested lists.
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

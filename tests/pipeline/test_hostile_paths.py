@@ -1,4 +1,7 @@
-"""Paths that are empty, of another kind or in the wrong place: one line says so, and nothing is written."""
+"""Paths that are empty, of another kind or taken meanwhile: one line says so, and nothing is half-written."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
 
 import click
 import pytest
@@ -10,6 +13,7 @@ import logitpipe as lp
 from logitpipe.cache import PipeError
 from logitpipe.cli import COMMANDS, cli
 from logitpipe.console.options import StorePlace
+from logitpipe.results import writing
 
 EMPTY = "expected a path, and found an empty text"
 
@@ -74,3 +78,46 @@ def test_a_name_that_no_file_system_takes_is_refused_at_once(store, tmp_path):
     assert result.exit_code == 1
     assert "is longer than names of files can be" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def results(store):
+    return {method: lp.score(store, method) for method in ("msp", "maxlogit")}
+
+
+def content(folder):
+    return {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_results_that_cannot_be_written_leave_the_old_ones(results, tmp_path, monkeypatch):
+    results["msp"].save(tmp_path)
+    before = content(tmp_path)
+    full = OSError(28, "No space left on device")
+    monkeypatch.setattr("logitpipe.results.writing.write_arrays", lambda *_: (_ for _ in ()).throw(full))
+    with pytest.raises(PipeError, match="the results cannot be written"):
+        results["maxlogit"].save(tmp_path, overwrite=True)
+    assert content(tmp_path) == before
+
+
+def test_results_that_came_meanwhile_are_not_replaced(results, tmp_path, monkeypatch):
+    write = writing.write_arrays
+
+    def slow(*arguments):
+        monkeypatch.undo()
+        results["msp"].save(tmp_path)  # another command, which ends sooner
+        write(*arguments)
+
+    monkeypatch.setattr(writing, "write_arrays", slow)
+    with pytest.raises(PipeError, match="is there already"):
+        results["maxlogit"].save(tmp_path)
+    assert lp.load_results(tmp_path).frame["method"].tolist() == ["msp"]
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_of_results_written_at_once_all_files_are_of_one_run(results, tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda i: results["msp" if i % 2 else "maxlogit"].save(tmp_path, overwrite=True), range(2)))
+    rows = json.loads((tmp_path / "results.json").read_text())["results"]
+    assert [row["method"] for row in rows] == lp.load_results(tmp_path).frame["method"].tolist()
+    assert rows[0]["method"] in (tmp_path / "results.csv").read_text()
+    assert not list(tmp_path.glob("*.partial"))

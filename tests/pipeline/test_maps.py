@@ -315,8 +315,9 @@ def test_what_is_no_store(tmp_path):
     )
 
 
-def test_a_folder_that_cannot_be_written(pixel):
-    out = pixel / "zarr.json" / "out"  # below a file
+def test_a_folder_that_cannot_be_written(pixel, tmp_path):
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "out"
     result = maps(pixel, out=out)
     line = f"pipe: --out {out}: the results cannot be written (Not a directory)"
     fails(result, line)
