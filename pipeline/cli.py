@@ -17,7 +17,6 @@ from logitpipe.cache.errors import IntegrityError, PipeError
 from logitpipe.console import exits
 from logitpipe.console.advice import DAMAGED_ADVICE, LESS_MEMORY, with_advice
 from logitpipe.console.messages import detail, note
-from logitpipe.console.options import FilePath
 from logitpipe.console.settings import PROGRAM, WORDS, bind_variables, blamed_variable, choose_file, read_settings
 from logitpipe.console.streams import OutputError, guard_streams
 from logitpipe.console.text import abridged, printable
@@ -147,7 +146,7 @@ def _too_little_memory(cause: str, command: str | None) -> str:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--settings",
-    type=FilePath(),
+    type=click.Path(path_type=Path),
     callback=choose_file,
     metavar="FILE",
     help="TOML file of defaults  [default: pipe.toml, where there is one]",
