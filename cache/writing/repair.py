@@ -1,19 +1,23 @@
 """Damaged metadata, written anew where nothing else can have stood there."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from logitpipe.cache.errors import IntegrityError, PipeError
 from logitpipe.cache.files.folder import PARTIAL, Folder
 from logitpipe.cache.files.steps import step
-from logitpipe.cache.format import Schema, records
+from logitpipe.cache.format import Schema, records, version2
 from logitpipe.cache.format.documents import loads
 from logitpipe.cache.format.keys import METADATA
 from logitpipe.cache.format.schema import metadata_bytes
 from logitpipe.cache.reading.store import open_store
 from logitpipe.cache.reading.verify import Damage, check_metadata, fault_of
 from logitpipe.cache.writing.create import lock_all
+
+Found = TypeVar("Found")
 
 Remedies = list[tuple[Damage, bytes]]
 """What is wrong, and what the file should hold."""
@@ -149,10 +153,26 @@ def _fingerprints(files: Folder, schema: Schema) -> Iterator[str]:
 
 
 def _candidates(files: Folder, schema: Schema) -> Iterator[Schema]:
-    """Yield what the metadata may have been: the run's own, or that of the same run with other software."""
-    yield schema
+    """Yield what the metadata may have been: the run's own, or that of the same run with other software or chunks."""
+    software = _told(files, METADATA, lambda found: dict(found["attributes"]["software"]))
+    for cut in (schema, *_cut_as_found(files, schema)):
+        yield cut
+        if software is not None:
+            yield replace(cut, software=software)
+
+
+def _cut_as_found(files: Folder, schema: Schema) -> Iterator[Schema]:
+    """Yield the run's metadata with the chunks that the array of logits has: other releases cut it in other ways."""
+    array = f"{'logits' if schema.kind == 'pixel' else 'mask_logits'}/{METADATA}"
+    rows = _told(files, array, lambda found: found["chunk_grid"]["configuration"]["chunk_shape"][-2])
+    if rows is not None and isinstance(schema, version2.Schema):
+        with suppress(ValueError, TypeError):  # no store can be cut like this
+            yield replace(schema, chunk_rows=rows)
+
+
+def _told(files: Folder, key: str, take: Callable[[Any], Found]) -> Found | None:
+    """Return what is taken from a JSON file that may be damaged; None where it cannot be."""
     try:
-        software = loads(files.read(METADATA) or b"")["attributes"]["software"]
-        yield replace(schema, software=dict(software))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return
+        return take(loads(_read(files, key) or b""))
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None

@@ -25,7 +25,14 @@ FORMATS = ("table", "markdown", "latex", "csv")
     shell_complete=complete_methods,
     help="Methods to compute.",
 )
-@click.option("--temperature", type=float, default=1.0, show_default=True, help="For the methods that have one.")
+@click.option(
+    "--temperature",
+    type=float,
+    default=1.0,
+    show_default=True,
+    callback=lambda _context, _option, value: require_temperature(value),
+    help="For the methods that have one.",
+)
 @metrics_option("auprc,fpr95")
 @workers_option
 @click.option("--format", "format_name", type=click.Choice(FORMATS), default="table", show_default=True)
@@ -53,6 +60,8 @@ def delta(
     from logitpipe.tables.delta import delta_table
     from logitpipe.tables.metrics import metrics_named
 
-    shown, T = metrics_named(metrics), require_temperature(temperature)
-    tables = [delta_table(each, shown) for each in score_all_choices(stores, split_list(methods), T, workers)]
+    shown = metrics_named(metrics)
+    tables = [
+        delta_table(each, shown) for each in score_all_choices(stores, split_list(methods), temperature, workers)
+    ]
     click.echo("\n\n".join(map(writer(format_name), tables)))

@@ -1,6 +1,7 @@
 """`pipe match`: which method, temperature and protocol prints some numbers."""
 
 import json
+import math
 from typing import TYPE_CHECKING
 
 import click
@@ -13,14 +14,24 @@ from logitpipe.runs.matching import TEMPERATURES, match_stores
 if TYPE_CHECKING:
     from logitpipe.cache.files.places import Place
 
+
 PERCENT = click.FloatRange(0, 100)
+
+
+def _refuse_nan(_context: click.Context, _option: click.Parameter, value: float | None) -> float | None:
+    """Refuse what is no number: a range of click lets it through."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("NaN is no per cent")
+    return value
 
 
 @click.command()
 @stores_argument()
-@click.option("--auprc", type=PERCENT, metavar="X", help="AuPRC that was printed, in per cent.")
-@click.option("--fpr95", type=PERCENT, metavar="Y", help="FPR at 95 % TPR that was printed, in per cent.")
-@click.option("--auroc", type=PERCENT, metavar="Z", help="AUROC that was printed, in per cent.")
+@click.option("--auprc", type=PERCENT, callback=_refuse_nan, metavar="X", help="AuPRC that was printed, in per cent.")
+@click.option(
+    "--fpr95", type=PERCENT, callback=_refuse_nan, metavar="Y", help="FPR at 95 % TPR that was printed, in per cent."
+)
+@click.option("--auroc", type=PERCENT, callback=_refuse_nan, metavar="Z", help="AUROC that was printed, in per cent.")
 @click.option(
     "--methods",
     default="all",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from logitpipe.cache.errors import PipeError
+from logitpipe.cache.errors import PipeError, UsageError
 from logitpipe.cache.files.folder import Folder
 from logitpipe.stages.score.fitted import Fitted, LeastNll, Source
 from logitpipe.stages.score.plan import Pair
@@ -22,7 +22,15 @@ LARGEST = ("count", "mean", "variance")
 
 
 def files_of(path: Path) -> tuple[Path, Path]:
-    """Return the JSON and the npz file of statistics that are named by either, or by what both have in common."""
+    """Return the JSON and the npz file of statistics that are named by either, or by what both have in common.
+
+    Raises
+    ------
+    UsageError
+        The path is empty or names a folder alone.
+    """
+    if not path.name:
+        raise UsageError(f"expected the name of a file of statistics, and found {str(path)!r}")
     stem = path.with_suffix("") if path.suffix in (".json", ".npz") else path
     return stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.npz")
 

@@ -16,6 +16,7 @@ from logitpipe.cache.reading.store import stored_bytes
 from logitpipe.cache.writing.commit import StoreWriter
 from logitpipe.console.advice import ADVICE
 from logitpipe.console.messages import detail, note, word_if_slow
+from logitpipe.console.output import refuse_in_store
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import ordinal
 from logitpipe.stores.data import right_data
@@ -140,6 +141,8 @@ def _read_datasets(
 
 
 def _store_paths(out: Place, datasets: "Sequence[DataSet]", several: bool) -> list[Place]:
+    if isinstance(out, Path):
+        refuse_in_store(out.parent)
     if not several:
         return [out]
     # Stores within a store would be stray files of it, and `pipe pack` would leave them out.

@@ -313,6 +313,15 @@ def test_a_store_that_is_cut_into_other_chunks_is_gone_on_with(tmp_path):
     assert content(path) == content(undisturbed)
 
 
+def test_the_metadata_of_a_store_that_is_cut_into_other_chunks_is_mended(tmp_path):
+    path = fill(tmp_path / "store", PIXEL)
+    whole = content(path)
+    for damage in (b"", b"{"):
+        (path / "zarr.json").write_bytes(damage)
+        assert [found.file for found in mend_group(path, replace(PIXEL, chunk_rows=8))] == ["zarr.json"]
+        assert content(path) == whole
+
+
 def test_an_image_of_one_chunk_is_read_as_it_was_written(tmp_path):
     whole = replace(PIXEL, chunk_rows=8)
     store = open_store(fill(tmp_path / "store", whole))

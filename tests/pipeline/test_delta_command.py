@@ -52,5 +52,5 @@ def test_each_line_is_one_choice(kind, tmp_path):
 
 def test_what_cannot_be_computed_is_refused(tmp_path):
     store = fill(tmp_path / "s.zarr", make_schema("mask"))
-    line = "pipe: Invalid value: a temperature is a number from 0.001 to 1000, and 0 is not"
+    line = "pipe: Invalid value for '--temperature': a temperature is a number from 0.001 to 1000, and 0 is not"
     fails(pipe("delta", store, "--temperature", 0), line, 2)

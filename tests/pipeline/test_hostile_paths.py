@@ -44,6 +44,8 @@ def test_an_empty_path_is_not_the_working_folder(store, monkeypatch):
     fails(call("show", ""), f"pipe: Invalid value for 'STORE...': {EMPTY}", 2)
     with pytest.raises(PipeError, match="found an empty text"):
         lp.open("")
+    line = "pipe: expected the name of a file of statistics, and found '.'"
+    fails(call("score", store, "--temperatures", "fit:"), line, 2)
 
 
 def test_a_store_is_told_from_its_results(store):
@@ -62,6 +64,14 @@ def test_nothing_is_written_into_a_store(store, inside):
     fails(call("pack", store, "--out", store / inside / "a.zip"), line)
     fails(call("maps", store, "--classes", "--out", store / inside), line)
     assert sorted(store.rglob("*")) == before
+
+
+def test_no_store_is_made_in_a_store(store, data_root):
+    out = store / "labels" / "new.zarr"
+    words = ("--network", "enet", "--dataset", "Tiny", "--data-root", data_root, "--out", out)
+    line = f"pipe: --out {out.parent}: a store lies there; name another folder for the results"
+    fails(call("infer", *words), line)
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("out", [".", "..", "/"])
@@ -120,3 +130,8 @@ def test_of_results_written_at_once_all_files_are_of_one_run(results, tmp_path):
     assert [row["method"] for row in rows] == lp.load_results(tmp_path).frame["method"].tolist()
     assert rows[0]["method"] in (tmp_path / "results.csv").read_text()
     assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize("flag", ["--auprc", "--fpr95", "--auroc"])
+def test_nan_matches_nothing(store, flag):
+    fails(call("match", store, flag, "nan"), f"pipe: Invalid value for '{flag}': NaN is no per cent", 2)

@@ -114,6 +114,8 @@ def as_network(
 
 
 def _import(place: str, name: str) -> Any:  # noqa: ANN401 (whatever has that name)
+    if not place or not name:
+        raise UsageError(f"expected FILE.py:NAME or package.module:NAME, and found {f'{place}:{name}'!r}")
     try:
         with _no_arguments(place):
             module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
