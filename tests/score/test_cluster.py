@@ -386,6 +386,24 @@ def test_what_cannot_be_done_is_said_in_one_line(pixel_store, monkeypatch, flags
         assert result.stderr.splitlines()[-1].startswith("pipe: no Dask scheduler answers at tcp://127.0.0.1:9 (")
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (None, "no Dask scheduler answers at"),
+        ("{", "no Dask scheduler answers at"),
+        ("[]", "this is not the file of"),
+    ],
+)
+def test_a_scheduler_file_is_not_waited_for_for_ever(pixel_store, tmp_path, monkeypatch, text, line):
+    monkeypatch.setattr(connection, "PATIENCE", 0)
+    file = tmp_path / "scheduler.json"
+    if text is not None:
+        file.write_text(text)
+    result = CliRunner().invoke(cli, ["score", str(pixel_store), "--dask", str(file)])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert line in result.stderr.splitlines()[-1]
+
+
 def test_dask_logs_nothing_beside_the_one_line_of_an_error():
     logger = logging.getLogger("distributed.client")
     before = logger.level

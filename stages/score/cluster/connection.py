@@ -1,8 +1,11 @@
 """The way to a cluster: one that runs, or one that is started here for as long as it is needed."""
 
+import json
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from distributed import Client, LocalCluster
 
@@ -57,9 +60,9 @@ def silence() -> None:
 
 @contextmanager
 def _connected(where: str) -> Iterator[Client]:
-    told = {"scheduler_file": where} if where.endswith(".json") else {"address": where}
+    address = _address_in(Path(where)) if where.endswith(".json") else where
     try:
-        client = Client(**told, timeout=PATIENCE)
+        client = Client(address, timeout=PATIENCE)
     except (OSError, ValueError) as error:
         raise PipeError(f"no Dask scheduler answers at {where} ({error})", "start-cluster") from error
     with client:
@@ -68,3 +71,24 @@ def _connected(where: str) -> Iterator[Client]:
         except TimeoutError:
             raise PipeError(f"the Dask scheduler at {where} has no worker", "start-cluster") from None
         yield client
+
+
+def _address_in(file: Path) -> str:
+    """Return the address in a scheduler's file; Dask itself would wait for the file for ever.
+
+    Raises
+    ------
+    PipeError
+        Nobody writes one in time, or the file is another.
+    """
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return str(json.loads(file.read_text(encoding="utf-8"))["address"])
+        except (KeyError, TypeError):
+            raise PipeError(f"{file}: this is not the file of a Dask scheduler", "start-cluster") from None
+        # The scheduler may have been started a moment ago, and may be in the middle of writing.
+        except (OSError, ValueError) as error:
+            if time.monotonic() > end:
+                raise PipeError(f"no Dask scheduler answers at {file} ({error})", "start-cluster") from error
+        time.sleep(0.1)
