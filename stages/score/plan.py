@@ -280,7 +280,7 @@ def _temperatures(method: Method, which: str, given: Mapping[str, Sequence[float
 
 
 def split(plan: Plan, parts: int) -> list[list[int]]:
-    """Divide the pairs by temperature into so many parts, or fewer; no part repeats the exponentials of another."""
+    """Divide the pairs by temperature into so many parts, or fewer; methods of one temperature share their sums."""
     temperatures = list(dict.fromkeys(pair.shared for pair in plan.pairs))
     # Dealt out like cards: no part has more than one temperature more than another.
     groups = [set(temperatures[i::parts]) for i in range(min(parts, len(temperatures)))]

@@ -91,7 +91,7 @@ def make_row(width: int, divisors: Array, sharp: Array, maps: int) -> Row:
 def sum_exponentials(
     above: Array, below: Array, weight: np.float32, classes: int, start: int, second: Floats, inverse_T: np.float32
 ) -> tuple[Floats, Floats]:
-    """Return sum over k != argmax of e_k and sum_k d_k e_k, e_k = 2**(d_k / T_S), as `pixel_ranks` has them."""
+    """Return sum over k != argmax of e_k and sum_k d_k e_k, e_k = 2**(d_k / T_S), as `pixel_sums` has them."""
     # The largest S adds exactly 1 to the first sum, and 0 to the other.
     total, weighted = splat(np.float32(-1.0)), splat(np.float32(0.0))
     least = LEAST_EXPONENT / inverse_T

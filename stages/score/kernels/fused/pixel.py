@@ -14,7 +14,7 @@ from logitpipe.stages.score.kernels.fused.pixel_ranks import (
     sum_family,
     temper,
 )
-from logitpipe.stages.score.kernels.fused.pixel_rows import HALVINGS, Row, count_infinite, make_row, prepare
+from logitpipe.stages.score.kernels.fused.pixel_rows import MEMBERS, Row, count_infinite, make_row, prepare
 from logitpipe.stages.score.kernels.fused.pixel_sums import Families, families
 from logitpipe.stages.score.kernels.fused.sinks import Sink, deliver, empty, keep_labels, make_space
 from logitpipe.stages.score.kernels.resampling import Axis, make_rows, sample_row
@@ -105,7 +105,7 @@ def _score_rows(
         rank_maxlogit(row.top, n, ranks, MAXLOGIT)
         for f in range(shared.bases.size):
             sum_family(row, n, lowest, shared.bases[f], shared.members, f, sink.wanted)
-            for k in range(HALVINGS):
+            for k in range(MEMBERS):
                 t = shared.members[f, k]
                 if t >= 0:
                     step = Step(n, k, temperatures[t], np.float32(1.0) / temperatures[t])

@@ -13,7 +13,7 @@ import numpy as np
 
 from logitpipe.stages.score.kernels.arithmetic import LN2, exp2, log1p, log2
 from logitpipe.stages.score.kernels.compiled import Array, inlined, kernel
-from logitpipe.stages.score.kernels.fused.pixel_rows import HALVINGS, LOG1R, ODDS, REST, SHRINK, Row
+from logitpipe.stages.score.kernels.fused.pixel_rows import LOG1R, MEMBERS, ODDS, REST, SHRINK, Row
 from logitpipe.stages.score.kernels.fused.pixel_sums import sum_exponentials
 from logitpipe.stages.score.kernels.vectors import LANES, Floats, apart, greater, load, splat, store, where_greater
 
@@ -156,7 +156,7 @@ def sum_family(row: Row, n: int, lowest: np.float32, base: np.float32, members: 
     wanted : bool (t, ROWS), which ranks at which temperature
     """
     asked, with_moments = (False, False, False), False
-    for k in range(HALVINGS):
+    for k in range(MEMBERS):
         t = members[f, k]
         if t >= 0 and (wanted[t, MSP] or wanted[t, ENTROPY] or wanted[t, ENERGY] or wanted[t, VOID]):
             asked = asked[0] or k == 0, asked[1] or k == 1, asked[2] or k == 2

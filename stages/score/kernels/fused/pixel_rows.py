@@ -24,8 +24,8 @@ from logitpipe.stages.score.kernels.vectors import (
     store,
 )
 
-HALVINGS = 3
-"""Temperatures that share their exponentials, see `pixel_sums`: B, B / 2 and B / 4."""
+MEMBERS = 3
+"""How many temperatures may share their exponentials, see `pixel_sums`: B, B / 2 and B / 4."""
 
 SHRINK, REST, LOG1R, ODDS = range(4)
 """Rows of what is written over at each temperature, see `pixel_ranks`."""
@@ -42,7 +42,7 @@ class Row(NamedTuple):
     void : float32 (n,), (z_void - m1) log2 e, or (0,) where there is no such plane
     top : float32 (n,), m1
     gap : float32 (n,), (m1 - m2) log2 e
-    others, moments : float32 (HALVINGS, n), of `pixel_sums`, written over by each family
+    others, moments : float32 (MEMBERS, n), of `pixel_sums`, written over by each family
     work : float32 (WORK_ROWS, n), written over
     """
 
@@ -59,7 +59,7 @@ def make_row(planes: int, classes: int, width: int) -> Row:
     """Return room for a row of an image; the first planes are the classes, at least two, and another may be void."""
     n = apart(width)
     distance, void = np.empty(n * (classes - 2), np.float32), np.empty(n if planes > classes else 0, np.float32)
-    top, gap, sums = np.empty(n, np.float32), np.empty(n, np.float32), np.empty((2, HALVINGS, n), np.float32)
+    top, gap, sums = np.empty(n, np.float32), np.empty(n, np.float32), np.empty((2, MEMBERS, n), np.float32)
     return Row(distance, void, top, gap, sums[0], sums[1], np.empty((WORK_ROWS, n), np.float32))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from logitpipe.stages.score.kernels.arithmetic import LEAST_EXPONENT, exp2_product
 from logitpipe.stages.score.kernels.compiled import Array, kernel
-from logitpipe.stages.score.kernels.fused.pixel_rows import HALVINGS, Row
+from logitpipe.stages.score.kernels.fused.pixel_rows import MEMBERS, Row
 from logitpipe.stages.score.kernels.vectors import LANES, fused, greater, load, splat, store
 
 LEAST_BASE = 2.0
@@ -28,7 +28,7 @@ class Families(NamedTuple):
     Parameters
     ----------
     bases : float32 (f,), B
-    members : int64 (f, HALVINGS), indices of the temperatures B / 2**k; -1 where there is none
+    members : int64 (f, MEMBERS), indices of the temperatures B / 2**k; -1 where there is none
     """
 
     bases: Array
@@ -42,10 +42,10 @@ def families(temperatures: Array) -> Families:
     """
     found: dict[tuple[float, int], list[int]] = {}
     for t, T in enumerate(temperatures.tolist()):
-        k = sum(T * 2**i < LEAST_BASE for i in range(HALVINGS - 1))
+        k = sum(T * 2**i < LEAST_BASE for i in range(MEMBERS - 1))
         copy = 0
         # Two numbers may be one in float32: then there is a second family of the same base.
-        while found.setdefault((T * 2**k, copy), [-1] * HALVINGS)[k] >= 0:
+        while found.setdefault((T * 2**k, copy), [-1] * MEMBERS)[k] >= 0:
             copy += 1
         found[T * 2**k, copy][k] = t
     return Families(np.array([base for base, _ in found], np.float32), np.array(list(found.values()), np.int64))
@@ -64,14 +64,14 @@ def sum_exponentials(
     asked : for which of B, B / 2 and B / 4
     with_moments : whether any method needs those
     """
-    width, zero, inverse_base = row.others.shape[1], np.float32(0.0), np.float32(1.0) / base
+    width, zero, one = row.others.shape[1], np.float32(0.0), np.float32(1.0)
+    inverse_base = one / base
     planes, least = row.distance.size // row.top.size, LEAST_BASE_EXPONENT * base
     # Hardly any row has such a distance.
     is_far = lowest < least
     of_first, of_second, of_third = asked
     for start in range(0, n, LANES):
-        # The second largest logit adds 1 to each of the first sums, and 0 to the moments.
-        a = b = c = splat(np.float32(1.0))
+        a = b = c = splat(zero)
         a_moment = b_moment = c_moment = splat(zero)
         for at in range(start * planes, (start + LANES) * planes, LANES):
             d = load(row.distance, at)
@@ -92,9 +92,11 @@ def sum_exponentials(
                 c = fused(square, square, c)
                 if with_moments:
                     c_moment = fused(d, square * square, c_moment)
-        store(row.others, start, a)
-        store(row.others, width + start, b)
-        store(row.others, 2 * width + start, c)
+        # The second largest logit adds 1 to each of these sums, and 0 to the moments. It comes last: each of many
+        # small terms would be rounded beside 1, and if they are alike all in the same direction.
+        store(row.others, start, a + one)
+        store(row.others, width + start, b + one)
+        store(row.others, 2 * width + start, c + one)
         if with_moments:
             store(row.moments, start, a_moment)
             store(row.moments, width + start, b_moment)
