@@ -1,5 +1,6 @@
 """A run of a network: its logits over data sets, into stores."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -142,13 +143,21 @@ def _read_datasets(
 
 def _store_paths(out: Place, datasets: "Sequence[DataSet]", several: bool) -> list[Place]:
     if isinstance(out, Path):
-        refuse_in_store(out.parent)
+        _require_room_for(out)
     if not several:
         return [out]
     # Stores within a store would be stray files of it, and `pipe pack` would leave them out.
     if open_files(out).read(METADATA) is not None:
         raise UsageError("it is a store; several data sets need a folder for their stores", option="out", value=out)
     return [below(out, f"{dataset.name}.zarr") for dataset in datasets]
+
+
+def _require_room_for(out: Path) -> None:
+    """Refuse a place in a store, and one that cannot be made: the writer finds out after the first image alone."""
+    refuse_in_store(out.parent)
+    above = next(folder for folder in out.absolute().parents if folder.exists())
+    if not out.exists() and above.is_dir() and not os.access(above, os.W_OK):
+        raise PipeError(f"nothing can be made in {above}, which may only be read", option="out", value=out)
 
 
 def _open_writers(

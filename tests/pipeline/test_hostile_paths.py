@@ -1,6 +1,7 @@
 """Paths that are empty, of another kind or taken meanwhile: one line says so, and nothing is half-written."""
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import click
@@ -72,6 +73,13 @@ def test_no_store_is_made_in_a_store(store, data_root):
     line = f"pipe: --out {out.parent}: a store lies there; name another folder for the results"
     fails(call("infer", *words), line)
     assert not out.exists()
+
+
+def test_a_folder_that_may_only_be_read_is_told_before_a_network_is_loaded(data_root, tmp_path, monkeypatch):
+    out = tmp_path / "a" / "b.zarr"
+    words = ("--network", "enet", "--weights", "none", "--dataset", "Tiny", "--data-root", data_root, "--out", out)
+    monkeypatch.setattr("os.access", lambda _path, mode: mode != os.W_OK)
+    fails(call("infer", *words), f"pipe: --out {out}: nothing can be made in {tmp_path}, which may only be read")
 
 
 @pytest.mark.parametrize("out", [".", "..", "/"])
