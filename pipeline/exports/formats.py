@@ -160,7 +160,6 @@ EXPORTS: dict[str, Format] = {
 SMIYC_NAMES = {
     "RoadAnomaly21": "AnomalyTrack-all",
     "RoadObsticle21": "ObstacleTrack-all",
-    "RoadObstacle21": "ObstacleTrack-all",
     "LostAndFound": "LostAndFound-test",
 }
-"""What SegmentMeIfYouCan's tool calls its data sets; others keep their names."""
+"""What SegmentMeIfYouCan's tool calls its data sets, by their `known_name`; others keep their names."""

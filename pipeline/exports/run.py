@@ -16,6 +16,7 @@ from logitpipe.console.output import prepare_folder, refuse_to_replace
 from logitpipe.console.progress import Progress
 from logitpipe.console.text import listed, printable
 from logitpipe.exports.formats import EXPORTS, SMIYC_NAMES, Format, Named, Range
+from logitpipe.stages.datasets import known_name
 
 if TYPE_CHECKING:
     from logitpipe.stages.score.picture import Picture
@@ -143,7 +144,7 @@ def _names(store: Store, plan: "Plan", images: Sequence[int], name: str | None) 
     tempered = "" if pair.temperature is None else f"_T{pair.temperature:g}"
     scored = re.sub(r"[^\w.+-]+", "_", pair.label)  # as in picture names: a label may hold colons and commas
     method = f"{store.schema.network}_{scored}{tempered}" if name is None else name
-    dataset = SMIYC_NAMES.get(dataset, dataset)
+    dataset = SMIYC_NAMES.get(known_name(dataset), dataset)
     # Only the last part of an image's name, without folders. `_refuse_twice` finds images that then clash.
     stems = [PurePosixPath(store.schema.images[image]).stem for image in images]
     # Image names come from the store, which may be made by others: `..` or a separator would leave the folder.

@@ -102,6 +102,7 @@ def test_a_spiral_is_one_component():
 def test_sizes_of_the_tracks():
     assert sizes_of("RoadAnomaly21") == sizes_of("fs_static") == ANOMALY_TRACK == Sizes.from_least(500, 100)
     assert sizes_of("RoadObsticle21") == OBSTACLE_TRACK == Sizes.from_least(50, 10)
+    assert sizes_of("dataset_ObstacleTrack") == sizes_of("RoadObstacle21") == OBSTACLE_TRACK
 
 
 def test_thresholds_have_the_digits_of_the_official_tool():

@@ -82,6 +82,15 @@ def test_every_method_at_every_temperature(known, name):
         assert_agrees(row, figures(pooled, RULES[name].fpr))
 
 
+def test_a_data_set_is_known_under_the_name_of_the_folder_of_its_archive(tmp_path):
+    positives = {}
+    for name in ("fs_static", "FS_Static", "Tiny"):
+        store = write_store(tmp_path / name, scenes_of("pixel"), VOID, name)
+        (row,) = score_store(store, make_plan(store.schema, PROTOCOLS["legacy"], ["entropy"], [1.0]))
+        positives[name] = row.positives
+    assert positives["fs_static"] == positives["FS_Static"] > positives["Tiny"]
+
+
 def test_the_protocols_count_other_pixels(known):
     """The choices that tell the protocols apart are all at work in these stores."""
     store, _ = known

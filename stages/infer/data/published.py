@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from logitpipe.stages.datasets import known_name
 from logitpipe.stages.infer.data.masks import meanings
 
 MOST_PICTURES = 500
@@ -37,15 +38,6 @@ PUBLISHED: Mapping[str, PixelCounts] = {
 }
 """Validation set, by the name that the course gives it -> its masks at their own size."""
 
-OTHER_NAMES: Mapping[str, str] = {
-    "dataset_AnomalyTrack": "RoadAnomaly21",
-    "dataset_RoadAnomalyTrack": "RoadAnomaly21",
-    "dataset_ObstacleTrack": "RoadObsticle21",
-    "RoadAnomaly_jpg": "RoadAnomaly",
-    "fishyscapes_lostandfound": "FS_LostFound_full",
-}
-"""Folders as archives unpack them -> the name above."""
-
 
 def count_pixels(histograms: Iterable[Mapping[int, int]], label_codes: str) -> PixelCounts:
     """Count the pictures that show an anomaly, and their pixels.
@@ -72,7 +64,7 @@ def compared(name: str, counts: PixelCounts) -> str | None:
     ----------
     name : of the data set; under a name that is unknown it is recognised by its counts
     """
-    known = OTHER_NAMES.get(name, name)
+    known = known_name(name)
     if known not in PUBLISHED:
         known = next((each for each, published in PUBLISHED.items() if published == counts), "")
     if not known:

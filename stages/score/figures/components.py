@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from logitpipe.stages.datasets import known_name
+
 SIOU = np.linspace(0.25, 0.75, 11)
 """The thresholds t of F1, with the digits that the official tool has: .6 is 0.6000000000000001."""
 
@@ -64,7 +66,6 @@ ANOMALY_TRACK = Sizes.from_least(500, 100)
 OBSTACLE_TRACK = Sizes.from_least(50, 10)
 """Least pixels of a predicted object, and of one of the ground truth, in the two tracks of SegmentMeIfYouCan."""
 
-_OBSTACLES = frozenset({"RoadObsticle21", "RoadObstacle21"})
 
 OBJECT_SIZES: dict[str, Sizes] = {
     "too small": Sizes((49, 512), (49, 256)),
@@ -77,7 +78,7 @@ OBJECT_SIZES: dict[str, Sizes] = {
 
 def sizes_of(dataset: str) -> Sizes:
     """Return the limits of a track of SegmentMeIfYouCan; any other data set has those of its anomaly track."""
-    return OBSTACLE_TRACK if dataset in _OBSTACLES else ANOMALY_TRACK
+    return OBSTACLE_TRACK if known_name(dataset) == "RoadObsticle21" else ANOMALY_TRACK
 
 
 def match(sizes: Sizes, predicted: np.ndarray, truth: np.ndarray, pieces: np.ndarray) -> Matched:

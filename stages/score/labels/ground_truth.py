@@ -6,6 +6,7 @@ from typing import Protocol as TypingProtocol
 import numpy as np
 
 from logitpipe.cache import Store
+from logitpipe.stages.datasets import known_name
 from logitpipe.stages.score.kernels.counting.bins import ANOMALY, IGNORED
 from logitpipe.stages.score.labels.codes import classify, codes_for, resize_nearest
 from logitpipe.stages.score.protocols import Protocol
@@ -35,8 +36,9 @@ class GroundTruth:
 
     def __init__(self, store: Store, protocol: Protocol, images: Sequence[int]) -> None:
         self.store, self.protocol = store, protocol
-        # By the plain name: a part of a data set is treated as the whole is.
-        void_as_anomaly = store.schema.dataset in protocol.void_as_anomaly_on
+        # By the plain name: a part of a data set is treated as the whole is. Archives unpack into folders of names of
+        # their own.
+        void_as_anomaly = known_name(store.schema.dataset) in map(known_name, protocol.void_as_anomaly_on)
         codes = codes_for(protocol.label_codes, store.schema.label_codes)
         self.table = codes.table(void_as_anomaly)
         # Empty where a protocol does not thin: masks are read twice only where they must be.
