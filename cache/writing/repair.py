@@ -158,7 +158,8 @@ def _candidates(files: Folder, schema: Schema) -> Iterator[Schema]:
     for cut in (schema, *_cut_as_found(files, schema)):
         yield cut
         if software is not None:
-            yield replace(cut, software=software)
+            with suppress(ValueError, TypeError):  # no run can have had that
+                yield replace(cut, software=software)
 
 
 def _cut_as_found(files: Folder, schema: Schema) -> Iterator[Schema]:
